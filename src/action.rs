@@ -1,0 +1,1 @@
+//! The bound step and its result.

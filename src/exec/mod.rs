@@ -1,0 +1,1 @@
+//! One action run for real.

@@ -1,0 +1,3 @@
+//! Text to recipe.
+
+pub mod dockerfile;

@@ -1,0 +1,9 @@
+//! Layers: ordered filesystem changesets, from entries to bytes and back.
+//!
+//! The bytes are those of containerd's archive writer with clamped times (spec/layer.md). Every layer of the store
+//! has a table of contents ([`Toc`]) beside its tar; whatever needs to know what a layer holds asks that, not a
+//! directory tree.
+
+pub mod entry;
+
+pub use entry::{Meta, Mtime, Node, Toc, TocEntry};

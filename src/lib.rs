@@ -1,0 +1,40 @@
+//! lith compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
+//!
+//! `ARCHITECTURE.md` has the map: floors, what each module owns, and what must stay true. A module names only
+//! modules of a lower floor or its own; `tests/it/architecture.rs` holds that table.
+
+// Floor 0: values.
+pub mod canon;
+pub mod diag;
+pub mod digest;
+pub mod epoch;
+pub mod mount;
+pub mod path;
+pub mod platform;
+pub mod sys;
+
+// Floor 1: the wire types, and what every frontend lowers to.
+pub mod action;
+pub mod oci;
+pub mod recipe;
+
+// Floor 2: text to recipe, files to entries, entries to bytes.
+pub mod context;
+pub mod frontend;
+pub mod layer;
+
+// Floor 3.
+pub mod plan;
+pub mod sandbox;
+pub mod store;
+
+// Floor 4.
+pub mod image;
+pub mod sched;
+
+// Floor 5 and 6.
+pub mod engine;
+pub mod exec;
+
+// Floor 7.
+pub mod cli;

@@ -1,0 +1,140 @@
+//! What every frontend lowers to: stages of fully expanded steps. Plain data, no I/O.
+//!
+//! A recipe is complete: nothing in it needs the text it came from, the environment or a base image to be
+//! understood. `Origin` says where a step came from, for messages only; it enters no identity.
+
+use crate::diag::Span;
+use crate::oci::{History, ImageConfig};
+use crate::path::ImagePath;
+use crate::platform::Platform;
+
+/// All stages of a file in order, and the one that is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    pub stages: Vec<Stage>,
+    /// Index into `stages`.
+    pub target: usize,
+}
+
+/// One `FROM` and what follows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Lower-case name, if it has one.
+    pub name: Option<String>,
+    pub base: Base,
+    pub platform: Platform,
+    pub steps: Vec<Step>,
+    /// The config after the last step. `rootfs.diff_ids` and `created` are filled when layers are known.
+    pub config: ImageConfig,
+    pub origin: Origin,
+}
+
+/// What a stage stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    Scratch,
+    /// An earlier stage of the same recipe.
+    Stage(usize),
+    /// An image, by the reference as written (after expansion).
+    Image(String),
+}
+
+/// Where a step was written, for messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// From 1.
+    pub line: usize,
+    pub span: Span,
+    /// The instruction as written, continuation lines joined, on one line: `COPY ./second.txt .`.
+    pub text: String,
+}
+
+/// One instruction after expansion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub op: Op,
+    pub origin: Origin,
+    /// `created` is filled in by whoever knows the epoch; `empty_layer` is set by the frontend.
+    pub history: History,
+    /// The run config after this step, for the intermediate image.
+    pub config: crate::oci::RunConfig,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Changes the config alone; makes no layer.
+    Config,
+    /// Makes sure of a directory (WORKDIR), owned by `user`, mode 0755.
+    MakeDir {
+        path: ImagePath,
+        user: String,
+    },
+    Copy(Copy),
+    Run(Run),
+}
+
+/// A process in the image's file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The whole argument vector, shell included.
+    pub argv: Vec<String>,
+    /// `NAME`, `value` in order, names unique: config Env, then ARGs.
+    pub env: Vec<(String, String)>,
+    /// Absolute; `/` if none was set.
+    pub cwd: String,
+    /// As USER has it; empty for root.
+    pub user: String,
+    pub network: Network,
+    /// Files visible only while the step runs (`#!` heredocs): absolute path below `/dev/pipes`, bytes; mode 0755.
+    pub scripts: Vec<(String, Vec<u8>)>,
+}
+
+/// The network a process sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// What the build's options say.
+    Default,
+    /// Loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// COPY or ADD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    pub from: CopyFrom,
+    /// Cleaned and rooted, possibly with wildcards (Go's `filepath.Match`) in any component.
+    pub sources: Vec<ImagePath>,
+    /// Files given in the text itself (heredocs): name, bytes; mode 0644.
+    pub inline: Vec<(String, Vec<u8>)>,
+    /// Absolute and cleaned.
+    pub dest: ImagePath,
+    /// Whether the destination was written with a trailing slash, or as `.`, and so must be a directory.
+    pub dest_is_dir: bool,
+    /// `user[:group]`, names or numbers.
+    pub chown: Option<String>,
+    /// 0 to 0o7777.
+    pub chmod: Option<u16>,
+    pub unpack: Unpack,
+}
+
+/// Whose files are copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyFrom {
+    Context,
+    /// A named build context that is a local directory.
+    NamedContext(String),
+    Stage(usize),
+    Image(String),
+}
+
+/// Whether archives are unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpack {
+    /// COPY.
+    Never,
+    /// ADD: regular files that are tar archives, compressed or not.
+    Archives,
+}

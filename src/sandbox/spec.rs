@@ -1,0 +1,80 @@
+//! What the sandbox is told: plain data, sent to the re-executed child on a descriptor.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mount::Overlay;
+
+/// One process to run in a root file system of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub root: Overlay,
+    pub argv: Vec<String>,
+    /// `NAME=value`; nothing else reaches the process.
+    pub env: Vec<String>,
+    /// Absolute path in the root; created beforehand by the caller's layers or else an error.
+    pub cwd: String,
+    pub user: Ids,
+    pub hostname: String,
+    pub network: Net,
+    /// Files put into the root for the time of the run, by absolute path: contents and mode.
+    pub files: Vec<File>,
+    /// Fixed address layout and the like (design §5, hermetic).
+    pub hermetic: bool,
+    /// Connect the caller's terminal instead of capturing output (`--debug` shell).
+    pub interactive: bool,
+}
+
+/// Numeric identity of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Ids {
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups, exactly.
+    pub groups: Vec<u32>,
+}
+
+/// The network of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Net {
+    /// A namespace of its own with loopback up.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// A file that exists only during the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Absolute path in the root.
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+    pub mode: u32,
+}
+
+/// A mount point the sandbox had to create in the upper directory; the layer must not show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stub {
+    /// Relative to the root, no leading slash.
+    pub path: PathBuf,
+    /// Inode in the upper directory, to tell it from something the process put there.
+    pub inode: u64,
+    pub directory: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub status: Status,
+    pub stubs: Vec<Stub>,
+}
+
+/// The process' end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Exited(i32),
+    Signaled(i32),
+}

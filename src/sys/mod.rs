@@ -1,0 +1,1 @@
+//! The kernel, one idea a function. The only home of `unsafe`.

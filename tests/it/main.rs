@@ -1,0 +1,1 @@
+//! Hermetic tests of contracts and of the command line.

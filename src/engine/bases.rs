@@ -1,0 +1,104 @@
+//! Images a recipe names: found in the named contexts, the store, a layout, an archive or a tarball.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::digest::BlobDigest;
+use crate::epoch::Epoch;
+use crate::exec::observe::Rootfs;
+use crate::image::assemble::Base;
+use crate::image::{self, Source};
+use crate::oci::{Reference, ReferenceError};
+use crate::platform::Platform;
+use crate::store::{LayerRef, Store, StoreError};
+
+/// An image that a stage stands on or copies from.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    pub base: Base,
+    pub manifest: BlobDigest,
+    pub rootfs: Arc<Rootfs>,
+}
+
+/// Why an image could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    #[error("{0}")]
+    Reference(#[from] ReferenceError),
+    #[error("image {0} is not in the store; bring it with `lith load FILE` or `lith import TARBALL {0}`")]
+    Missing(String),
+    #[error(transparent)]
+    Image(#[from] image::ImageError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where images are looked for.
+pub struct Bases<'a> {
+    pub store: &'a Store,
+    /// `--build-context NAME=…`, as written.
+    pub contexts: &'a BTreeMap<String, String>,
+    pub platform: &'a Platform,
+    pub epoch: Epoch,
+}
+
+impl Bases<'_> {
+    /// Resolves one reference as a Dockerfile has it.
+    pub fn resolve(&self, reference: &str) -> Result<Resolved, BaseError> {
+        let reference = self.contexts.get(reference).map_or(reference, String::as_str);
+        let reference = reference.strip_prefix("docker-image://").unwrap_or(reference);
+        let manifest = match source(reference) {
+            Some(source) => image::bring(self.store, &source, self.platform, self.epoch)?.manifest,
+            None => self.in_store(reference)?,
+        };
+        self.open(manifest)
+    }
+
+    fn in_store(&self, text: &str) -> Result<BlobDigest, BaseError> {
+        let reference: Reference = text.parse()?;
+        if let Some(digest) = reference.digest() {
+            return if self.store.has_blob(&digest) { Ok(digest) } else { Err(BaseError::Missing(text.into())) };
+        }
+        let record = self.store.get_ref(&reference.to_string());
+        record.map(|r| r.manifest).ok_or_else(|| BaseError::Missing(reference.familiar()))
+    }
+
+    fn open(&self, manifest: BlobDigest) -> Result<Resolved, BaseError> {
+        let base = image::open(self.store, manifest)?;
+        let rootfs = base
+            .config
+            .rootfs
+            .diff_ids
+            .iter()
+            .map(|diff_id| Ok(LayerRef { diff_id: *diff_id, size: self.store.layer_size(*diff_id)? }))
+            .collect::<Result<Rootfs, StoreError>>()?;
+        Ok(Resolved { base, manifest, rootfs: Arc::new(rootfs) })
+    }
+}
+
+/// The forms that name a file or directory instead of an image of the store.
+fn source(reference: &str) -> Option<Source> {
+    let (scheme, rest) = reference.split_once(':')?;
+    let path = |text: &str| PathBuf::from(text.strip_prefix("//").unwrap_or(text));
+    match scheme {
+        "oci-layout" => {
+            let (dir, tag) = layout_tag(rest);
+            Some(Source::Layout { path: path(dir), tag: tag.map(str::to_owned) })
+        }
+        "docker-archive" => Some(Source::Archive { path: path(rest) }),
+        "rootfs" => Some(Source::Rootfs { path: path(rest) }),
+        _ => None,
+    }
+}
+
+/// `PATH[:tag]`; the path may hold colons if it exists as it is.
+fn layout_tag(text: &str) -> (&str, Option<&str>) {
+    if Path::new(text).exists() {
+        return (text, None);
+    }
+    match text.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        Some(_) | None => (text, None),
+    }
+}

@@ -1,0 +1,128 @@
+//! A step and its inputs become an action: the only place where options of the build enter identities.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::bases::Resolved;
+use super::{BuildError, Options};
+use crate::action::{
+    Action, BoundCopy, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest,
+};
+use crate::context::{Context, StatIndex};
+use crate::digest::ContentDigest;
+use crate::exec::observe::Rootfs;
+use crate::exec::source::{Modes, Source};
+use crate::exec::{ExecError, Job};
+use crate::platform::Platform;
+use crate::recipe::{Copy, CopyFrom, Network, Run};
+use crate::store::Store;
+
+/// Everything a step may take in.
+pub struct Inputs<'a> {
+    pub store: &'a Store,
+    pub options: &'a Options,
+    pub context: &'a Arc<Context>,
+    pub index: &'a StatIndex,
+    pub named: &'a BTreeMap<String, (Arc<Context>, StatIndex)>,
+    pub images: &'a BTreeMap<String, Resolved>,
+}
+
+/// What hermetic steps see besides what the file says (spec/step-hash.md, "Hermetic environment").
+const HERMETIC_ENV: [(&str, &str); 5] = [
+    ("TZ", "UTC"),
+    ("LC_ALL", "C.UTF-8"),
+    ("PYTHONHASHSEED", "0"),
+    ("PYTHONDONTWRITEBYTECODE", "1"),
+    ("PERL_HASH_SEED", "0"),
+];
+
+impl Inputs<'_> {
+    /// Binds a RUN.
+    pub fn run(&self, run: &Run, platform: &Platform) -> Job {
+        let hermetic = self.options.hermetic;
+        let network = match (run.network, self.options.network) {
+            (Network::None, _) | (Network::Default, Network::None) => BoundNetwork::None,
+            (Network::Default, Network::Default) if hermetic => BoundNetwork::None,
+            (Network::Host, _) | (Network::Default, Network::Host | Network::Default) => BoundNetwork::Host,
+        };
+        let mut env = run.env.clone();
+        if hermetic {
+            let epoch = self.options.epoch.seconds().to_string();
+            let fixed = HERMETIC_ENV.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            for (name, value) in fixed.chain([("SOURCE_DATE_EPOCH".to_owned(), epoch)]) {
+                if !env.iter().any(|(known, _)| *known == name) {
+                    env.push((name, value));
+                }
+            }
+        }
+        let bound = BoundRun {
+            argv: run.argv.clone(),
+            env,
+            cwd: run.cwd.clone(),
+            user: run.user.clone(),
+            network,
+            hermetic,
+            scripts: run.scripts.iter().map(|(path, bytes)| (path.clone(), ContentDigest::of(bytes))).collect(),
+        };
+        let mut job = self.job(BoundOp::Run(bound), platform);
+        job.scripts.clone_from(&run.scripts);
+        if network == BoundNetwork::Host {
+            job.hidden_env.clone_from(&run.proxy_env);
+        }
+        job
+    }
+
+    /// Binds a COPY or ADD; reads what the index does not know.
+    pub fn copy(&self, copy: &Copy, stages: &dyn Fn(usize) -> Arc<Rootfs>, platform: &Platform) -> Result<Job, BuildError> {
+        let (mut sources, keep) = self.sources(copy, stages)?;
+        sources.extend(
+            copy.inline.iter().map(|(name, bytes)| Source::from_bytes(name, bytes, self.options.epoch)),
+        );
+        let digests: Vec<SourceDigest> = sources.iter().map(|source| source.digest(keep)).collect();
+        let bound = BoundCopy {
+            sources: digests,
+            dest: copy.dest.clone(),
+            dest_is_dir: copy.dest_is_dir,
+            chown: copy.chown.clone(),
+            chmod: copy.chmod,
+            unpack: copy.unpack,
+            keep,
+        };
+        let mut job = self.job(BoundOp::Copy(bound), platform);
+        job.sources = sources;
+        Ok(job)
+    }
+
+    /// Binds anything that takes in nothing but its own fields.
+    pub fn job(&self, op: BoundOp, platform: &Platform) -> Job {
+        Job::new(Action { op, epoch: self.options.epoch, platform: platform.clone() })
+    }
+
+    fn sources(
+        &self,
+        copy: &Copy,
+        stages: &dyn Fn(usize) -> Arc<Rootfs>,
+    ) -> Result<(Vec<Source>, KeepMeta), BuildError> {
+        let from_context = |context: &Arc<Context>, index: &StatIndex| -> Result<Vec<Source>, ExecError> {
+            let modes = if self.options.hermetic { Modes::Normalised } else { Modes::AsTheyAre };
+            let read = |pattern| Source::from_context(context, index, pattern, modes, self.options.epoch);
+            copy.sources.iter().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        };
+        let from_rootfs = |rootfs: &Rootfs| -> Result<Vec<Source>, ExecError> {
+            let read = |pattern| Source::from_rootfs(self.store, rootfs, pattern);
+            copy.sources.iter().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        };
+        Ok(match &copy.from {
+            CopyFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
+            CopyFrom::NamedContext(name) => {
+                let (context, index) = self.named.get(name).expect("named contexts are opened before binding");
+                (from_context(context, index)?, KeepMeta::Fixed)
+            }
+            CopyFrom::Stage(stage) => (from_rootfs(&stages(*stage))?, KeepMeta::Source),
+            CopyFrom::Image(reference) => {
+                let image = self.images.get(reference).expect("images are resolved before binding");
+                (from_rootfs(&image.rootfs)?, KeepMeta::Source)
+            }
+        })
+    }
+}

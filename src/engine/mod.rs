@@ -1,0 +1,244 @@
+//! The only wiring: text to recipe to plan to layers to image.
+
+pub mod bases;
+pub mod bind;
+pub mod finish;
+pub mod preview;
+pub mod progress;
+pub mod report;
+pub mod why;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::context::ignore::Ignore;
+use crate::context::{Context, ContextError, StatIndex};
+use crate::diag::{Diagnostic, Source};
+use crate::epoch::Epoch;
+use crate::exec::{ExecError, Rules};
+use crate::frontend::dockerfile;
+use crate::oci::{ImageConfig, Reference};
+use crate::plan::Plan;
+use crate::recipe::{CopyFrom, Network, Op, Recipe};
+use crate::store::{Store, StoreError};
+
+use bases::{BaseError, Bases, Resolved};
+use bind::Inputs;
+use report::{StepInfo, Ui};
+
+/// What a build is asked to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory COPY takes files from.
+    pub context: PathBuf,
+    pub dockerfile: Source,
+    /// Rules and the name of the file they came from.
+    pub ignore: (Vec<u8>, String),
+    pub frontend: dockerfile::Options,
+    /// `--build-context NAME=…`, as written.
+    pub contexts: BTreeMap<String, String>,
+    pub names: Vec<Reference>,
+    pub epoch: Epoch,
+    pub hermetic: bool,
+    /// What `RUN` without `--network` gets.
+    pub network: Network,
+    pub jobs: NonZeroUsize,
+    pub no_cache: bool,
+    pub resolv_conf: Vec<u8>,
+    pub no_sandbox: Option<String>,
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Problems of the file; at least one is an error.
+    #[error("the build file has errors")]
+    File(Vec<Diagnostic>),
+    #[error("step {} (line {}) `{}`: {source}", .step.name, .step.line, .step.text)]
+    Step {
+        step: Box<StepInfo>,
+        source: Box<ExecError>,
+    },
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error("base image {reference} (line {line}): {source}")]
+    Base { reference: String, line: usize, source: BaseError },
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error("{file}: {source}")]
+    Ignore { file: String, source: crate::context::ignore::IgnoreError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Assemble(#[from] crate::image::assemble::AssembleError),
+}
+
+/// A recipe with everything it needs from outside, ready to be scheduled or shown.
+pub struct Prepared<'a> {
+    pub store: &'a Store,
+    pub options: &'a Options,
+    pub recipe: Recipe,
+    pub plan: Plan,
+    pub images: BTreeMap<String, Resolved>,
+    pub rules: Rules,
+    pub warnings: Vec<Diagnostic>,
+    context: Arc<Context>,
+    index: StatIndex,
+    named: BTreeMap<String, (Arc<Context>, StatIndex)>,
+}
+
+/// Reads the file, resolves its images, opens its contexts.
+pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a>, BuildError> {
+    let (recipe, images, warnings) = recipe(store, options)?;
+    let plan = Plan::new(&recipe);
+    let ignore = |(text, name): &(Vec<u8>, String)| {
+        Ignore::parse(text).map_err(|source| BuildError::Ignore { file: name.clone(), source })
+    };
+    let context = Context::open(&options.context, ignore(&options.ignore)?, &options.ignore.1)?;
+    let rules = Rules {
+        epoch: options.epoch,
+        hermetic: options.hermetic,
+        resolv_conf: options.resolv_conf.clone(),
+        no_sandbox: options.no_sandbox.clone(),
+        no_cache: options.no_cache,
+    };
+    let named = named_contexts(store, options, &recipe)?;
+    let index = StatIndex::load(&index_path(store, &options.context));
+    Ok(Prepared {
+        store,
+        options,
+        recipe,
+        plan,
+        images,
+        rules,
+        warnings,
+        context: Arc::new(context),
+        index,
+        named,
+    })
+}
+
+/// Builds the target.
+pub fn build(store: &Store, options: &Options, ui: &dyn Ui) -> Result<finish::Built, BuildError> {
+    let mut prepared = prepare(store, options)?;
+    let done = progress::run(&prepared, ui);
+    // What was hashed stays known even if a step failed.
+    prepared.save_indexes()?;
+    finish::finish(&prepared, done?)
+}
+
+type Lowered = (Recipe, BTreeMap<String, Resolved>, Vec<Diagnostic>);
+
+fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
+    use crate::diag::Severity;
+    let (file, mut diagnostics) = dockerfile::parse(&options.dockerfile);
+    if diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        return Err(BuildError::File(diagnostics));
+    }
+    let uses = file.images(&options.frontend).map_err(BuildError::File)?;
+    let finder = Bases {
+        store,
+        contexts: &options.contexts,
+        platform: &options.frontend.platform,
+        epoch: options.epoch,
+    };
+    let mut images = BTreeMap::new();
+    let mut configs: BTreeMap<String, ImageConfig> = BTreeMap::new();
+    for wanted in uses {
+        if is_directory(options, &wanted.reference) || images.contains_key(&wanted.reference) {
+            continue;
+        }
+        let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
+            reference: wanted.reference.clone(),
+            line: options.dockerfile.position(wanted.span.start).0,
+            source,
+        })?;
+        configs.insert(wanted.reference.clone(), resolved.base.config.clone());
+        images.insert(wanted.reference, resolved);
+    }
+    let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(BuildError::File)?;
+    diagnostics.extend(warnings);
+    Ok((recipe, images, diagnostics))
+}
+
+/// Whether a named context is a directory of the host.
+fn is_directory(options: &Options, name: &str) -> bool {
+    options.contexts.get(name).is_some_and(|value| std::path::Path::new(value).is_dir())
+}
+
+fn named_contexts(
+    store: &Store,
+    options: &Options,
+    recipe: &Recipe,
+) -> Result<BTreeMap<String, (Arc<Context>, StatIndex)>, BuildError> {
+    let mut opened = BTreeMap::new();
+    let steps = recipe.stages.iter().flat_map(|stage| &stage.steps);
+    for name in steps.filter_map(|step| match &step.op {
+        Op::Copy(crate::recipe::Copy { from: CopyFrom::NamedContext(name), .. }) => Some(name),
+        Op::Copy(_) | Op::Run(_) | Op::MakeDir { .. } | Op::Config => None,
+    }) {
+        let path = PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));
+        let ignore_name = format!("{name}:.dockerignore");
+        let text = std::fs::read(path.join(".dockerignore")).unwrap_or_default();
+        let ignore = Ignore::parse(&text)
+            .map_err(|source| BuildError::Ignore { file: ignore_name.clone(), source })?;
+        let context = Context::open(&path, ignore, &ignore_name)?;
+        let index = StatIndex::load(&index_path(store, &path));
+        opened.insert(name.clone(), (Arc::new(context), index));
+    }
+    Ok(opened)
+}
+
+/// The stat index of a context, by its real path.
+fn index_path(store: &Store, context: &std::path::Path) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    let real = std::fs::canonicalize(context).unwrap_or_else(|_| context.to_owned());
+    let name = blake3::hash(real.as_os_str().as_bytes()).to_hex();
+    store.root().join("contexts").join(name.as_str())
+}
+
+impl Prepared<'_> {
+    /// What steps may take in.
+    pub fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            store: self.store,
+            options: self.options,
+            context: &self.context,
+            index: &self.index,
+            named: &self.named,
+            images: &self.images,
+        }
+    }
+
+    /// How a step is called: the stage's name or number, and the step's number from 1.
+    pub fn info(&self, id: crate::plan::StepId) -> StepInfo {
+        let stage = &self.recipe.stages[id.stage];
+        let step = &stage.steps[id.step];
+        let name = stage.name.clone().unwrap_or_else(|| format!("stage{}", id.stage));
+        StepInfo {
+            id,
+            name: format!("{name}/{}", id.step + 1),
+            text: step.origin.text.clone(),
+            line: step.origin.line,
+        }
+    }
+
+    /// Where this build is built from: the key of its last build record.
+    pub fn place(&self) -> String {
+        let context = std::fs::canonicalize(&self.options.context).unwrap_or_else(|_| self.options.context.clone());
+        let target = self.options.frontend.target.as_deref().unwrap_or("");
+        let platform = &self.options.frontend.platform;
+        format!("{}\n{}\n{target}\n{platform}", context.display(), self.options.dockerfile.name)
+    }
+
+    fn save_indexes(&mut self) -> Result<(), BuildError> {
+        let index = std::mem::take(&mut self.index);
+        index.save(&index_path(self.store, &self.options.context)).map_err(ExecError::Io)?;
+        for (context, index) in std::mem::take(&mut self.named).into_values() {
+            index.save(&index_path(self.store, context.root())).map_err(ExecError::Io)?;
+        }
+        Ok(())
+    }
+}

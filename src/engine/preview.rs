@@ -1,0 +1,153 @@
+//! `lith plan`: every step with its key and whether it would be a hit, without doing anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{BuildError, Prepared};
+use crate::action::BoundOp;
+use crate::digest::ActionKey;
+use crate::exec::observe::Rootfs;
+use crate::exec::{Executor, Job, Lookup};
+use crate::plan::StepId;
+use crate::recipe::{Base, CopyFrom, Op};
+
+/// What the cache says of a step before the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Hit,
+    Miss,
+    /// It depends on the result of a step that is not a hit.
+    Unknown,
+    /// It makes no layer.
+    Config,
+}
+
+/// One step of the shown plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    pub name: String,
+    pub text: String,
+    pub line: usize,
+    /// `None` if the key depends on a result that is not known.
+    pub key: Option<ActionKey>,
+    pub status: Status,
+    /// Names of the steps and stages it needs.
+    pub needs: Vec<String>,
+}
+
+/// One wanted stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StageLines {
+    pub name: String,
+    /// What it stands on, as written.
+    pub base: String,
+    pub target: bool,
+    pub steps: Vec<Line>,
+}
+
+/// Asks the cache about every step in order.
+pub fn preview(prepared: &Prepared<'_>) -> Result<Vec<StageLines>, BuildError> {
+    let mut asker = Asker {
+        prepared,
+        executor: Executor { store: prepared.store, rules: &prepared.rules },
+        ends: BTreeMap::new(),
+    };
+    let wanted = prepared.plan.wanted.iter().enumerate().filter(|(_, wanted)| **wanted);
+    wanted.map(|(stage, _)| asker.stage(stage)).collect()
+}
+
+struct Asker<'a> {
+    prepared: &'a Prepared<'a>,
+    executor: Executor<'a>,
+    /// The root file system at the end of each stage, as far as it is known.
+    ends: BTreeMap<usize, Option<Arc<Rootfs>>>,
+}
+
+impl Asker<'_> {
+    fn stage(&mut self, at: usize) -> Result<StageLines, BuildError> {
+        let stage = &self.prepared.recipe.stages[at];
+        let (base, mut rootfs) = match &stage.base {
+            Base::Scratch => ("scratch".to_owned(), Some(Arc::default())),
+            Base::Image(name) => (name.clone(), Some(self.prepared.images[name].rootfs.clone())),
+            Base::Stage(earlier) => (self.stage_name(*earlier), self.ends[earlier].clone()),
+        };
+        let mut below = match &stage.base {
+            Base::Stage(earlier) => vec![self.stage_name(*earlier)],
+            Base::Scratch | Base::Image(_) => vec![],
+        };
+        let mut steps = Vec::new();
+        for (number, step) in stage.steps.iter().enumerate() {
+            let info = self.prepared.info(StepId { stage: at, step: number });
+            let mut needs = below.clone();
+            if let Op::Copy(crate::recipe::Copy { from: CopyFrom::Stage(from), .. }) = &step.op {
+                needs.push(self.stage_name(*from));
+            }
+            let (key, status) = self.step(&step.op, at, &mut rootfs)?;
+            if status != Status::Config {
+                below = vec![info.name.clone()];
+            }
+            steps.push(Line { name: info.name, text: info.text, line: info.line, key, status, needs });
+        }
+        self.ends.insert(at, rootfs);
+        let target = at == self.prepared.recipe.target;
+        Ok(StageLines { name: self.stage_name(at), base, target, steps })
+    }
+
+    fn stage_name(&self, stage: usize) -> String {
+        self.prepared.recipe.stages[stage].name.clone().unwrap_or_else(|| format!("stage{stage}"))
+    }
+
+    /// Key and status; `rootfs` moves on if the result is known and is forgotten if not.
+    fn step(
+        &self,
+        op: &Op,
+        stage: usize,
+        rootfs: &mut Option<Arc<Rootfs>>,
+    ) -> Result<(Option<ActionKey>, Status), BuildError> {
+        if matches!(op, Op::Config) {
+            return Ok((None, Status::Config));
+        }
+        let Some(job) = self.job(op, stage)? else {
+            *rootfs = None;
+            return Ok((None, Status::Unknown));
+        };
+        let status = match rootfs {
+            _ if self.prepared.store.action_records(job.key).is_empty() => Status::Miss,
+            None => Status::Unknown,
+            Some(parent) => match self.executor.lookup(job.key, parent)? {
+                Lookup::Hit(record) => {
+                    let mut next = Rootfs::clone(parent);
+                    next.push(record.layer);
+                    *rootfs = Some(Arc::new(next));
+                    return Ok((Some(job.key), Status::Hit));
+                }
+                Lookup::Unknown | Lookup::Contradicted { .. } => Status::Miss,
+            },
+        };
+        *rootfs = None;
+        Ok((Some(job.key), status))
+    }
+
+    /// The bound step; `None` if it copies from a stage whose result is not known.
+    fn job(&self, op: &Op, stage: usize) -> Result<Option<Job>, BuildError> {
+        let inputs = self.prepared.inputs();
+        let platform = &self.prepared.recipe.stages[stage].platform;
+        Ok(match op {
+            Op::Run(run) => Some(inputs.run(run, platform)),
+            Op::MakeDir { path, user } => {
+                Some(inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform))
+            }
+            Op::Copy(copy) => match copy.from {
+                CopyFrom::Stage(from) if self.ends[&from].is_none() => None,
+                CopyFrom::Stage(_) | CopyFrom::Context | CopyFrom::NamedContext(_) | CopyFrom::Image(_) => {
+                    let known = |stage: usize| self.ends[&stage].clone().expect("checked above");
+                    Some(inputs.copy(copy, &known, platform)?)
+                }
+            },
+            Op::Config => None,
+        })
+    }
+}

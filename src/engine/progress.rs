@@ -1,0 +1,273 @@
+//! The schedule run: what is known of every step while the build goes on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use super::report::{End, Event, StepInfo, Ui};
+use super::why::Case;
+use super::{BuildError, Prepared};
+use crate::action::BoundOp;
+use crate::exec::observe::Rootfs;
+use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
+use crate::plan::{Phase, StepId};
+use crate::recipe::{Base, Op};
+use crate::sandbox::Stream;
+use crate::sched;
+use crate::store::Record;
+use crate::store::builds::StepRecord;
+
+/// One step after the build.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub info: StepInfo,
+    pub record: Record,
+    pub fields: Vec<(String, String)>,
+    pub hit: bool,
+    /// Empty for a hit.
+    pub why: String,
+}
+
+/// All steps that made layers, and the root file system after each.
+#[derive(Debug, Default)]
+pub struct Steps {
+    pub done: BTreeMap<StepId, Done>,
+    rootfs: BTreeMap<StepId, Arc<Rootfs>>,
+}
+
+/// What a Prepare node leaves for its Settle node.
+#[derive(Debug, Clone)]
+struct Ready {
+    job: Arc<Job>,
+    /// The record made here in this build, on the guessed parent.
+    made: Option<Record>,
+}
+
+struct Running<'a> {
+    prepared: &'a Prepared<'a>,
+    executor: Executor<'a>,
+    ui: &'a dyn Ui,
+    steps: Mutex<Steps>,
+    ready: Mutex<BTreeMap<StepId, Ready>>,
+    last: BTreeMap<String, StepRecord>,
+}
+
+/// Runs the plan.
+pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> Result<Steps, BuildError> {
+    let settles = prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle).count();
+    ui.event(Event::Planned { steps: settles });
+    let last = prepared.store.last_build(&prepared.place());
+    let running = Running {
+        prepared,
+        executor: Executor { store: prepared.store, rules: &prepared.rules },
+        ui,
+        steps: Mutex::default(),
+        ready: Mutex::default(),
+        last: last.into_iter().flat_map(|b| b.steps).map(|step| (step.name.clone(), step)).collect(),
+    };
+    sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node))?;
+    Ok(running.steps.into_inner().expect("no panic while held"))
+}
+
+impl Steps {
+    /// The root file system after a step (`step` counts from 0), or of the stage's base if no step up to it made a
+    /// layer; `None` if that is not known yet.
+    pub fn after(&self, prepared: &Prepared<'_>, stage: usize, step: Option<usize>) -> Option<Arc<Rootfs>> {
+        let spec = &prepared.recipe.stages[stage];
+        let upto = step.map_or(0, |step| step + 1);
+        let layered = (0..upto).rev().find(|step| !matches!(spec.steps[*step].op, Op::Config));
+        match layered {
+            Some(step) => self.rootfs.get(&StepId { stage, step }).cloned(),
+            None => match &spec.base {
+                Base::Scratch => Some(Arc::default()),
+                Base::Image(reference) => Some(prepared.images[reference].rootfs.clone()),
+                Base::Stage(earlier) => self.end(prepared, *earlier),
+            },
+        }
+    }
+
+    /// The root file system at the end of a stage.
+    pub fn end(&self, prepared: &Prepared<'_>, stage: usize) -> Option<Arc<Rootfs>> {
+        self.after(prepared, stage, prepared.recipe.stages[stage].steps.len().checked_sub(1))
+    }
+
+    /// What a step stands on.
+    fn parent(&self, prepared: &Prepared<'_>, id: StepId) -> Option<Arc<Rootfs>> {
+        self.after(prepared, id.stage, id.step.checked_sub(1))
+    }
+
+    /// The nearest root file system below a step that is known already.
+    fn nearest(&self, prepared: &Prepared<'_>, id: StepId) -> Arc<Rootfs> {
+        let known = (0..=id.step).rev().find_map(|step| self.after(prepared, id.stage, step.checked_sub(1)));
+        known.unwrap_or_else(|| match prepared.recipe.stages[id.stage].base {
+            Base::Stage(earlier) => {
+                let steps = prepared.recipe.stages[earlier].steps.len();
+                self.nearest(prepared, StepId { stage: earlier, step: steps })
+            }
+            Base::Scratch | Base::Image(_) => Arc::default(),
+        })
+    }
+}
+
+impl Running<'_> {
+    fn node(&self, node: usize) -> Result<(), BuildError> {
+        let node = &self.prepared.plan.nodes[node];
+        let info = self.prepared.info(node.step);
+        let result = match node.phase {
+            Phase::Prepare => self.prepare(&info),
+            Phase::Settle => self.settle(&info),
+        };
+        if let Err(error) = &result {
+            self.ui.event(Event::Ended { step: &info, end: End::Failed { error: reason(error) } });
+        }
+        result.map_err(|error| match error {
+            BuildError::Exec(source) => {
+                BuildError::Step { step: Box::new(info), source: Box::new(source) }
+            }
+            other => other,
+        })
+    }
+
+    /// Reads a copy's sources and, if the cache has nothing for them, makes the layer on the nearest known parent.
+    fn prepare(&self, info: &StepInfo) -> Result<(), BuildError> {
+        let Op::Copy(copy) = &self.op(info.id) else { unreachable!("only copies are prepared") };
+        let stages = |stage: usize| {
+            self.steps().end(self.prepared, stage).expect("the plan puts a stage before what copies from it")
+        };
+        let platform = &self.prepared.recipe.stages[info.id.stage].platform;
+        let job = Arc::new(self.prepared.inputs().copy(copy, &stages, platform)?);
+        let wanted = self.prepared.rules.no_cache || self.prepared.store.action_records(job.key).is_empty();
+        let made = if wanted { self.guess(info, &job)? } else { None };
+        self.ready.lock().expect("no panic while held").insert(info.id, Ready { job, made });
+        Ok(())
+    }
+
+    /// Makes a copy's layer before its parent is known. What goes wrong because of the guessed parent is left to
+    /// be seen on the real one.
+    fn guess(&self, info: &StepInfo, job: &Arc<Job>) -> Result<Option<Record>, BuildError> {
+        use crate::exec::ExecError as E;
+        let parent = self.steps().nearest(self.prepared, info.id);
+        self.ui.event(Event::Started(info));
+        match self.executor.perform(job, &parent, &mut Relay { ui: self.ui, info }) {
+            Ok(Outcome { how: How::Hit, .. }) => Ok(None),
+            Ok(Outcome { record, how: How::Built | How::Rebuilt { .. } }) => Ok(Some(record)),
+            Err(E::NotADirectory { .. } | E::IsADirectory { .. } | E::UnknownName { .. } | E::NotAFile { .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes sure of a step's layer on its real parent.
+    fn settle(&self, info: &StepInfo) -> Result<(), BuildError> {
+        let parent =
+            self.steps().parent(self.prepared, info.id).expect("the plan puts a step after the one below it");
+        let (job, made) = self.job(info.id);
+        let outcome = match made {
+            Some(record) => self.confirm(info, &job, record, &parent)?,
+            None => self.perform(info, &job, &parent)?,
+        };
+        self.finish(info, &job, &parent, outcome);
+        Ok(())
+    }
+
+    /// A layer made on a guess serves if what it observed holds on the real parent.
+    fn confirm(
+        &self,
+        info: &StepInfo,
+        job: &Job,
+        record: Record,
+        parent: &Arc<Rootfs>,
+    ) -> Result<Outcome, BuildError> {
+        match self.executor.lookup(job.key, parent)? {
+            Lookup::Hit(hit) if hit == record => Ok(Outcome { record, how: How::Built }),
+            Lookup::Hit(_) | Lookup::Unknown | Lookup::Contradicted { .. } => self.perform(info, job, parent),
+        }
+    }
+
+    fn perform(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>) -> Result<Outcome, BuildError> {
+        if self.prepared.rules.no_cache || !matches!(self.executor.lookup(job.key, parent)?, Lookup::Hit(_)) {
+            self.ui.event(Event::Started(info));
+        }
+        Ok(self.executor.perform(job, parent, &mut Relay { ui: self.ui, info })?)
+    }
+
+    fn finish(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>, outcome: Outcome) {
+        let fields = job.action.fields();
+        let hit = outcome.how == How::Hit;
+        let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
+        let end = if hit { End::Hit } else { End::Built { why: why.clone() } };
+        let mut rootfs = Rootfs::clone(parent);
+        rootfs.push(outcome.record.layer);
+        let done = Done { info: info.clone(), record: outcome.record, fields, hit, why };
+        let mut steps = self.steps();
+        steps.done.insert(info.id, done);
+        steps.rootfs.insert(info.id, Arc::new(rootfs));
+        drop(steps);
+        self.ui.event(Event::Ended { step: info, end });
+    }
+
+    fn why(&self, info: &StepInfo, fields: &[(String, String)], outcome: &Outcome) -> String {
+        let steps = self.steps();
+        let moved = steps
+            .done
+            .range(StepId { stage: info.id.stage, step: 0 }..info.id)
+            .filter_map(|(_, done)| self.last.get(&done.info.name).map(|old| (old, done)))
+            .find(|(old, done)| old.layer != done.record.layer)
+            .map(|(old, _)| old);
+        Case {
+            store: self.prepared.store,
+            old: self.last.get(&info.name),
+            fields,
+            layer: outcome.record.layer.diff_id,
+            how: &outcome.how,
+            moved,
+        }
+        .explain()
+    }
+
+    fn job(&self, id: StepId) -> (Arc<Job>, Option<Record>) {
+        let inputs = self.prepared.inputs();
+        let platform = &self.prepared.recipe.stages[id.stage].platform;
+        match self.op(id) {
+            Op::Run(run) => (Arc::new(inputs.run(run, platform)), None),
+            Op::MakeDir { path, user } => {
+                let op = BoundOp::MakeDir { path: path.clone(), user: user.clone() };
+                (Arc::new(inputs.job(op, platform)), None)
+            }
+            Op::Copy(_) => {
+                let ready = self.ready.lock().expect("no panic while held").remove(&id);
+                let ready = ready.expect("the plan puts Prepare before Settle");
+                (ready.job, ready.made)
+            }
+            Op::Config => unreachable!("config steps are not in the plan"),
+        }
+    }
+
+    fn op(&self, id: StepId) -> &Op {
+        &self.prepared.recipe.stages[id.stage].steps[id.step].op
+    }
+
+    fn steps(&self) -> std::sync::MutexGuard<'_, Steps> {
+        self.steps.lock().expect("no panic while held")
+    }
+}
+
+/// The error without the step's name, which the event carries already.
+fn reason(error: &BuildError) -> String {
+    error.to_string()
+}
+
+struct Relay<'a> {
+    ui: &'a dyn Ui,
+    info: &'a StepInfo,
+}
+
+impl run::Sink for Relay<'_> {
+    fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
+        self.ui.event(Event::Output { step: self.info, stream, bytes });
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.ui.event(Event::Warning { step: self.info, text });
+    }
+}

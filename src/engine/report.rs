@@ -1,0 +1,44 @@
+//! What a build says while it runs. Whoever shows it implements [`Ui`]; nothing here prints.
+
+use crate::plan::StepId;
+use crate::sandbox::Stream;
+
+/// What people need to know of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepInfo {
+    pub id: StepId,
+    /// `stage/number`, the number counted from 1 among the stage's steps: `build/3`.
+    pub name: String,
+    /// The instruction on one line.
+    pub text: String,
+    /// Line of the file, from 1.
+    pub line: usize,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// From the cache.
+    Hit,
+    /// Done, and why it had to be.
+    Built { why: String },
+    Failed { error: String },
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The build has so many steps that make layers.
+    Planned { steps: usize },
+    /// Work on a step began.
+    Started(&'a StepInfo),
+    /// The step's process wrote something.
+    Output { step: &'a StepInfo, stream: Stream, bytes: &'a [u8] },
+    Warning { step: &'a StepInfo, text: &'a str },
+    Ended { step: &'a StepInfo, end: End },
+}
+
+/// Shows a build. Called from several threads, one call at a time for one step.
+pub trait Ui: Sync {
+    fn event(&self, event: Event<'_>);
+}

@@ -1,0 +1,197 @@
+//! What can go, and its going: a plan that can be shown, then a sweep.
+//!
+//! The sweep holds the store alone: every other process holds the lease shared while it works, so nothing that is
+//! being made or used is ever removed, and no clock is needed to be safe.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{RefRecord, Store, StoreError, Unpacking, prepare, snapshots};
+use crate::digest::{BlobDigest, DiffId, ImageId};
+use crate::oci::{ImageConfig, Manifest};
+use crate::sys::dir;
+use crate::sys::file::{self, Hold, Lock};
+
+/// How much goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// What nothing points to: leftovers of killed builds and removed images.
+    Garbage,
+    /// Also action records, intermediate and unnamed images: everything that no name reaches.
+    Cache,
+}
+
+/// One thing that goes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Doomed {
+    pub path: PathBuf,
+    /// Bytes of the file, or of all files of the directory.
+    pub size: u64,
+}
+
+/// What a sweep will remove.
+#[derive(Debug, Default)]
+pub struct GcPlan {
+    pub doomed: Vec<Doomed>,
+}
+
+/// What names, images and records reach.
+#[derive(Debug, Default)]
+struct Reach {
+    blobs: BTreeSet<BlobDigest>,
+    diffs: BTreeSet<DiffId>,
+    images: BTreeSet<ImageId>,
+}
+
+/// The largest manifest or config that is read.
+const DOCUMENT: u64 = 4 << 20;
+
+impl Store {
+    /// Opens the store alone, for a sweep. With `wait`, waits until nobody else uses it; else `None` if somebody
+    /// does.
+    pub fn open_alone(root: &Path, unpacking: Unpacking, wait: bool) -> Result<Option<Self>, StoreError> {
+        prepare(root)?;
+        let path = root.join("lock");
+        let lease = if wait {
+            Some(Lock::wait(&path, Hold::Exclusive)?)
+        } else {
+            Lock::attempt(&path, Hold::Exclusive)?
+        };
+        Ok(lease.map(|lease| Self {
+            root: root.to_owned(),
+            unpacking,
+            tocs: std::sync::Mutex::default(),
+            _lease: lease,
+        }))
+    }
+
+    /// What can go. The store must be held alone for the plan to stay true. Names that begin with a dot are
+    /// half-written files of killed processes.
+    pub fn gc_plan(&self, scope: Scope) -> Result<GcPlan, StoreError> {
+        let reach = self.reach(scope)?;
+        let mut plan = GcPlan::default();
+        self.doom(&mut plan, "blobs/sha256", |name| {
+            BlobDigest::from_hex(name).is_ok_and(|digest| reach.blobs.contains(&digest))
+        })?;
+        let diff = |name: &str| DiffId::from_hex(name).is_ok_and(|diff| reach.diffs.contains(&diff));
+        self.doom(&mut plan, "tocs", diff)?;
+        self.doom(&mut plan, "compressed", |name| name.split('.').next().is_some_and(diff))?;
+        let caches: BTreeSet<String> = reach.diffs.iter().map(|diff| Self::cache_id(*diff)).collect();
+        self.doom(&mut plan, "overlay", |name| name == "mapping" || caches.contains(name))?;
+        let links: BTreeSet<String> = reach.diffs.iter().map(|diff| Self::short_link(*diff)).collect();
+        self.doom(&mut plan, "l", |name| links.contains(name))?;
+        self.doom(&mut plan, "images", |name| {
+            ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
+        })?;
+        self.doom(&mut plan, "layerdb/sha256", |name| self.chain_is_reached(name, &reach))?;
+        self.doom(&mut plan, "tmp", |_| false)?;
+        self.doom(&mut plan, "locks", |_| false)?;
+        for dir in ["refs", "contexts"] {
+            self.doom(&mut plan, dir, |_| true)?;
+        }
+        for dir in ["actions", "builds", "logs"] {
+            self.doom(&mut plan, dir, |_| scope == Scope::Garbage)?;
+        }
+        plan.doomed.sort();
+        Ok(plan)
+    }
+
+    /// Removes what a plan names. Whatever cannot be removed stays garbage and is an error at the end.
+    pub fn sweep(&self, plan: &GcPlan) -> Result<(), StoreError> {
+        let mut first_error = None;
+        for doomed in &plan.doomed {
+            if let Err(error) = remove(&doomed.path) {
+                first_error = first_error.or(Some(file::context(error, "remove", &doomed.path)));
+            }
+        }
+        match first_error {
+            None => Ok(()),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    fn reach(&self, scope: Scope) -> Result<Reach, StoreError> {
+        let mut reach = Reach::default();
+        for RefRecord { manifest, image, .. } in self.refs()? {
+            self.reach_image(&mut reach, image, Some(manifest));
+        }
+        if scope == Scope::Garbage {
+            for image in self.images()? {
+                self.reach_image(&mut reach, image.id, image.manifest);
+            }
+            for record in self.all_action_records()? {
+                reach.diffs.insert(record.layer.diff_id);
+            }
+        }
+        let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
+        reach.blobs.extend(blobs);
+        for entry in dir::list(&self.root.join("compressed"))? {
+            self.reach_compressed(&mut reach, &String::from_utf8_lossy(&entry.name));
+        }
+        Ok(reach)
+    }
+
+    fn reach_image(&self, reach: &mut Reach, image: ImageId, manifest: Option<BlobDigest>) {
+        reach.images.insert(image);
+        reach.blobs.insert(image.into());
+        let parse = |digest: BlobDigest| self.read_blob(&digest, DOCUMENT).ok();
+        if let Some(config) = parse(image.into()).and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok()) {
+            reach.diffs.extend(config.rootfs.diff_ids);
+        }
+        if let Some(manifest) = manifest {
+            reach.blobs.insert(manifest);
+            let parsed = parse(manifest).and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+            reach.blobs.extend(parsed.iter().flat_map(|m| m.layers.iter().map(|layer| layer.digest)));
+        }
+    }
+
+    fn reach_compressed(&self, reach: &mut Reach, name: &str) {
+        let Some(diff) = name.split('.').next().and_then(|hex| DiffId::from_hex(hex).ok()) else { return };
+        if !reach.diffs.contains(&diff) {
+            return;
+        }
+        let memo = fs::read_to_string(self.root.join("compressed").join(name)).unwrap_or_default();
+        reach.blobs.extend(memo.split(' ').next().and_then(|digest| digest.parse::<BlobDigest>().ok()));
+    }
+
+    fn chain_is_reached(&self, chain: &str, reach: &Reach) -> bool {
+        let diff = fs::read_to_string(self.root.join("layerdb/sha256").join(chain).join("diff"));
+        diff.ok().and_then(|text| text.parse::<DiffId>().ok()).is_some_and(|diff| reach.diffs.contains(&diff))
+    }
+
+    /// Dooms every entry of a directory that is not kept.
+    fn doom(&self, plan: &mut GcPlan, sub: &str, keep: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        let dir = self.root.join(sub);
+        for entry in dir::list(&dir)? {
+            let name = String::from_utf8_lossy(&entry.name).into_owned();
+            if name.starts_with('.') || !keep(&name) {
+                let path = dir.join(&name);
+                plan.doomed.push(Doomed { size: size_of(&path), path });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size_of(path: &Path) -> u64 {
+    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let Ok(entries) = dir::list(path) else { return 0 };
+    entries.iter().map(|entry| size_of(&path.join(entry.os_name()))).sum()
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !meta.is_dir() {
+        return fs::remove_file(path);
+    }
+    snapshots::remove_tree(path);
+    if path.exists() { fs::remove_dir_all(path) } else { Ok(()) }
+}

@@ -1,6 +1,45 @@
-//! The command line.
+//! The command line: one file a verb. The only place that prints, reads the environment or exits.
 
-/// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod args;
+mod build;
+mod errors;
+mod find;
+mod gc;
+mod history;
+mod images;
+mod import;
+mod inspect;
+mod names;
+mod out;
+mod plan;
+mod progress;
+mod save;
+mod session;
+mod verify;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use errors::CliError;
+
+/// Runs the program: what the process' arguments ask for. Errors go to stderr with a next step; the exit code is 0,
+/// 1 if a build or comparison failed, 2 for wrong usage or bad input, 3 if the environment cannot do it.
+pub fn main() -> ExitCode {
+    if let Some(code) = crate::sandbox::child_entry() {
+        return code;
+    }
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // A closed terminal is no reason to fail differently.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match args.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => errors::report(&error),
+    }
 }

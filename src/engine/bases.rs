@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::digest::BlobDigest;
 use crate::epoch::Epoch;
 use crate::exec::observe::Rootfs;
-use crate::image::assemble::Base;
-use crate::image::{self, Source};
+use crate::image::{Base, ImportError, ImportOptions, LoadError, LoadOptions, StoredError, StoredImage};
+use crate::image::{import, load_path};
 use crate::oci::{Reference, ReferenceError};
 use crate::platform::Platform;
 use crate::store::{LayerRef, Store, StoreError};
@@ -29,9 +29,24 @@ pub enum BaseError {
     #[error("image {0} is not in the store; bring it with `lith load FILE` or `lith import TARBALL {0}`")]
     Missing(String),
     #[error(transparent)]
-    Image(#[from] image::ImageError),
+    Load(#[from] LoadError),
+    #[error("{archive} holds {count} images; say which with {archive}:TAG")]
+    Several { archive: String, count: usize },
+    #[error("open {path}: {source}")]
+    Open { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A file or directory that holds an image.
+enum Archive {
+    Layout { path: PathBuf, tag: Option<String> },
+    Docker { path: PathBuf },
+    Rootfs { path: PathBuf },
 }
 
 /// Where images are looked for.
@@ -49,10 +64,31 @@ impl Bases<'_> {
         let reference = self.contexts.get(reference).map_or(reference, String::as_str);
         let reference = reference.strip_prefix("docker-image://").unwrap_or(reference);
         let manifest = match source(reference) {
-            Some(source) => image::bring(self.store, &source, self.platform, self.epoch)?.manifest,
+            Some(archive) => self.bring(archive)?,
             None => self.in_store(reference)?,
         };
         self.open(manifest)
+    }
+
+    fn bring(&self, archive: Archive) -> Result<BlobDigest, BaseError> {
+        let (path, name) = match archive {
+            Archive::Rootfs { path } => return self.import(&path),
+            Archive::Layout { path, tag } => (path, tag),
+            Archive::Docker { path } => (path, None),
+        };
+        let loaded = load_path(self.store, &path, &LoadOptions { platform: self.platform.clone(), name })?;
+        match loaded.as_slice() {
+            [one] => Ok(one.image.digest),
+            several => Err(BaseError::Several { archive: path.display().to_string(), count: several.len() }),
+        }
+    }
+
+    fn import(&self, path: &Path) -> Result<BlobDigest, BaseError> {
+        let file = std::fs::File::open(path)
+            .map_err(|source| BaseError::Open { path: path.to_owned(), source })?;
+        let options = ImportOptions { platform: self.platform.clone(), epoch: self.epoch, comment: None };
+        let (image, _) = import(self.store, &path.to_string_lossy(), file, &options)?;
+        Ok(image.digest)
     }
 
     fn in_store(&self, text: &str) -> Result<BlobDigest, BaseError> {
@@ -65,7 +101,7 @@ impl Bases<'_> {
     }
 
     fn open(&self, manifest: BlobDigest) -> Result<Resolved, BaseError> {
-        let base = image::open(self.store, manifest)?;
+        let base = StoredImage::open(self.store, manifest)?.into_base();
         let rootfs = base
             .config
             .rootfs
@@ -78,16 +114,16 @@ impl Bases<'_> {
 }
 
 /// The forms that name a file or directory instead of an image of the store.
-fn source(reference: &str) -> Option<Source> {
+fn source(reference: &str) -> Option<Archive> {
     let (scheme, rest) = reference.split_once(':')?;
     let path = |text: &str| PathBuf::from(text.strip_prefix("//").unwrap_or(text));
     match scheme {
         "oci-layout" => {
             let (dir, tag) = layout_tag(rest);
-            Some(Source::Layout { path: path(dir), tag: tag.map(str::to_owned) })
+            Some(Archive::Layout { path: path(dir), tag: tag.map(str::to_owned) })
         }
-        "docker-archive" => Some(Source::Archive { path: path(rest) }),
-        "rootfs" => Some(Source::Rootfs { path: path(rest) }),
+        "docker-archive" => Some(Archive::Docker { path: path(rest) }),
+        "rootfs" => Some(Archive::Rootfs { path: path(rest) }),
         _ => None,
     }
 }

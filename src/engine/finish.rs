@@ -3,7 +3,7 @@
 use super::progress::Steps;
 use super::{BuildError, Prepared};
 use crate::digest::{BlobDigest, DiffId, ImageId};
-use crate::image::assemble::{Assembled, Assembly, Base, assemble};
+use crate::image::{Assembled, Assembly, Base, assemble, store_image};
 use crate::oci::{History, ImageConfig, RunConfig};
 use crate::plan::StepId;
 use crate::recipe::{self, Op};
@@ -112,10 +112,7 @@ fn store_target(
     parent: Option<ImageId>,
 ) -> Result<(), BuildError> {
     let store = prepared.store;
-    store.put_blob(&image.config_bytes, Durability::Synced)?;
-    store.put_blob(&image.manifest_bytes, Durability::Synced)?;
-    store.register_chain(&image.config.rootfs.diff_ids)?;
-    store.put_image(&ImageRecord { id: image.id, manifest: Some(image.digest), parent })?;
+    store_image(store, image, parent)?;
     for name in &prepared.options.names {
         store.set_ref(&name.to_string(), image.digest, image.id)?;
     }

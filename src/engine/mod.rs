@@ -72,7 +72,7 @@ pub enum BuildError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Assemble(#[from] crate::image::assemble::AssembleError),
+    Assemble(#[from] crate::image::AssembleError),
 }
 
 /// A recipe with everything it needs from outside, ready to be scheduled or shown.

@@ -60,6 +60,12 @@ impl Store {
         Toc::decode(&bytes).or_else(|source| self.remake_toc(diff).ok_or(StoreError::CorruptToc { diff, source }))
     }
 
+    /// Reads a table as it is on disk, without mending it.
+    pub(super) fn check_toc(&self, diff: DiffId) -> Result<(), StoreError> {
+        let bytes = fs::read(self.toc_path(diff)).map_err(|e| file::context(e, "read", &self.toc_path(diff)))?;
+        Toc::decode(&bytes).map(drop).map_err(|source| StoreError::CorruptToc { diff, source })
+    }
+
     /// The table is a cache of the tar: reads the tar again, checks its diff id, and replaces the table.
     fn remake_toc(&self, diff: DiffId) -> Option<Toc> {
         let tar = self.layer_tar(diff).ok()?;

@@ -10,6 +10,7 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod snapshots;
+pub mod verify;
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder};

@@ -1,0 +1,91 @@
+//! The verbs and what they share.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::CliError;
+use super::{build, gc, history, images, import, inspect, names, plan, save, verify, why};
+
+/// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
+#[derive(Debug, Parser)]
+#[command(name = "lith", version, propagate_version = true, infer_subcommands = false)]
+pub struct Args {
+    /// The store's directory [default: $LITH_ROOT, else /var/lib/lith for root, $XDG_DATA_HOME/lith for others]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Build an image from a Dockerfile
+    Build(build::Build),
+    /// Show the steps of a build with their keys, and which would be hits
+    Plan(plan::Plan),
+    /// Say which input made a step or an image differ from the build before
+    Why(why::Why),
+    /// List images
+    Images(images::Images),
+    /// Work on images
+    #[command(subcommand)]
+    Image(ImageVerb),
+    /// Show how an image came to be, newest line first
+    History(history::History),
+    /// Give an image another name
+    Tag(names::Tag),
+    /// Remove names, and images that lose their last one
+    Rmi(names::Rmi),
+    /// Bring images from an OCI layout or a docker archive into the store
+    Load(import::Load),
+    /// Make a one-layer image of a root file system's tarball
+    Import(import::Import),
+    /// Write images to an archive
+    Save(save::Save),
+    /// Remove what nothing needs
+    Gc(gc::Gc),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(StoreVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageVerb {
+    /// Print everything known of images, as docker does
+    Inspect(inspect::Inspect),
+    /// List images
+    Ls(images::Images),
+    /// Show how an image came to be
+    History(history::History),
+    /// Remove names and images
+    Rm(names::Rmi),
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreVerb {
+    /// Hash every blob again and name what is damaged
+    Verify(verify::Verify),
+}
+
+impl Args {
+    /// Does what the arguments ask for.
+    pub fn run(self) -> Result<(), CliError> {
+        let root = self.root.as_deref();
+        match self.verb {
+            Verb::Build(verb) => verb.run(root),
+            Verb::Plan(verb) => verb.run(root),
+            Verb::Why(verb) => verb.run(root),
+            Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),
+            Verb::Image(ImageVerb::Inspect(verb)) => verb.run(root),
+            Verb::History(verb) | Verb::Image(ImageVerb::History(verb)) => verb.run(root),
+            Verb::Tag(verb) => verb.run(root),
+            Verb::Rmi(verb) | Verb::Image(ImageVerb::Rm(verb)) => verb.run(root),
+            Verb::Load(verb) => verb.run(root),
+            Verb::Import(verb) => verb.run(root),
+            Verb::Save(verb) => verb.run(root),
+            Verb::Gc(verb) => verb.run(root),
+            Verb::Store(StoreVerb::Verify(verb)) => verb.run(root),
+        }
+    }
+}

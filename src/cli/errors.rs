@@ -1,0 +1,131 @@
+//! Errors as people see them, and the exit codes they end in.
+
+use std::process::ExitCode;
+
+use super::out;
+use crate::diag::{Diagnostic, Source};
+use crate::engine::BuildError;
+use crate::exec::ExecError;
+use crate::store::StoreError;
+
+/// What ends a verb.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Environment(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Load(#[from] crate::image::LoadError),
+    #[error(transparent)]
+    Import(#[from] crate::image::ImportError),
+    #[error(transparent)]
+    Export(#[from] crate::image::ExportError),
+    #[error(transparent)]
+    Stored(#[from] crate::image::StoredError),
+    #[error("{} has errors", .source.name)]
+    File { source: Box<Source>, diagnostics: Vec<Diagnostic> },
+    #[error(transparent)]
+    Build(Box<BuildError>),
+    #[error("{act}: {source}")]
+    Io { act: String, source: std::io::Error },
+    /// The verb did its work and found something wrong; it has said what.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<BuildError> for CliError {
+    fn from(error: BuildError) -> Self {
+        Self::Build(Box::new(error))
+    }
+}
+
+impl CliError {
+    /// An input or output error with what was being done.
+    pub fn io(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let act = act.into();
+        move |source| Self::Io { act, source }
+    }
+}
+
+/// Prints an error with its next step.
+pub fn report(error: &CliError) -> ExitCode {
+    if let CliError::File { source, diagnostics } = error {
+        for diagnostic in diagnostics {
+            out::err(&source.render(diagnostic));
+        }
+    }
+    out::err(&format!("error: {error}\n"));
+    if let Some(hint) = hint(error) {
+        out::err(&format!("  = help: {hint}\n"));
+    }
+    ExitCode::from(code(error))
+}
+
+fn code(error: &CliError) -> u8 {
+    match error {
+        CliError::Usage(_) | CliError::File { .. } | CliError::Load(_) | CliError::Import(_) => 2,
+        CliError::Environment(_) => 3,
+        CliError::Store(error) => store_code(error),
+        CliError::Io { .. } | CliError::Failed(_) | CliError::Export(_) | CliError::Stored(_) => 1,
+        CliError::Build(error) => build_code(error),
+    }
+}
+
+fn store_code(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Version { .. }
+        | StoreError::Owner { .. }
+        | StoreError::NotADirectory { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Mapping { .. } => 3,
+        StoreError::MissingImage(_) | StoreError::Ambiguous(..) => 2,
+        StoreError::Io(_)
+        | StoreError::MissingBlob(_)
+        | StoreError::CorruptBlob { .. }
+        | StoreError::TooLarge { .. }
+        | StoreError::MissingToc(_)
+        | StoreError::CorruptToc { .. }
+        | StoreError::Unpack { .. } => 1,
+    }
+}
+
+fn build_code(error: &BuildError) -> u8 {
+    match error {
+        BuildError::File(_) | BuildError::Base { .. } | BuildError::Ignore { .. } | BuildError::Context(_) => 2,
+        BuildError::Step { source, .. } => exec_code(source),
+        BuildError::Exec(source) => exec_code(source),
+        BuildError::Store(error) => store_code(error),
+        BuildError::Assemble(_) => 1,
+    }
+}
+
+fn exec_code(error: &ExecError) -> u8 {
+    match error {
+        ExecError::NoSandbox { .. } | ExecError::Sandbox(_) => 3,
+        ExecError::Store(error) => store_code(error),
+        _ => 1,
+    }
+}
+
+fn hint(error: &CliError) -> Option<String> {
+    match error {
+        CliError::Store(StoreError::Mapping { .. }) => Some(
+            "unpacked layers belong to one user mapping; use another --root, or run as the user that made this store"
+                .into(),
+        ),
+        CliError::Store(StoreError::Version { .. }) => {
+            Some("use another --root, or the lith version that made this store".into())
+        }
+        CliError::Store(StoreError::MissingImage(_)) => Some("`lith images -a` lists what is there".into()),
+        CliError::Build(error) => match error.as_ref() {
+            BuildError::Step { source, .. } if matches!(**source, ExecError::Failed { .. }) => {
+                Some("`lith build --debug` opens a shell where the step failed".into())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

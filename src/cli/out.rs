@@ -1,0 +1,73 @@
+//! Writing to the terminal. A reader that has gone away ends the output quietly.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// Prints to standard output.
+pub fn print(text: &str) {
+    bytes(text.as_bytes());
+}
+
+/// Prints bytes to standard output.
+pub fn bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// Prints to standard error.
+pub fn err(text: &str) {
+    let mut out = io::stderr().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Whether progress can be redrawn.
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// A table: columns as wide as their widest cell, two spaces between.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A size as docker prints it: decimal units, three significant digits.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    let mut scale = 1u64;
+    while unit + 1 < UNITS.len() && bytes / scale >= 1000 {
+        unit += 1;
+        scale *= 1000;
+    }
+    let (whole, rest) = (bytes / scale, bytes % scale);
+    match (unit, whole) {
+        (0, _) => format!("{whole}B"),
+        (_, 0..10) => format!("{whole}.{:02}{}", rest * 100 / scale, UNITS[unit]),
+        (_, 10..100) => format!("{whole}.{}{}", rest * 10 / scale, UNITS[unit]),
+        (_, _) => format!("{whole}{}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let of: Vec<String> = [0, 999, 1000, 4_400_000, 43_210_000, 999_999_999, 1_500_000_000].map(size).into();
+        assert_eq!(of, ["0B", "999B", "1.00kB", "4.40MB", "43.2MB", "999MB", "1.50GB"]);
+    }
+}

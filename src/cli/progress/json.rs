@@ -1,0 +1,88 @@
+//! One JSON object a line on standard output (spec/cli.md, "Progress events"). `time` is seconds since the start.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::{Show, out};
+use crate::engine::BuildError;
+use crate::engine::finish::Built;
+use crate::engine::report::{End, Event, StepInfo, Ui};
+use crate::sandbox::Stream;
+
+/// The JSON view.
+pub struct Json {
+    start: Instant,
+}
+
+impl Json {
+    pub fn new(start: Instant) -> Self {
+        Self { start }
+    }
+
+    fn line(&self, mut value: Value) {
+        value["time"] = json!(self.start.elapsed().as_secs_f64());
+        out::print(&format!("{value}\n"));
+    }
+}
+
+fn about(event: &str, step: &StepInfo) -> Value {
+    json!({ "event": event, "step": step.name, "text": step.text, "line": step.line })
+}
+
+impl Ui for Json {
+    fn event(&self, event: Event<'_>) {
+        self.line(match event {
+            Event::Planned { steps } => json!({ "event": "planned", "steps": steps }),
+            Event::Started(step) => about("started", step),
+            Event::Shell(step) => about("shell", step),
+            Event::Output { step, stream, bytes } => {
+                let stream = match stream {
+                    Stream::Stdout => "stdout",
+                    Stream::Stderr => "stderr",
+                };
+                json!({
+                    "event": "output", "step": step.name, "stream": stream,
+                    "data": String::from_utf8_lossy(bytes),
+                })
+            }
+            Event::Warning { step, text } => {
+                json!({ "event": "warning", "step": step.name, "message": text })
+            }
+            Event::Ended { step, end } => {
+                let mut value = about("ended", step);
+                match end {
+                    End::Hit => value["status"] = "hit".into(),
+                    End::Built { why } => {
+                        value["status"] = "built".into();
+                        value["why"] = why.into();
+                    }
+                    End::Failed { error } => {
+                        value["status"] = "failed".into();
+                        value["error"] = error.into();
+                    }
+                }
+                value
+            }
+        });
+    }
+}
+
+impl Show for Json {
+    fn warnings(&self, text: &str) {
+        if !text.is_empty() {
+            self.line(json!({ "event": "diagnostics", "text": text }));
+        }
+    }
+
+    fn built(&self, built: &Built) {
+        self.line(json!({
+            "event": "built", "image": built.image, "manifest": built.manifest, "names": built.names,
+            "layers": built.layers, "size": built.size, "hits": built.hits, "built": built.built,
+        }));
+    }
+
+    fn failed(&self, error: &BuildError) {
+        self.line(json!({ "event": "failed", "error": error.to_string() }));
+    }
+}

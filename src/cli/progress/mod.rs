@@ -1,0 +1,81 @@
+//! How a build is shown: one view a mode, all fed by the engine's events.
+
+mod json;
+mod log;
+mod plain;
+mod quiet;
+mod tty;
+
+use std::time::{Duration, Instant};
+
+use super::out;
+use crate::diag::Source;
+use crate::engine::BuildError;
+use crate::engine::finish::Built;
+use crate::engine::report::Ui;
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// tty on a terminal, else plain
+    #[default]
+    Auto,
+    /// Running steps redrawn in place
+    Tty,
+    /// Every line of every step
+    Plain,
+    /// One JSON object a line
+    Json,
+    /// The image id alone
+    Quiet,
+}
+
+/// A view of a build.
+pub trait Show: Ui {
+    /// Problems of the file that stop nothing.
+    fn warnings(&self, text: &str);
+    /// The build is over.
+    fn built(&self, built: &Built);
+    /// The build failed: what its last lines were. The error itself is printed by the caller.
+    fn failed(&self, error: &BuildError);
+}
+
+/// Starts a view.
+pub fn start(mode: Mode, source: &Source, start: Instant) -> Box<dyn Show> {
+    let file = source.name.clone();
+    match mode {
+        Mode::Auto if out::is_terminal() => Box::new(tty::Tty::new(file, start)),
+        Mode::Tty => Box::new(tty::Tty::new(file, start)),
+        Mode::Auto | Mode::Plain => Box::new(plain::Plain::new(file, start)),
+        Mode::Json => Box::new(json::Json::new(start)),
+        Mode::Quiet => Box::new(quiet::Quiet::new(file)),
+    }
+}
+
+/// `0.42s`, `12.3s`, `2m05s`.
+fn took(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    match secs {
+        0..10 => format!("{:.2}s", duration.as_secs_f64()),
+        10..60 => format!("{:.1}s", duration.as_secs_f64()),
+        _ => format!("{}m{:02}s", secs / 60, secs % 60),
+    }
+}
+
+/// The closing lines of a build.
+fn summary(built: &Built, total: Duration) -> String {
+    let mut text = format!("image    {}\nmanifest {}\n", built.image, built.manifest);
+    for name in &built.names {
+        text.push_str(&format!("name     {name}\n"));
+    }
+    text.push_str(&format!(
+        "{} layers, {}; {} steps: {} hits, {} built; {}\n",
+        built.layers,
+        out::size(built.size),
+        built.hits + built.built,
+        built.hits,
+        built.built,
+        took(total)
+    ));
+    text
+}

@@ -1,0 +1,72 @@
+//! `lith why`: which input made a step or an image what it is, from the last builds.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::session::{self, Need};
+use super::{CliError, find, out};
+use crate::store::builds::{BuildRecord, StepRecord};
+use crate::store::{Store, StoreError};
+
+/// Arguments of `lith why`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  lith why app\n  lith why stage0/3\n  lith why --fields build/2")]
+pub struct Why {
+    /// An image, or a step as progress and plan name it
+    what: String,
+    /// Also print everything the step's key is made of
+    #[arg(long)]
+    fields: bool,
+}
+
+impl Why {
+    pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
+        let store = session::open(root, Need::Store)?.store;
+        let builds = store.builds()?;
+        let found = self.steps(&store, &builds)?;
+        for (build, step) in found {
+            let why = if step.why.is_empty() { "hit: every input was as before".to_owned() } else { format!("built because {}", step.why) };
+            out::print(&format!("{} `{}` (line {}): {why}\n", step.name, step.text, step.line));
+            if self.fields {
+                out::print(&details(build, step));
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps that are meant, with their builds.
+    fn steps<'a>(
+        &self,
+        store: &Store,
+        builds: &'a [BuildRecord],
+    ) -> Result<Vec<(&'a BuildRecord, &'a StepRecord)>, CliError> {
+        let all = builds.iter().flat_map(|build| build.steps.iter().map(move |step| (build, step)));
+        let named: Vec<_> = all.clone().filter(|(_, step)| step.name == self.what).collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        let image = find::image(store, &self.what)?;
+        let of_image: Vec<_> = all.clone().filter(|(build, _)| build.image == image.id).collect();
+        if !of_image.is_empty() {
+            return Ok(of_image);
+        }
+        let after_step: Vec<_> = all.filter(|(_, step)| step.image == Some(image.id)).collect();
+        if after_step.is_empty() {
+            return Err(StoreError::MissingImage(format!("{}: no build is remembered that made it, so it", self.what)).into());
+        }
+        Ok(after_step)
+    }
+}
+
+fn details(build: &BuildRecord, step: &StepRecord) -> String {
+    let mut text = format!("  context {}\n  key {}\n", build.place.lines().next().unwrap_or(""), step.key);
+    for (name, value) in &step.fields {
+        text.push_str(&format!("  {name} = {value}\n"));
+    }
+    for observation in &step.observations {
+        text.push_str(&format!("  observed {}\n", serde_json::to_string(observation).expect("plain data serialises")));
+    }
+    text.push_str(&format!("  layer {} ({} bytes)\n", step.layer.diff_id, step.layer.size));
+    text
+}

@@ -24,6 +24,11 @@ impl Epoch {
         (0..=Self::LAST).contains(&seconds).then_some(Self(seconds))
     }
 
+    /// The whole second of an RFC 3339 text, as configs hold it; `None` if it is none or out of range.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().and_then(|time| Self::from_seconds(time.as_second()))
+    }
+
     /// Seconds since 1970.
     pub const fn seconds(self) -> i64 {
         self.0
@@ -61,6 +66,8 @@ mod tests {
     fn texts() {
         assert_eq!("1700000000".parse::<Epoch>().unwrap().rfc3339(), "2023-11-14T22:13:20Z");
         assert_eq!(Epoch::ZERO.rfc3339(), "1970-01-01T00:00:00Z");
+        assert_eq!(Epoch::from_rfc3339("2023-11-14T22:13:20.5Z").unwrap().seconds(), 1_700_000_000);
+        assert_eq!(Epoch::from_rfc3339("0001-01-01T00:00:00Z"), None);
         for bad in ["", "-1", "+1", "1e3", "1.5", "253402300800", "99999999999999999999", " 1"] {
             assert!(bad.parse::<Epoch>().is_err(), "{bad}");
         }

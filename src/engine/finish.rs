@@ -2,6 +2,7 @@
 
 use super::progress::Steps;
 use super::{BuildError, Prepared};
+use crate::diag::Diagnostic;
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::{Assembled, Assembly, Base, assemble, store_image};
 use crate::oci::{History, ImageConfig, RunConfig};
@@ -23,6 +24,8 @@ pub struct Built {
     pub hits: usize,
     pub built: usize,
     pub names: Vec<String>,
+    /// Problems of the file that stopped nothing.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One stage on the way to images: what all steps so far amount to.
@@ -34,7 +37,7 @@ struct Lineage {
 }
 
 /// Stores the images of all wanted stages; names the target's.
-pub fn finish(prepared: &Prepared<'_>, steps: Steps) -> Result<Built, BuildError> {
+pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildError> {
     let mut ends: Vec<Option<Lineage>> = vec![None; prepared.recipe.stages.len()];
     let mut images: Vec<(StepId, ImageId)> = Vec::new();
     let mut result = None;
@@ -73,8 +76,8 @@ pub fn finish(prepared: &Prepared<'_>, steps: Steps) -> Result<Built, BuildError
         ends[at] = Some(lineage);
     }
     let image = result.expect("the target is wanted");
-    remember(prepared, &steps, &images, image.id)?;
-    Ok(summary(prepared, &steps, &image))
+    remember(prepared, steps, &images, image.id)?;
+    Ok(summary(prepared, steps, &image))
 }
 
 impl Lineage {
@@ -150,5 +153,6 @@ fn summary(prepared: &Prepared<'_>, steps: &Steps, image: &Assembled) -> Built {
         hits,
         built: steps.done.len() - hits,
         names: prepared.options.names.iter().map(|name| name.familiar()).collect(),
+        warnings: prepared.warnings.clone(),
     }
 }

@@ -21,7 +21,7 @@ use crate::exec::{ExecError, Rules};
 use crate::frontend::dockerfile;
 use crate::oci::{ImageConfig, Reference};
 use crate::plan::Plan;
-use crate::recipe::{CopyFrom, Network, Op, Recipe};
+use crate::recipe::{Base, CopyFrom, Network, Op, Recipe};
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
@@ -46,6 +46,8 @@ pub struct Options {
     pub network: Network,
     pub jobs: NonZeroUsize,
     pub no_cache: bool,
+    /// Open a shell where a RUN fails.
+    pub debug: bool,
     pub resolv_conf: Vec<u8>,
     pub no_sandbox: Option<String>,
 }
@@ -103,6 +105,7 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         resolv_conf: options.resolv_conf.clone(),
         no_sandbox: options.no_sandbox.clone(),
         no_cache: options.no_cache,
+        debug: options.debug,
     };
     let named = named_contexts(store, options, &recipe)?;
     let index = StatIndex::load(&index_path(store, &options.context));
@@ -126,7 +129,21 @@ pub fn build(store: &Store, options: &Options, ui: &dyn Ui) -> Result<finish::Bu
     let done = progress::run(&prepared, ui);
     // What was hashed stays known even if a step failed.
     prepared.save_indexes()?;
-    finish::finish(&prepared, done?)
+    finish::finish(&prepared, &done?)
+}
+
+/// When the image that the target stands on was made; `None` for scratch, or if the image does not say.
+pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, BuildError> {
+    let (recipe, images, _) = recipe(store, options)?;
+    let mut stage = &recipe.stages[recipe.target];
+    let image = loop {
+        match &stage.base {
+            Base::Scratch => return Ok(None),
+            Base::Stage(earlier) => stage = &recipe.stages[*earlier],
+            Base::Image(reference) => break &images[reference],
+        }
+    };
+    Ok(image.base.config.created.as_deref().and_then(Epoch::from_rfc3339))
 }
 
 type Lowered = (Recipe, BTreeMap<String, Resolved>, Vec<Diagnostic>);

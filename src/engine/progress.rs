@@ -270,4 +270,8 @@ impl run::Sink for Relay<'_> {
     fn warning(&mut self, text: &str) {
         self.ui.event(Event::Warning { step: self.info, text });
     }
+
+    fn shell(&mut self) {
+        self.ui.event(Event::Shell(self.info));
+    }
 }

@@ -35,6 +35,8 @@ pub enum Event<'a> {
     /// The step's process wrote something.
     Output { step: &'a StepInfo, stream: Stream, bytes: &'a [u8] },
     Warning { step: &'a StepInfo, text: &'a str },
+    /// A shell is about to be opened in the failed state of a step; it gets the terminal.
+    Shell(&'a StepInfo),
     Ended { step: &'a StepInfo, end: End },
 }
 

@@ -85,6 +85,8 @@ pub struct Rules {
     pub no_sandbox: Option<String>,
     /// Look nothing up, only record.
     pub no_cache: bool,
+    /// Open a shell where a process fails.
+    pub debug: bool,
 }
 
 /// Runs and looks up actions.

@@ -21,6 +21,8 @@ use crate::store::{LayerRef, Scratch};
 pub trait Sink: Send {
     fn chunk(&mut self, stream: Stream, bytes: &[u8]);
     fn warning(&mut self, text: &str);
+    /// A shell is about to get the terminal.
+    fn shell(&mut self);
 }
 
 /// How a process failed.
@@ -66,10 +68,18 @@ impl Executor<'_> {
         let scratch = self.store.scratch()?;
         let spec = self.spec(job, run, parent, &scratch)?;
         let ended = sandbox::run(&spec, &mut Relay(output))?;
-        match ended.status {
-            Status::Exited(0) => {}
-            Status::Exited(code) => return Err(failed(run, Failure::Exit(code))),
-            Status::Signaled(signal) => return Err(failed(run, Failure::Signal(signal))),
+        let failure = match ended.status {
+            Status::Exited(0) => None,
+            Status::Exited(code) => Some(Failure::Exit(code)),
+            Status::Signaled(signal) => Some(Failure::Signal(signal)),
+        };
+        if let Some(failure) = failure {
+            if self.rules.debug {
+                output.shell();
+                let argv = vec!["/bin/sh".to_owned()];
+                sandbox::run(&Spec { argv, interactive: true, ..spec }, &mut Relay(output))?;
+            }
+            return Err(failed(run, failure));
         }
         self.capture(job, parent, scratch, &ended.stubs, output)
     }

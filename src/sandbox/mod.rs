@@ -1,5 +1,36 @@
 //! Runs one process in a root file system of its own.
 //!
-//! Never knows images: it takes a [`crate::mount::Overlay`] and gives back how the process ended.
+//! Never knows images: it takes a [`crate::mount::Overlay`] and gives back how the process ended. What a process
+//! finds in there, and what it cannot do, is written down in `spec/sandbox.md`.
 
+mod calls;
+mod channel;
+mod devices;
+mod failure;
+mod files;
+mod filter;
+mod init;
+mod kernel;
+mod launch;
+mod program;
+mod root;
 pub mod spec;
+mod target;
+
+use std::process::ExitCode;
+
+pub use failure::{Errno, SetupError};
+pub use launch::{Launcher, Output, SandboxError, Stream, Writes};
+use spec::{Ended, Spec};
+
+/// First thing in `main`, before any thread: if this process is the re-executed child of a sandbox, does that
+/// child's work and gives its exit code.
+pub fn child_entry() -> Option<ExitCode> {
+    let name = std::env::args_os().next()?;
+    (name == launch::CHILD).then(init::main)
+}
+
+/// Runs one process with this program as the helper. See [`Launcher::run`].
+pub fn run(spec: &Spec, output: &mut dyn Output) -> Result<Ended, SandboxError> {
+    Launcher::default().run(spec, output)
+}

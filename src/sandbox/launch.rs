@@ -12,13 +12,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
 
 use super::channel::{self, Job, Reply};
 use super::failure::SetupError;
+use super::sealed;
 use super::spec::{Ended, Spec};
 
 /// `argv[0]` of the re-executed child.
@@ -108,7 +108,7 @@ impl Launcher {
 
     fn start(&self, socket: OwnedFd, interactive: bool) -> Result<Child, SandboxError> {
         let error = |source| SandboxError::Start { helper: self.helper.clone(), source };
-        let sealed = self.seal().map_err(|errno| error(errno.into()))?;
+        let sealed = sealed::open(&self.helper).map_err(|errno| error(errno.into()))?;
         let stdio = || if interactive { Stdio::inherit() } else { Stdio::piped() };
         Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()))
             .arg0(CHILD)
@@ -118,15 +118,6 @@ impl Launcher {
             .stderr(stdio())
             .spawn()
             .map_err(error)
-    }
-
-    /// The helper behind a read-only mount of its own, so that a process which gets hold of `/proc/PID/exe`
-    /// cannot write to the program (CVE-2019-5736).
-    fn seal(&self) -> rustix::io::Result<OwnedFd> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let path = std::ffi::CString::new(self.helper.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
-        sys::mount::clone(rustix::fs::CWD, &path, sys::mount::Reach::One, attributes)
     }
 
     fn converse(

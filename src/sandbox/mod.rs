@@ -14,8 +14,10 @@ mod kernel;
 mod launch;
 mod program;
 mod root;
+mod sealed;
 pub mod spec;
 mod target;
+pub mod userns;
 
 use std::process::ExitCode;
 
@@ -23,11 +25,14 @@ pub use failure::{Errno, SetupError};
 pub use launch::{Launcher, Output, SandboxError, Stream, Writes};
 use spec::{Ended, Spec};
 
-/// First thing in `main`, before any thread: if this process is the re-executed child of a sandbox, does that
-/// child's work and gives its exit code.
+/// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map
+/// ids, does that work and gives its exit code.
 pub fn child_entry() -> Option<ExitCode> {
     let name = std::env::args_os().next()?;
-    (name == launch::CHILD).then(init::main)
+    if name == launch::CHILD {
+        return Some(init::main());
+    }
+    (name == userns::MAPPER).then(userns::mapper_main)
 }
 
 /// Runs one process with this program as the helper. See [`Launcher::run`].

@@ -32,7 +32,8 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
     kernel::mount_sys(&mut tree, &staging, job.spec.hermetic)?;
     devices::mount_dev(&mut tree, &devices)?;
     files::mount(&mut tree, &staging, &job.spec.files)?;
-    sys::mount::pivot(tree.root()).doing("enter", "the root file system")?;
+    staging.subdirectory("host")?;
+    sys::mount::pivot(staging.dir(), c"host", tree.root()).doing("enter", "the root file system")?;
     Ok(tree.into_stubs())
 }
 
@@ -63,7 +64,7 @@ impl Staging {
 
     fn attach_root(&self, overlay: &Overlay, writes: Writes) -> Result<OwnedFd, SetupError> {
         let mount = match (&overlay.lowers[..], &overlay.writable) {
-            ([only], None) => read_only(only)?,
+            ([only], None) if has_mount_points(only) => read_only(only)?,
             _ => self.overlay(overlay, writes)?,
         };
         let place = self.subdirectory("root")?;
@@ -79,15 +80,14 @@ impl Staging {
         let config = Config::open("overlay").doing("use", "overlayfs")?;
         let set = |option: Opt<'_>| config.set(option);
         set(Opt::Value("source", "overlay")).doing("name", "the overlay")?;
-        let empty = self.subdirectory("empty-layer")?;
         // The topmost first.
         for lower in overlay.lowers.iter().rev() {
             with_directory(lower, |path| set(Opt::Value("lowerdir+", path)))?;
         }
-        // overlayfs wants a lower, and two of them if nothing can be written.
-        if overlay.lowers.is_empty() {
-            let path = fd_path(&empty);
-            set(Opt::Value("lowerdir+", &path)).doing("add", "an empty layer")?;
+        // Below all, since overlayfs wants a lower if there is an upper, and else two of them.
+        if overlay.lowers.is_empty() || overlay.writable.is_none() {
+            let bottom = self.bottom(overlay.writable.is_none())?;
+            set(Opt::Value("lowerdir+", &fd_path(&bottom))).doing("add", "a layer without files")?;
         }
         match &overlay.writable {
             Some(Writable { upper, work }) => {
@@ -98,11 +98,13 @@ impl Staging {
                     set(Opt::Flag("volatile")).doing("set", "overlay option volatile")?;
                 }
             }
-            None if overlay.lowers.is_empty() => return Ok(self.read_only_empty(&empty)?),
+            None if overlay.lowers.is_empty() => {
+                let second = self.subdirectory("no-layer")?;
+                set(Opt::Value("lowerdir+", &fd_path(&second))).doing("add", "a layer without files")?;
+            }
             None => {}
         }
-        for (key, value) in [("redirect_dir", "off"), ("index", "off"), ("metacopy", "off"), ("xino", "off")]
-        {
+        for (key, value) in OPTIONS {
             set(Opt::Value(key, value)).doing("set overlay option", key)?;
         }
         match overlay.marks {
@@ -113,13 +115,29 @@ impl Staging {
         config.mount(MountAttrFlags::MOUNT_ATTR_NODEV).doing("mount", "the overlay")
     }
 
-    fn read_only_empty(&self, empty: &OwnedFd) -> Result<OwnedFd, SetupError> {
-        sys::mount::clone(empty, c"", Reach::One, READ_ONLY).doing("mount", "an empty root")
+    /// A layer without files; with the mount points where they cannot be made later.
+    fn bottom(&self, mount_points: bool) -> Result<OwnedFd, SetupError> {
+        let bottom = self.subdirectory("bottom-layer")?;
+        for name in MOUNT_POINTS.iter().filter(|_| mount_points) {
+            mkdirat(&bottom, *name, Mode::from_raw_mode(0o755)).doing("make staging directory", name)?;
+        }
+        Ok(bottom)
     }
 }
 
+/// An upper directory must hold a layer as the OCI image-spec means it: whole files and directories, whiteouts and
+/// opaque marks. `nofollow` also ignores redirects that a lower layer brings, which `off` may follow.
+const OPTIONS: [(&str, &str); 4] =
+    [("redirect_dir", "nofollow"), ("index", "off"), ("metacopy", "off"), ("xino", "off")];
+
+const MOUNT_POINTS: [&str; 3] = ["dev", "proc", "sys"];
 const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+
+/// What a link or a file there means is said later.
+fn has_mount_points(layer: &Path) -> bool {
+    MOUNT_POINTS.iter().all(|name| layer.join(name).symlink_metadata().is_ok())
+}
 
 /// A single layer needs no overlay to be looked at.
 fn read_only(layer: &Path) -> Result<OwnedFd, SetupError> {

@@ -69,6 +69,7 @@ pub fn file_system(
     attributes: MountAttrFlags,
 ) -> std::result::Result<OwnedFd, FsError> {
     let config = Config::open(kind)?;
+    config.set(Opt::Value("source", kind))?;
     options.iter().try_for_each(|option| config.set(*option))?;
     config.mount(attributes)
 }
@@ -145,12 +146,22 @@ pub fn make_private() -> Result<()> {
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
 }
 
-/// Makes `root` the root of the calling thread's namespace and cuts off the old one.
-pub fn pivot(root: impl AsFd) -> Result<()> {
+/// Makes the mount `over`, which lies on the root, and then the mount `root` in it, the root of the calling
+/// thread's namespace, and cuts off all others. `over` must have an empty directory of the name given.
+///
+/// In two steps since "the mount on top of the new root", which a single step would have to take off, is `over` and
+/// not the old root: the host would stay reachable below.
+pub fn pivot(over: impl AsFd, directory: &std::ffi::CStr, root: impl AsFd) -> Result<()> {
     use rustix::mount::{UnmountFlags, unmount};
-    rustix::process::fchdir(root)?;
+    use rustix::process::{chdir, fchdir, pivot_root};
+    fchdir(over)?;
+    pivot_root(c".", directory)?;
+    unmount(directory, UnmountFlags::DETACH)?;
+    // More than one if something covered the host's root.
+    while unmount(directory, UnmountFlags::DETACH).is_ok() {}
+    fchdir(root)?;
     // The old root lands on top of the new one, from where it is taken off again: no directory is needed for it.
-    rustix::process::pivot_root(c".", c".")?;
+    pivot_root(c".", c".")?;
     unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")
+    chdir(c"/")
 }

@@ -92,6 +92,8 @@ fn namespaces(network: Net) -> UnshareFlags {
 fn inner(job: &Job<'_>, stdin: Option<std::os::fd::OwnedFd>, signals: &Set) -> Result<Ended, SetupError> {
     let spec = &job.spec;
     rustix::process::umask(rustix::fs::Mode::empty());
+    // Executed by descriptor, it would show as that one's number.
+    rustix::thread::set_name(c"lith-init").doing("name", "the init process")?;
     rustix::system::sethostname(spec.hostname.as_bytes()).doing("set the host name", &spec.hostname)?;
     // What the kernel calls a domain that nobody set; else it would be the host's.
     rustix::system::setdomainname(b"(none)").doing("set", "the domain name")?;

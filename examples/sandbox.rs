@@ -1,7 +1,7 @@
 //! Runs a command in a directory as its root file system, read-only or with a place for writes, as root or not:
 //!
 //! ```text
-//! cargo run --example sandbox -- LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...
+//! cargo run --example sandbox -- [--terminal] LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...
 //! ```
 
 use std::io::Write as _;
@@ -31,8 +31,10 @@ fn main() -> ExitCode {
         return code;
     }
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let interactive = arguments.first().is_some_and(|first| first == "--terminal");
+    arguments.drain(..usize::from(interactive));
     if arguments.len() < 2 {
-        say("usage: sandbox LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...");
+        say("usage: sandbox [--terminal] LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...");
         return ExitCode::from(2);
     }
     let lowers = vec![PathBuf::from(arguments.remove(0))];
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
         network: Net::None,
         files: Vec::new(),
         hermetic: true,
-        interactive: false,
+        interactive,
     };
     match lith::sandbox::run(&spec, &mut Through).map(|ended| ended.status) {
         Ok(Status::Exited(code)) => ExitCode::from(u8::try_from(code).unwrap_or(255)),

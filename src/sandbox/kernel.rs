@@ -91,7 +91,7 @@ fn sysfs() -> Result<OwnedFd, SetupError> {
 
 /// The cgroup the sandbox is in, as its root; an empty directory for a hermetic step or an old hierarchy.
 fn cgroups(hermetic: bool) -> Result<OwnedFd, SetupError> {
-    let unified = statfs(c"/sys/fs/cgroup").is_ok_and(|fs| i64::from(fs.f_type) == CGROUP2_MAGIC);
+    let unified = statfs(c"/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
     if unified
         && !hermetic
         && let Ok(mount) = sys::mount::file_system("cgroup2", &[], READ_ONLY)

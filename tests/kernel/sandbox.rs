@@ -1,5 +1,7 @@
 //! One process in a root file system of its own, on the real kernel.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -187,12 +189,7 @@ fn sees_only_what_it_is_given() {
     );
     assert_eq!(out(&world.shell("ls /proc | busybox grep -c '^[0-9]'")), "4\n", "init, sh, ls, grep");
     assert_eq!(out(&world.shell("cat /proc/self/personality")), "00040000\n");
-    assert_eq!(
-        out(&world.shell(
-            "cat /proc/1/environ /proc/1/maps | busybox wc -c"
-        )),
-        "0\n"
-    );
+    assert_eq!(out(&world.shell("cat /proc/1/environ /proc/1/maps | busybox wc -c")), "0\n");
 }
 
 #[test]
@@ -611,6 +608,51 @@ fn nothing_survives_the_death_of_the_caller() {
     assert!(processes_with(&seconds).is_empty());
     // No mount holds the directories either.
     assert_eq!(out(&world.spec(&["busybox", "echo", "again"])), "again\n");
+}
+
+#[test]
+fn a_terminal_is_handed_on_and_given_back() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::process::Stdio;
+    let Some(world) = world() else { return };
+    let Some(example) = example(&world) else { return };
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+    let master = rustix::pty::openpt(flags).unwrap();
+    rustix::pty::grantpt(&master).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+    let slave = fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    // Afterwards the caller reads from the terminal again, which only its foreground group may.
+    let inside = "[ -t 0 ] && [ -t 2 ] && echo tty; read x; echo got $x; busybox cat";
+    let outside = format!(
+        "{} --terminal {} sh -c '{inside}'; echo status $?; read y; echo back $y",
+        example.display(),
+        world.path("base").display()
+    );
+    let mut caller = std::process::Command::new("setsid")
+        .args(["--ctty", "--wait", "sh", "-m", "-c", &outside])
+        .stdin(Stdio::from(slave.try_clone().unwrap()))
+        .stdout(Stdio::from(slave.try_clone().unwrap()))
+        .stderr(Stdio::from(slave))
+        .spawn()
+        .unwrap();
+    let mut keys = fs::File::from(master.try_clone().unwrap());
+    let mut screen = BufReader::new(fs::File::from(master));
+    let mut until = |wanted: &str| {
+        let mut line = String::new();
+        while !line.contains(wanted) {
+            line.clear();
+            assert_ne!(screen.read_line(&mut line).unwrap(), 0, "no {wanted}");
+        }
+    };
+    until("tty\r\n");
+    keys.write_all(b"hello\n").unwrap();
+    until("got hello\r\n");
+    keys.write_all(b"\x03").unwrap();
+    until("status 130\r\n");
+    keys.write_all(b"again\n").unwrap();
+    until("back again\r\n");
+    assert!(caller.wait().unwrap().success());
 }
 
 /// A user of the host for the time of a test.

@@ -1,5 +1,41 @@
 //! Runs one process in a root file system of its own.
 //!
-//! Never knows images: it takes a [`crate::mount::Overlay`] and gives back how the process ended.
+//! Never knows images: it takes a [`crate::mount::Overlay`] and gives back how the process ended. What a process
+//! finds in there, and what it cannot do, is written down in `spec/sandbox.md`.
 
+mod calls;
+mod channel;
+mod devices;
+mod failure;
+mod files;
+mod filter;
+mod init;
+mod kernel;
+mod launch;
+mod program;
+mod root;
+mod sealed;
 pub mod spec;
+mod target;
+pub mod userns;
+
+use std::process::ExitCode;
+
+pub use failure::{Errno, SetupError};
+pub use launch::{Launcher, Output, SandboxError, Stream, Writes};
+use spec::{Ended, Spec};
+
+/// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map
+/// ids, does that work and gives its exit code.
+pub fn child_entry() -> Option<ExitCode> {
+    let name = std::env::args_os().next()?;
+    if name == launch::CHILD {
+        return Some(init::main());
+    }
+    (name == userns::MAPPER).then(userns::mapper_main)
+}
+
+/// Runs one process with this program as the helper. See [`Launcher::run`].
+pub fn run(spec: &Spec, output: &mut dyn Output) -> Result<Ended, SandboxError> {
+    Launcher::default().run(spec, output)
+}

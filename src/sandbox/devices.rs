@@ -1,0 +1,124 @@
+//! `/dev`: the devices every program may expect, and nothing of the host's.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use crate::sys;
+use crate::sys::mount::{Opt, Reach};
+
+use super::failure::{Doing as _, SetupError};
+use super::root::Staging;
+use super::target::Tree;
+
+/// Name, major and minor number (Documentation/admin-guide/devices.txt).
+const NODES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: [(&str, &str); 6] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+];
+
+const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+
+/// The nodes, each open as a path, checked to be what its name says.
+pub(super) struct Devices(Vec<(&'static str, OwnedFd)>);
+
+impl Devices {
+    /// Makes nodes of our own, or where that is not allowed takes the host's.
+    pub(super) fn gather(staging: &Staging) -> Result<Self, SetupError> {
+        let nodes = NODES.into_iter().map(|(name, major, minor)| {
+            let fd = node(staging, name, major, minor).doing("make device", name)?;
+            Ok((name, fd))
+        });
+        Ok(Self(nodes.collect::<Result<_, SetupError>>()?))
+    }
+
+    /// The null device.
+    pub(super) fn null(&self) -> &OwnedFd {
+        &self.0[0].1
+    }
+}
+
+fn node(staging: &Staging, name: &str, major: u32, minor: u32) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    let device = makedev(major, minor);
+    let fd = match mknodat(staging.dir(), name, FileType::CharacterDevice, mode, device) {
+        Ok(()) => openat(staging.dir(), name, flags, Mode::empty())?,
+        Err(Errno::PERM) => openat(CWD, format!("/dev/{name}"), flags, Mode::empty())?,
+        Err(errno) => return Err(errno),
+    };
+    let stat = fstat(&fd)?;
+    let right = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == device;
+    if right { Ok(fd) } else { Err(Errno::NODEV) }
+}
+
+/// Mounts `/dev`. It takes no device nodes but those mounted into it here: a step may make others, not open them.
+pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices) -> Result<(), SetupError> {
+    let target = tree.mount_point("dev")?;
+    let options = [Opt::Value("mode", "0755"), Opt::Value("size", "65536k")];
+    let dev = sys::mount::file_system("tmpfs", &options, NOSUID | NODEV | NOEXEC).doing("make", "/dev")?;
+    sys::mount::attach(&dev, target).doing("mount", "/dev")?;
+    for (name, node) in &devices.0 {
+        let place = empty_file(&dev, name).doing("make", format_args!("/dev/{name}"))?;
+        sys::mount::clone(node, c"", Reach::One, NOSUID | NOEXEC)
+            .and_then(|mount| sys::mount::attach(mount, place))
+            .doing("mount", format_args!("/dev/{name}"))?;
+    }
+    for (name, to) in LINKS {
+        symlinkat(to, &dev, name).doing("make", format_args!("/dev/{name}"))?;
+    }
+    mount_in(&dev, "shm", "tmpfs", &[Opt::Value("mode", "1777"), Opt::Value("size", "65536k")], NODEV)?;
+    mount_pts(&dev)?;
+    match mount_in(&dev, "mqueue", "mqueue", &[], NODEV) {
+        // A kernel without POSIX message queues.
+        Ok(()) | Err(SetupError::Refused { .. }) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+/// Terminals of their own. Group 5 owns them by custom (tty), where the user namespace has such a group.
+fn mount_pts(dev: &OwnedFd) -> Result<(), SetupError> {
+    let flags = MountAttrFlags::empty();
+    let options = [Opt::Value("ptmxmode", "0666"), Opt::Value("mode", "0620")];
+    let with_group = [options[0], options[1], Opt::Value("gid", "5")];
+    mkdirat(dev, "pts", Mode::from_raw_mode(0o755)).doing("make", "/dev/pts")?;
+    let make = |options: &[Opt<'_>]| sys::mount::file_system("devpts", options, flags | NOSUID | NOEXEC);
+    let mount = make(&with_group).or_else(|_| make(&options)).doing("make", "/dev/pts")?;
+    attach_at(dev, "pts", &mount)
+}
+
+fn mount_in(
+    dev: &OwnedFd,
+    name: &str,
+    kind: &str,
+    options: &[Opt<'_>],
+    flags: MountAttrFlags,
+) -> Result<(), SetupError> {
+    mkdirat(dev, name, Mode::from_raw_mode(0o755)).doing("make", format_args!("/dev/{name}"))?;
+    let mount = sys::mount::file_system(kind, options, flags | NOSUID | NOEXEC)
+        .doing("make", format_args!("/dev/{name}"))?;
+    attach_at(dev, name, &mount)
+}
+
+fn attach_at(dev: &OwnedFd, name: &str, mount: &OwnedFd) -> Result<(), SetupError> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(dev, name, flags, Mode::empty())
+        .and_then(|place| sys::mount::attach(mount, place))
+        .doing("mount", format_args!("/dev/{name}"))
+}
+
+fn empty_file(dir: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::from_raw_mode(0o666))
+}

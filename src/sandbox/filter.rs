@@ -1,0 +1,209 @@
+//! The seccomp filter: which system calls a step may not make, on every ABI its kernel offers.
+//!
+//! Owns: the policy (spec/sandbox.md) and its encoding as classic BPF. Pure; loading is `sys::seccomp`.
+
+use crate::sys::seccomp::Instruction;
+
+use super::calls::{CLONE, CLONE3, Call, IOCTL, REFUSED, SOCKET, SOCKETCALL};
+
+/// `AUDIT_ARCH_*` of linux/audit.h.
+const AUDIT_X86_64: u32 = 0xC000_003E;
+const AUDIT_I386: u32 = 0x4000_0003;
+const AUDIT_AARCH64: u32 = 0xC000_00B7;
+const AUDIT_ARM: u32 = 0x4000_0028;
+
+/// Set in the number of a system call of the x32 ABI, whose audit architecture is that of x86-64.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// Flags of clone(2) that make a namespace: cgroup, mount, uts, ipc, user, pid, net.
+const CLONE_NAMESPACES: u32 = 0x7E02_0000;
+const AF_VSOCK: u32 = 40;
+const AF_ALG: u32 = 38;
+const TIOCSTI: u32 = 0x5412;
+const TIOCLINUX: u32 = 0x541C;
+/// The call `socket` of socketcall(2).
+const SYS_SOCKET: u32 = 1;
+
+const EPERM: u16 = 1;
+const ENOSYS: u16 = 38;
+
+/// The filter for the architecture this program runs on.
+pub fn program() -> Vec<Instruction> {
+    let mut code = Code::default();
+    for abi in &ABIS {
+        code.abi(abi);
+    }
+    // An ABI without a table is refused whole: better no foreign program than one without rules.
+    code.push(RETURN, refuse(ENOSYS));
+    code.0
+}
+
+/// One way to make system calls.
+struct Abi {
+    audit: u32,
+    number: fn(&Call) -> Option<u32>,
+    x32: bool,
+}
+
+/// A kernel runs only the ABIs of its own family, so the filter holds all four and one fits.
+const ABIS: [Abi; 4] = [
+    Abi { audit: AUDIT_X86_64, number: |call| call.x86_64, x32: true },
+    Abi { audit: AUDIT_I386, number: |call| call.i386, x32: false },
+    Abi { audit: AUDIT_AARCH64, number: |call| call.aarch64, x32: false },
+    Abi { audit: AUDIT_ARM, number: |call| call.arm, x32: false },
+];
+
+const LOAD: u16 = 0x20;
+const JUMP: u16 = 0x05;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_GREATER_EQUAL: u16 = 0x35;
+const JUMP_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ALLOW: u32 = 0x7FFF_0000;
+
+/// The low half of an argument. The kernel looks at no more of a family, a request or clone's namespace flags,
+/// so the high half must not decide.
+const fn argument(index: u32) -> u32 {
+    16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 }
+}
+
+const fn refuse(errno: u16) -> u32 {
+    0x0005_0000 | errno as u32
+}
+
+#[derive(Default)]
+struct Code(Vec<Instruction>);
+
+impl Code {
+    fn push(&mut self, code: u16, value: u32) {
+        self.0.push(Instruction { code, jump_true: 0, jump_false: 0, value });
+    }
+
+    /// Returns `verdict` if the test holds, else goes on.
+    fn when(&mut self, test: u16, value: u32, verdict: u32) {
+        self.0.push(Instruction { code: test, jump_true: 0, jump_false: 1, value });
+        self.push(RETURN, verdict);
+    }
+
+    /// The rules of one ABI; control goes on behind them if the call is of another.
+    fn abi(&mut self, abi: &Abi) {
+        self.push(LOAD, ARCHITECTURE);
+        self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 1, jump_false: 0, value: abi.audit });
+        let skip = self.0.len();
+        self.push(JUMP, 0);
+        self.rules(abi);
+        self.push(RETURN, ALLOW);
+        let distance = self.0.len() - skip - 1;
+        self.0[skip].value = u32::try_from(distance).expect("a filter is a few hundred instructions");
+    }
+
+    fn rules(&mut self, abi: &Abi) {
+        self.push(LOAD, NUMBER);
+        if abi.x32 {
+            self.when(JUMP_GREATER_EQUAL, X32_BIT, refuse(ENOSYS));
+        }
+        for number in REFUSED.iter().filter_map(abi.number) {
+            self.when(JUMP_EQUAL, number, refuse(EPERM));
+        }
+        if let Some(number) = (abi.number)(&CLONE3) {
+            self.when(JUMP_EQUAL, number, refuse(ENOSYS));
+        }
+        let equal = JUMP_EQUAL;
+        self.argument(abi, &SOCKET, 0, &[(equal, AF_ALG, EPERM), (equal, AF_VSOCK, EPERM)]);
+        self.argument(abi, &IOCTL, 1, &[(equal, TIOCSTI, EPERM), (equal, TIOCLINUX, EPERM)]);
+        self.argument(abi, &CLONE, 0, &[(JUMP_ANY_BIT, CLONE_NAMESPACES, EPERM)]);
+        // The family lies in memory here, so no socket at all: C libraries of this decade use `socket`.
+        self.argument(abi, &SOCKETCALL, 0, &[(equal, SYS_SOCKET, ENOSYS)]);
+    }
+
+    /// Refuses a call by one of its arguments, and allows it otherwise.
+    fn argument(&mut self, abi: &Abi, call: &Call, index: u32, tests: &[(u16, u32, u16)]) {
+        let Some(number) = (abi.number)(call) else { return };
+        let length = u8::try_from(2 * tests.len() + 2).expect("a few tests");
+        self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 0, jump_false: length, value: number });
+        self.push(LOAD, argument(index));
+        for (test, value, errno) in tests {
+            self.when(*test, *value, refuse(*errno));
+        }
+        self.push(RETURN, ALLOW);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would do with a call: seccomp's verdict.
+    fn verdict(audit: u32, number: u32, arguments: [u32; 2]) -> u32 {
+        let data = |offset: u32| match offset {
+            NUMBER => number,
+            ARCHITECTURE => audit,
+            o if o == argument(0) => arguments[0],
+            o if o == argument(1) => arguments[1],
+            o => panic!("load from {o}"),
+        };
+        let (program, mut at, mut register) = (program(), 0_usize, 0);
+        loop {
+            let Instruction { code, jump_true, jump_false, value } = program[at];
+            at += 1;
+            let holds = match code {
+                LOAD => {
+                    register = data(value);
+                    continue;
+                }
+                RETURN => return value,
+                JUMP => {
+                    at += value as usize;
+                    continue;
+                }
+                JUMP_EQUAL => register == value,
+                JUMP_GREATER_EQUAL => register >= value,
+                JUMP_ANY_BIT => register & value != 0,
+                other => panic!("instruction {other:#x}"),
+            };
+            at += usize::from(if holds { jump_true } else { jump_false });
+        }
+    }
+
+    const NO: u32 = refuse(EPERM);
+
+    #[test]
+    fn refuses_alike_on_every_abi() {
+        for (audit, [socket, keyctl, ioctl, clone, write]) in [
+            (AUDIT_X86_64, [41, 250, 16, 56, 1]),
+            (AUDIT_I386, [359, 288, 54, 120, 4]),
+            (AUDIT_AARCH64, [198, 219, 29, 220, 64]),
+            (AUDIT_ARM, [281, 311, 54, 120, 4]),
+        ] {
+            assert_eq!(verdict(audit, socket, [AF_ALG, 5]), NO);
+            assert_eq!(verdict(audit, socket, [AF_VSOCK, 1]), NO);
+            assert_eq!(verdict(audit, socket, [2, 1]), ALLOW);
+            assert_eq!(verdict(audit, keyctl, [0, 0]), NO);
+            assert_eq!(verdict(audit, ioctl, [0, TIOCSTI]), NO);
+            assert_eq!(verdict(audit, ioctl, [TIOCSTI, 0x5401]), ALLOW);
+            assert_eq!(verdict(audit, clone, [0x1000_0011, 0]), NO);
+            assert_eq!(verdict(audit, clone, [0x11, 0]), ALLOW);
+            assert_eq!(verdict(audit, 435, [0, 0]), refuse(ENOSYS));
+            assert_eq!(verdict(audit, 425, [0, 0]), NO);
+            assert_eq!(verdict(audit, write, [1, 0]), ALLOW);
+        }
+    }
+
+    #[test]
+    fn refuses_abis_without_a_table() {
+        assert_eq!(verdict(AUDIT_X86_64, X32_BIT | 1, [0, 0]), refuse(ENOSYS));
+        assert_eq!(verdict(AUDIT_X86_64, u32::MAX, [0, 0]), refuse(ENOSYS));
+        assert_eq!(verdict(0xC000_00F3, 64, [0, 0]), refuse(ENOSYS));
+        assert_eq!(verdict(AUDIT_I386, 102, [SYS_SOCKET, 0]), refuse(ENOSYS));
+        assert_eq!(verdict(AUDIT_I386, 102, [3, 0]), ALLOW);
+    }
+
+    #[test]
+    fn fits_the_kernel() {
+        assert!(program().len() < 4096);
+    }
+}

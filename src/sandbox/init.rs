@@ -1,0 +1,170 @@
+//! The child's side: two processes between the caller and the program.
+//!
+//! The *outer* one makes the namespaces and waits; the *inner* one is pid 1 in them, builds the root file system,
+//! starts the program, reaps, and ends with it, upon which the kernel kills whatever is left in the pid namespace.
+//! Both die with their parent, so that killing the caller leaves nothing. Single-threaded throughout.
+
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getppid, kill_process, set_dumpable_behavior,
+    set_parent_process_death_signal, wait,
+};
+use rustix::thread::UnshareFlags;
+
+use crate::sys;
+use crate::sys::exec::{Fork, exit, fork};
+use crate::sys::signal::Set;
+
+use super::channel::{self, Job, Reply};
+use super::failure::{Doing as _, SetupError};
+use super::program::Program;
+use super::root;
+use super::spec::{Ended, Net, Status};
+
+/// The outer process. Its exit status means nothing; the answer is on the socket.
+pub(super) fn main() -> ExitCode {
+    // A duplicate, so that descriptor 0 is free for the program's standard input.
+    let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else {
+        return ExitCode::FAILURE;
+    };
+    let socket = UnixStream::from(socket);
+    match outer(&socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&socket, Reply::Failed(failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn outer(socket: &UnixStream) -> Result<(), SetupError> {
+    let lost = |error: std::io::Error| SetupError::Job { reason: error.to_string() };
+    let stdin = channel::receive_stdin(socket).map_err(lost)?;
+    let job: Job<'_> = channel::receive(socket).map_err(lost)?;
+    die_with_parent(|| getppid().is_some_and(|parent| parent.as_raw_pid() == job.parent))?;
+    let signals = Set::of_init();
+    signals.block().doing("block", "signals")?;
+    sys::ns::unshare(namespaces(job.spec.network)).doing("make", "namespaces")?;
+    if job.spec.network == Net::None {
+        sys::ns::loopback_up().doing("set up", "the loopback interface")?;
+    }
+    let (alive, outer_end) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make", "a pipe")?;
+    match fork().doing("start", "the init process")? {
+        Fork::Parent(init) => {
+            drop(alive);
+            wait_for(init, &signals).doing("wait for", "the init process")?;
+            Ok(())
+        }
+        Fork::Child => {
+            drop(outer_end);
+            // Its parent has no number in here; the pipe tells whether it is still there.
+            let parent_lives = || {
+                let mut list = [rustix::event::PollFd::new(&alive, rustix::event::PollFlags::IN)];
+                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+                matches!(rustix::event::poll(&mut list, Some(&now)), Ok(0))
+            };
+            let reply = die_with_parent(parent_lives)
+                .and_then(|()| inner(&job, stdin, &signals))
+                .map_or_else(Reply::Failed, Reply::Ended);
+            report(socket, reply);
+            exit(0)
+        }
+    }
+}
+
+fn namespaces(network: Net) -> UnshareFlags {
+    let own = UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWCGROUP;
+    match network {
+        Net::None => own | UnshareFlags::NEWNET,
+        Net::Host => own,
+    }
+}
+
+/// Pid 1: builds the root, starts the program and waits for it.
+fn inner(job: &Job<'_>, stdin: Option<std::os::fd::OwnedFd>, signals: &Set) -> Result<Ended, SetupError> {
+    let spec = &job.spec;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    // Executed by descriptor, it would show as that one's number.
+    rustix::thread::set_name(c"lith-init").doing("name", "the init process")?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).doing("set the host name", &spec.hostname)?;
+    // What the kernel calls a domain that nobody set; else it would be the host's.
+    rustix::system::setdomainname(b"(none)").doing("set", "the domain name")?;
+    if !spec.interactive {
+        // Away from the terminal's process group. The only error means that it is away already.
+        let _ = rustix::process::setsid();
+    }
+    let program = Program::prepare(spec, stdin)?;
+    let stubs = root::enter(job)?;
+    // Nobody in here may look into this process or through its /proc/1/root and the like.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("close", "the init process")?;
+    let (failed, report_end) = UnixStream::pair()
+        .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+        .doing("make", "a socket")?;
+    match fork().doing("start", "the program's process")? {
+        Fork::Child => {
+            let failure = program.become_it();
+            report(&report_end, Reply::Failed(failure));
+            exit(1)
+        }
+        Fork::Parent(main) => {
+            drop(report_end);
+            let status = wait_for(main, signals).doing("wait for", "the program")?;
+            // Closed by exec, so empty unless the program never came to run.
+            match channel::receive::<Reply>(&failed) {
+                Ok(Reply::Failed(failure)) => Err(failure),
+                Ok(Reply::Ended(_)) | Err(_) => Ok(Ended { status: ended(status), stubs }),
+            }
+        }
+    }
+}
+
+fn ended(status: WaitStatus) -> Status {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Status::Exited(code),
+        (None, Some(signal)) => Status::Signaled(signal),
+        (None, None) => Status::Exited(255),
+    }
+}
+
+/// Asks for SIGKILL when the parent dies, and ends if it did so already.
+fn die_with_parent(parent_lives: impl Fn() -> bool) -> Result<(), SetupError> {
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("follow", "the parent's death")?;
+    if !parent_lives() {
+        exit(1);
+    }
+    Ok(())
+}
+
+/// Reaps whatever ends until `main` does; passes signals on to it meanwhile.
+fn wait_for(main: Pid, signals: &Set) -> rustix::io::Result<WaitStatus> {
+    loop {
+        while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
+            if pid == main {
+                return Ok(status);
+            }
+        }
+        match signals.wait() {
+            Ok(signal) if !sys::signal::is_child(signal) => {
+                // It may just have ended; then there is nobody to tell.
+                if let Some(signal) = Signal::from_named_raw(signal) {
+                    let _ = kill_process(main, signal);
+                }
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The parent may be gone; nobody is left to care then.
+fn report(socket: &UnixStream, reply: Reply) {
+    let _ = channel::send(socket, &reply);
+}

@@ -1,0 +1,126 @@
+//! `/proc` and `/sys`: fresh, without what would show or change the host.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statfs};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use crate::sys;
+use crate::sys::mount::{Opt, Reach};
+
+use super::devices::Devices;
+use super::failure::{Doing as _, SetupError};
+use super::root::Staging;
+use super::target::Tree;
+
+/// Hidden: containers' customary list (moby `oci/defaults.go`).
+const MASKED_PROC: [&CStr; 11] = [
+    c"acpi",
+    c"asound",
+    c"interrupts",
+    c"kcore",
+    c"keys",
+    c"latency_stats",
+    c"sched_debug",
+    c"scsi",
+    c"timer_list",
+    c"timer_stats",
+    c"kpagecount",
+];
+const MASKED_SYS: [&CStr; 2] = [c"firmware", c"devices/virtual/powercap"];
+/// Shown, never to be written.
+const READ_ONLY_PROC: [&CStr; 5] = [c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger"];
+
+const LOCKED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+const READ_ONLY: MountAttrFlags = LOCKED.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// Mounts a `/proc` of this pid namespace, masked.
+pub(super) fn mount_proc(tree: &mut Tree, staging: &Staging, devices: &Devices) -> Result<(), SetupError> {
+    let target = tree.mount_point("proc")?;
+    let proc = sys::mount::file_system("proc", &[], LOCKED).doing("make", "/proc")?;
+    sys::mount::attach(&proc, target).doing("mount", "/proc")?;
+    let empty = staging.subdirectory("empty-proc")?;
+    for name in READ_ONLY_PROC {
+        let shown = format!("/proc/{}", name.to_string_lossy());
+        if let Some(place) = find(&proc, name).doing("open", &shown)? {
+            sys::mount::clone(&proc, name, Reach::Tree, READ_ONLY)
+                .and_then(|mount| sys::mount::attach(mount, place))
+                .doing("make read-only", &shown)?;
+        }
+    }
+    for name in MASKED_PROC {
+        let shown = format!("/proc/{}", name.to_string_lossy());
+        mask(&proc, name, &empty, devices.null()).doing("mask", shown)?;
+    }
+    Ok(())
+}
+
+/// Mounts `/sys` read-only, with a view of cgroups that changes nothing.
+pub(super) fn mount_sys(tree: &mut Tree, staging: &Staging, hermetic: bool) -> Result<(), SetupError> {
+    let target = tree.mount_point("sys")?;
+    let sys = sysfs()?;
+    sys::mount::attach(&sys, target).doing("mount", "/sys")?;
+    let empty = staging.subdirectory("empty-sys")?;
+    for name in MASKED_SYS {
+        let shown = format!("/sys/{}", name.to_string_lossy());
+        mask(&sys, name, &empty, &empty).doing("mask", shown)?;
+    }
+    if let Some(place) = find(&sys, c"fs/cgroup").doing("open", "/sys/fs/cgroup")? {
+        let cgroup = cgroups(hermetic)?;
+        sys::mount::attach(cgroup, place).doing("mount", "/sys/fs/cgroup")?;
+    }
+    Ok(())
+}
+
+/// A sysfs of the network namespace; the host's, read-only, where that namespace belongs to somebody else.
+fn sysfs() -> Result<OwnedFd, SetupError> {
+    match sys::mount::file_system("sysfs", &[], READ_ONLY) {
+        Ok(mount) => Ok(mount),
+        Err(error) if error.errno == Errno::PERM => {
+            sys::mount::clone(CWD, c"/sys", Reach::Tree, READ_ONLY).doing("mount", "the host's /sys")
+        }
+        Err(error) => Err(error).doing("make", "/sys"),
+    }
+}
+
+/// The cgroup the sandbox is in, as its root; an empty directory for a hermetic step or an old hierarchy.
+fn cgroups(hermetic: bool) -> Result<OwnedFd, SetupError> {
+    let unified = statfs(c"/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
+    if unified
+        && !hermetic
+        && let Ok(mount) = sys::mount::file_system("cgroup2", &[], READ_ONLY)
+    {
+        return Ok(mount);
+    }
+    sys::mount::file_system("tmpfs", &[Opt::Value("mode", "0755")], READ_ONLY).doing("make", "/sys/fs/cgroup")
+}
+
+/// Covers a file with the null device or a directory with an empty one. What is not there needs no mask.
+fn mask(fs: &OwnedFd, name: &CStr, empty: &OwnedFd, null: &OwnedFd) -> rustix::io::Result<()> {
+    let Some(place) = find(fs, name)? else { return Ok(()) };
+    let directory = FileType::from_raw_mode(fstat(&place)?.st_mode) == FileType::Directory;
+    let cover = if directory {
+        sys::mount::clone(empty, c"", Reach::One, READ_ONLY)?
+    } else {
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        sys::mount::clone(null, c"", Reach::One, flags)?
+    };
+    sys::mount::attach(cover, place)
+}
+
+/// Opens a path within one mounted kernel file system.
+fn find(fs: &OwnedFd, name: &CStr) -> rustix::io::Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(fs, CString::from(name), flags, Mode::empty(), inside) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,165 @@
+//! The root file system of a sandbox: overlay, kernel file systems, files, and the step into it.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use crate::mount::{Overlay, OverlayMarks, Writable};
+use crate::sys;
+use crate::sys::mount::{Config, FsError, Opt, Reach};
+
+use super::channel::Job;
+use super::devices::{self, Devices};
+use super::failure::{Doing as _, SetupError};
+use super::launch::Writes;
+use super::spec::Stub;
+use super::target::Tree;
+use super::{files, kernel};
+
+/// Builds the root, with everything mounted, and makes it the root of this process' mount namespace.
+pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
+    sys::mount::make_private().doing("make private", "the mounts")?;
+    let staging = Staging::new()?;
+    let root = staging.attach_root(&job.spec.root, job.writes)?;
+    let mut tree = Tree::new(root, job.spec.root.writable.as_ref())?;
+    let devices = Devices::gather(&staging)?;
+    kernel::mount_proc(&mut tree, &staging, &devices)?;
+    kernel::mount_sys(&mut tree, &staging, job.spec.hermetic)?;
+    devices::mount_dev(&mut tree, &devices)?;
+    files::mount(&mut tree, &staging, &job.spec.files)?;
+    staging.subdirectory("host")?;
+    sys::mount::pivot(staging.dir(), c"host", tree.root()).doing("enter", "the root file system")?;
+    Ok(tree.into_stubs())
+}
+
+/// A small file system of our own over the host's root: where mounts are put together. Vanishes with the host's.
+pub(super) struct Staging(OwnedFd);
+
+impl Staging {
+    fn new() -> Result<Self, SetupError> {
+        let options = [Opt::Value("mode", "0700")];
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = sys::mount::file_system("tmpfs", &options, flags).doing("make", "a staging tmpfs")?;
+        // The process' own root stays below, so host paths keep their meaning.
+        let host = openat(CWD, c"/", PATH_DIR, Mode::empty()).doing("open", "/")?;
+        sys::mount::attach(&mount, host).doing("mount", "a staging tmpfs")?;
+        Ok(Self(mount))
+    }
+
+    /// Its directory.
+    pub(super) fn dir(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Makes an empty directory.
+    pub(super) fn subdirectory(&self, name: &str) -> Result<OwnedFd, SetupError> {
+        mkdirat(&self.0, name, Mode::from_raw_mode(0o755)).doing("make staging directory", name)?;
+        openat(&self.0, name, PATH_DIR, Mode::empty()).doing("open staging directory", name)
+    }
+
+    fn attach_root(&self, overlay: &Overlay, writes: Writes) -> Result<OwnedFd, SetupError> {
+        let mount = match (&overlay.lowers[..], &overlay.writable) {
+            ([only], None) if has_mount_points(only) => read_only(only)?,
+            _ => self.overlay(overlay, writes)?,
+        };
+        let place = self.subdirectory("root")?;
+        sys::mount::attach(&mount, &place).doing("mount", "the root file system")?;
+        Ok(mount)
+    }
+
+    /// overlayfs: https://docs.kernel.org/filesystems/overlayfs.html
+    ///
+    /// Layers go in by descriptor paths: a path may be longer than the 255 bytes an option takes, may hold any
+    /// byte, and shows in the process' /proc/self/mountinfo.
+    fn overlay(&self, overlay: &Overlay, writes: Writes) -> Result<OwnedFd, SetupError> {
+        let config = Config::open("overlay").doing("use", "overlayfs")?;
+        let set = |option: Opt<'_>| config.set(option);
+        set(Opt::Value("source", "overlay")).doing("name", "the overlay")?;
+        // The topmost first.
+        for lower in overlay.lowers.iter().rev() {
+            with_directory(lower, |path| set(Opt::Value("lowerdir+", path)))?;
+        }
+        // Below all, since overlayfs wants a lower if there is an upper, and else two of them.
+        if overlay.lowers.is_empty() || overlay.writable.is_none() {
+            let bottom = self.bottom(overlay.writable.is_none())?;
+            set(Opt::Value("lowerdir+", &fd_path(&bottom))).doing("add", "a layer without files")?;
+        }
+        match &overlay.writable {
+            Some(Writable { upper, work }) => {
+                with_directory(upper, |path| set(Opt::Value("upperdir", path)))?;
+                with_directory(work, |path| set(Opt::Value("workdir", path)))?;
+                if writes == Writes::Volatile {
+                    forget_volatile(work)?;
+                    set(Opt::Flag("volatile")).doing("set", "overlay option volatile")?;
+                }
+            }
+            None if overlay.lowers.is_empty() => {
+                let second = self.subdirectory("no-layer")?;
+                set(Opt::Value("lowerdir+", &fd_path(&second))).doing("add", "a layer without files")?;
+            }
+            None => {}
+        }
+        for (key, value) in OPTIONS {
+            set(Opt::Value(key, value)).doing("set overlay option", key)?;
+        }
+        match overlay.marks {
+            OverlayMarks::User => set(Opt::Flag("userxattr")).doing("set", "overlay option userxattr")?,
+            OverlayMarks::Trusted => {}
+        }
+        // No devices: no cgroup guards them here, and a step may make nodes.
+        config.mount(MountAttrFlags::MOUNT_ATTR_NODEV).doing("mount", "the overlay")
+    }
+
+    /// A layer without files; with the mount points where they cannot be made later.
+    fn bottom(&self, mount_points: bool) -> Result<OwnedFd, SetupError> {
+        let bottom = self.subdirectory("bottom-layer")?;
+        for name in MOUNT_POINTS.iter().filter(|_| mount_points) {
+            mkdirat(&bottom, *name, Mode::from_raw_mode(0o755)).doing("make staging directory", name)?;
+        }
+        Ok(bottom)
+    }
+}
+
+/// An upper directory must hold a layer as the OCI image-spec means it: whole files and directories, whiteouts and
+/// opaque marks. `nofollow` also ignores redirects that a lower layer brings, which `off` may follow.
+const OPTIONS: [(&str, &str); 4] =
+    [("redirect_dir", "nofollow"), ("index", "off"), ("metacopy", "off"), ("xino", "off")];
+
+const MOUNT_POINTS: [&str; 3] = ["dev", "proc", "sys"];
+const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+
+/// What a link or a file there means is said later.
+fn has_mount_points(layer: &Path) -> bool {
+    MOUNT_POINTS.iter().all(|name| layer.join(name).symlink_metadata().is_ok())
+}
+
+/// A single layer needs no overlay to be looked at.
+fn read_only(layer: &Path) -> Result<OwnedFd, SetupError> {
+    let path = CString::new(layer.as_os_str().as_bytes()).map_err(|_| Errno::INVAL);
+    path.and_then(|path| sys::mount::clone(CWD, &path, Reach::One, READ_ONLY)).doing("mount", layer.display())
+}
+
+fn with_directory(path: &Path, use_it: impl FnOnce(&str) -> Result<(), FsError>) -> Result<(), SetupError> {
+    let fd = openat(CWD, path, PATH_DIR, Mode::empty()).doing("open", path.display())?;
+    use_it(&fd_path(&fd)).doing("use as a layer", path.display())
+}
+
+fn fd_path(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// overlayfs refuses a work directory that a volatile mount used before, since a crash could have left the upper
+/// directory half written. Whoever gives one twice answers for that.
+fn forget_volatile(work: &Path) -> Result<(), SetupError> {
+    match std::fs::remove_dir_all(work.join("work/incompat")) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)).doing("clean", work.display()),
+    }
+}

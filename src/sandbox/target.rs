@@ -1,0 +1,218 @@
+//! Finds, and where needed makes, the places in the root where something is mounted.
+//!
+//! Owns: resolution inside the root, and the record of what was made. No name is looked up twice and no symbolic
+//! link is followed by the kernel; the program does not run yet, so nothing changes underneath.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timestamps, fstat, mkdirat, openat, openat2,
+    readlinkat, utimensat,
+};
+use rustix::io::Errno;
+use rustix::time::Timespec;
+
+use crate::mount::Writable;
+
+use super::failure::{Doing as _, SetupError};
+use super::spec::Stub;
+
+/// Symbolic links in one path, as many as the kernel follows.
+const MAX_LINKS: u32 = 40;
+
+/// The root under construction.
+pub(super) struct Tree {
+    root: OwnedFd,
+    upper: Option<OwnedFd>,
+    stubs: Vec<Stub>,
+}
+
+/// A directory on the way, and its name in the one above.
+type Step = (OwnedFd, Vec<u8>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    File,
+}
+
+impl Tree {
+    pub(super) fn new(root: OwnedFd, writable: Option<&Writable>) -> Result<Self, SetupError> {
+        let upper = match writable {
+            Some(Writable { upper, work: _ }) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                Some(openat(CWD, upper, flags, Mode::empty()).doing("open", upper.display())?)
+            }
+            None => None,
+        };
+        Ok(Self { root, upper, stubs: Vec::new() })
+    }
+
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    pub(super) fn into_stubs(self) -> Vec<Stub> {
+        self.stubs
+    }
+
+    /// A directory right below the root, where a kernel file system goes. Never through a symbolic link: an image
+    /// that has one there is refused (CVE-2019-16884).
+    pub(super) fn mount_point(&mut self, name: &str) -> Result<OwnedFd, SetupError> {
+        let path = format!("/{name}");
+        let refused = |found: &str| SetupError::MountPoint { path: path.clone(), found: found.into() };
+        let found = match open_path(&self.root, name.as_bytes()) {
+            Err(Errno::NOENT) => {
+                let root = self.root.try_clone().map_err(|_| Errno::MFILE).doing("open", "the root")?;
+                return self.create(&root, Path::new(name), Kind::Directory).doing("make", &path);
+            }
+            other => other.doing("open", &path)?,
+        };
+        match file_type(&found).doing("look at", &path)? {
+            FileType::Directory => Ok(found),
+            FileType::Symlink => Err(refused("a symbolic link")),
+            FileType::RegularFile
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => Err(refused("not a directory")),
+        }
+    }
+
+    /// A file anywhere in the root, through the root's own symbolic links. Made empty if it is missing, as are
+    /// its parents.
+    pub(super) fn file(&mut self, path: &Path) -> Result<OwnedFd, SetupError> {
+        self.walk(path)
+            .map_err(|errno| SetupError::File { path: path.display().to_string(), errno: errno.into() })
+    }
+
+    fn walk(&mut self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let mut way: Vec<Step> = Vec::new();
+        let mut todo = names_reversed(path.as_os_str().as_bytes());
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == b".." {
+                way.pop();
+                continue;
+            }
+            let dir = self.here(&way)?;
+            let found = match open_path(&dir, &name) {
+                Ok(found) => found,
+                Err(Errno::NOENT) => {
+                    let kind = if todo.is_empty() { Kind::File } else { Kind::Directory };
+                    let path = joined(&way, &name);
+                    self.create(&dir, &path, kind)?
+                }
+                Err(errno) => return Err(errno),
+            };
+            if file_type(&found)? != FileType::Symlink {
+                way.push((found, name));
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP);
+            }
+            let target = readlinkat(&dir, OsStr::from_bytes(&name), Vec::new())?;
+            if target.as_bytes().starts_with(b"/") {
+                way.clear();
+            }
+            todo.extend(names_reversed(target.as_bytes()));
+        }
+        way.pop().map(|(fd, _)| fd).ok_or(Errno::ISDIR)
+    }
+
+    fn here(&self, way: &[Step]) -> rustix::io::Result<OwnedFd> {
+        let dir = way.last().map_or(&self.root, |(fd, _)| fd);
+        dir.try_clone().map_err(|_| Errno::MFILE)
+    }
+
+    /// Makes a mount point, leaves its parent's times as they were, and notes it if it went to the upper directory.
+    fn create(&mut self, dir: &OwnedFd, path: &Path, kind: Kind) -> rustix::io::Result<OwnedFd> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let before = fstat(dir)?;
+        match kind {
+            Kind::Directory => mkdirat(dir, name, Mode::from_raw_mode(0o755))?,
+            Kind::File => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                drop(openat(dir, name, flags, Mode::from_raw_mode(0o644))?);
+            }
+        }
+        utimensat(dir, c".", &times(&before), AtFlags::empty())?;
+        if !in_kernel_tree(path) {
+            self.note(path, kind)?;
+        }
+        open_path(dir, name.as_bytes())
+    }
+
+    fn note(&mut self, path: &Path, kind: Kind) -> rustix::io::Result<()> {
+        let Some(upper) = &self.upper else { return Ok(()) };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let made = openat2(upper, path, flags, Mode::empty(), inside)?;
+        self.stubs.push(Stub {
+            path: path.to_owned(),
+            inode: fstat(&made)?.st_ino,
+            directory: kind == Kind::Directory,
+        });
+        Ok(())
+    }
+}
+
+/// What is made below these goes to a file system that is mounted there.
+fn in_kernel_tree(path: &Path) -> bool {
+    ["dev", "proc", "sys"].iter().any(|top| path.starts_with(top) && path != Path::new(top))
+}
+
+fn open_path(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, OsStr::from_bytes(name), flags, Mode::empty())
+}
+
+fn file_type(fd: &OwnedFd) -> rustix::io::Result<FileType> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
+}
+
+fn times(stat: &rustix::fs::Stat) -> Timestamps {
+    let time = |tv_sec: i64, nanoseconds: u64| Timespec {
+        tv_sec,
+        tv_nsec: nanoseconds.try_into().expect("below 10^9"),
+    };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
+
+/// The names of a path, last first, without empty ones and dots.
+fn names_reversed(path: &[u8]) -> Vec<Vec<u8>> {
+    let names = path.split(|b| *b == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    names.rev().map(<[u8]>::to_vec).collect()
+}
+
+fn joined(way: &[Step], name: &[u8]) -> PathBuf {
+    let names = way.iter().map(|(_, name)| name.as_slice()).chain([name]);
+    names.map(|name| Path::new(OsStr::from_bytes(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_last_first() {
+        assert_eq!(names_reversed(b"//a/./b/../c/"), [&b"c"[..], b"..", b"b", b"a"]);
+        assert!(names_reversed(b"/").is_empty());
+    }
+
+    #[test]
+    fn only_what_lies_in_a_kernel_tree_is_in_one() {
+        assert!(in_kernel_tree(Path::new("dev/shm")));
+        assert!(!in_kernel_tree(Path::new("dev")));
+        assert!(!in_kernel_tree(Path::new("device/x")));
+    }
+}

@@ -1,0 +1,98 @@
+//! Starting processes: fork in a single-threaded process, exec, and what must be set in between.
+
+#![allow(unsafe_code, reason = "fork, execve, personality and keyctl have no safe wrapper")]
+
+use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
+
+use rustix::io::{Errno, Result};
+use rustix::process::Pid;
+
+/// Which side of a fork the caller is on.
+#[derive(Debug)]
+pub enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+/// Forks a process that has a single thread.
+///
+/// # Errors
+/// `EDEADLK` if the process has more than one thread: the child could find any lock held for ever.
+pub fn fork() -> Result<Fork> {
+    if !single_threaded() {
+        return Err(Errno::DEADLK);
+    }
+    // SAFETY: there is no other thread, so the child's copy of memory has no lock held by a thread it lacks.
+    let pid = unsafe { libc::fork() };
+    match Pid::from_raw(pid) {
+        Some(child) if pid > 0 => Ok(Fork::Parent(child)),
+        Some(_) => Err(last_error()),
+        None => Ok(Fork::Child),
+    }
+}
+
+/// Whether the process has one thread. False where it cannot be told.
+pub fn single_threaded() -> bool {
+    // A directory of /proc has two links and one for each directory in it.
+    rustix::fs::stat("/proc/self/task").is_ok_and(|task| task.st_nlink == 3)
+}
+
+/// Replaces the process. Returns only with the error.
+pub fn execve(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both arrays end with a null pointer and point to strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    last_error()
+}
+
+/// Ends the process at once, without running destructors or flushing anything.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: _exit has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor from `first` on at the next exec.
+pub fn close_on_exec_from(first: RawFd) -> Result<()> {
+    let first = u32::try_from(first).map_err(|_| Errno::BADF)?;
+    // SAFETY: marks descriptors, closes none; nothing in the program relies on one to survive exec.
+    let code = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if code == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// Gives the process the same address layout each time (personality(2), ADDR_NO_RANDOMIZE), from the next exec on.
+pub fn fix_address_layout() -> Result<()> {
+    // SAFETY: sets a flag of the execution domain.
+    let code = unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+    if code < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Leaves the session keyring of the caller for a new, empty one. A kernel without keyrings is fine.
+pub fn new_session_keyring() -> Result<()> {
+    /// `KEYCTL_JOIN_SESSION_KEYRING` of keyctl(2).
+    const JOIN: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let code = unsafe { libc::syscall(libc::SYS_keyctl, JOIN, std::ptr::null::<libc::c_char>()) };
+    if code >= 0 {
+        return Ok(());
+    }
+    match last_error() {
+        Errno::NOSYS => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Moves a descriptor onto one of 0, 1, 2, where it survives exec.
+pub fn set_stdio(from: std::os::fd::BorrowedFd<'_>, to: RawFd) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    // SAFETY: the caller says which standard stream to replace; std treats those as never closed.
+    let code = unsafe { libc::dup2(from.as_raw_fd(), to) };
+    if code < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

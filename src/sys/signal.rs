@@ -1,0 +1,82 @@
+//! Signals taken synchronously, and the clean slate a new program expects.
+
+#![allow(unsafe_code, reason = "signal sets and dispositions have no safe wrapper")]
+
+use std::mem::MaybeUninit;
+
+use rustix::io::{Errno, Result};
+
+/// What an init passes on to its main process.
+const FORWARDED: [i32; 7] =
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+
+/// A set of signals.
+pub struct Set(libc::sigset_t);
+
+impl Set {
+    /// The signals an init waits for: those it forwards, and the end of a child.
+    pub fn of_init() -> Self {
+        Self::of(&[&FORWARDED[..], &[libc::SIGCHLD]].concat())
+    }
+
+    /// Only the stop for background writes to a terminal.
+    pub fn background_write() -> Self {
+        Self::of(&[libc::SIGTTOU])
+    }
+
+    fn of(signals: &[i32]) -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset initialises the set it is given, sigaddset changes an initialised one.
+        unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in signals {
+                libc::sigaddset(set.as_mut_ptr(), *signal);
+            }
+            Self(set.assume_init())
+        }
+    }
+
+    /// Blocks these signals in the calling thread.
+    pub fn block(&self) -> Result<()> {
+        self.change(libc::SIG_BLOCK)
+    }
+
+    /// Lets these signals through in the calling thread.
+    pub fn unblock(&self) -> Result<()> {
+        self.change(libc::SIG_UNBLOCK)
+    }
+
+    fn change(&self, how: i32) -> Result<()> {
+        // SAFETY: the set is initialised; no old set is asked for.
+        let code = unsafe { libc::pthread_sigmask(how, &raw const self.0, std::ptr::null_mut()) };
+        if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(code)) }
+    }
+
+    /// Waits for one of these signals, which must be blocked, and takes it.
+    pub fn wait(&self) -> Result<i32> {
+        // SAFETY: the set is initialised; no information is asked for.
+        let signal = unsafe { libc::sigwaitinfo(&raw const self.0, std::ptr::null_mut()) };
+        if signal > 0 { Ok(signal) } else { Err(last_error()) }
+    }
+}
+
+/// Whether a signal says that a child ended.
+pub fn is_child(signal: i32) -> bool {
+    signal == libc::SIGCHLD
+}
+
+/// Default dispositions for all signals, none blocked: what a program finds when nobody meddled. Rust's runtime
+/// ignores SIGPIPE, and an ignored signal stays ignored over exec.
+pub fn reset() -> Result<()> {
+    for signal in 1..=64 {
+        // SAFETY: installs the default disposition; no handler runs. Numbers that cannot be set (SIGKILL,
+        // SIGSTOP, those of the C library) fail without effect.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let none = Set::of(&[]);
+    none.change(libc::SIG_SETMASK)
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

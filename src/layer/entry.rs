@@ -10,6 +10,9 @@ pub struct Mtime {
     pub nanos: u32,
 }
 
+/// Name and value of an extended attribute.
+pub type Xattr = (Vec<u8>, Vec<u8>);
+
 /// What every entry has besides its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Meta {
@@ -20,7 +23,7 @@ pub struct Meta {
     pub mtime: Mtime,
     /// Name and value, sorted by name, names unique. Never `trusted.overlay.*`, `user.overlay.*` or
     /// `security.selinux`.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Vec<Xattr>,
 }
 
 /// What an entry is.
@@ -74,6 +77,12 @@ impl Toc {
     pub fn new(mut entries: Vec<TocEntry>) -> Self {
         let rank = |e: &TocEntry| u8::from(e.node == Node::Opaque);
         entries.sort_by(|a, b| a.path.cmp(&b.path).then(rank(a).cmp(&rank(b))));
+        Self { entries }
+    }
+
+    /// A table of entries that are in layer order already.
+    pub(super) fn from_sorted(entries: Vec<TocEntry>) -> Self {
+        debug_assert!(entries.is_sorted_by(|a, b| a.path <= b.path));
         Self { entries }
     }
 

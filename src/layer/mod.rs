@@ -5,5 +5,12 @@
 //! directory tree.
 
 pub mod entry;
+mod header;
+pub mod toc;
+pub mod tree;
+pub mod write;
 
-pub use entry::{Meta, Mtime, Node, Toc, TocEntry};
+pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
+pub use toc::TocError;
+pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};
+pub use write::{LayerWriter, WriteError, Written};

@@ -1,0 +1,5 @@
+//! Layers: bytes, tables of contents, and what a hostile tar meets.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
+
+mod vectors;

@@ -11,6 +11,7 @@ use super::media::MediaType;
 
 /// A manifest or an index.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "at most a handful exist at a time")]
 pub enum Document {
     Manifest(Manifest),
     Index(Index),

@@ -208,8 +208,7 @@ fn normalise(registry: &str, repository: &str, tag: Option<&str>, digest: Option
 fn valid_part(part: &str) -> bool {
     let alphanumeric = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9');
     let bytes = part.as_bytes();
-    let ends =
-        bytes.first().is_some_and(|b| alphanumeric(b)) && bytes.last().is_some_and(|b| alphanumeric(b));
+    let ends = bytes.first().is_some_and(alphanumeric) && bytes.last().is_some_and(alphanumeric);
     ends && bytes
         .split(alphanumeric)
         .all(|joint| matches!(joint, b"" | b"." | b"_" | b"__") || joint.iter().all(|b| *b == b'-'))

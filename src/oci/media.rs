@@ -110,6 +110,32 @@ impl MediaType {
         }
     }
 
+    /// OCI's name of the same bytes; a type without one stays.
+    pub fn to_oci(&self) -> Self {
+        match self {
+            Self::DockerList => Self::OciIndex,
+            Self::DockerManifest => Self::OciManifest,
+            Self::DockerConfig => Self::OciConfig,
+            Self::DockerLayer => Self::OciLayer,
+            Self::DockerLayerGzip => Self::OciLayerGzip,
+            Self::DockerLayerZstd => Self::OciLayerZstd,
+            Self::DockerForeignLayerGzip => Self::OciForeignLayerGzip,
+            Self::OciIndex
+            | Self::OciManifest
+            | Self::OciConfig
+            | Self::OciEmpty
+            | Self::OciLayer
+            | Self::OciLayerGzip
+            | Self::OciLayerZstd
+            | Self::OciForeignLayer
+            | Self::OciForeignLayerGzip
+            | Self::OciForeignLayerZstd
+            | Self::DockerSchema1
+            | Self::DockerSchema1Signed
+            | Self::Unknown(_) => self.clone(),
+        }
+    }
+
     /// Whether the blob is an image manifest.
     pub fn is_manifest(&self) -> bool {
         matches!(self, Self::OciManifest | Self::DockerManifest)

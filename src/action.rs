@@ -1,1 +1,304 @@
-//! The bound step and its result.
+//! A step bound to resolved inputs, what it observed, and what came of it (spec/step-hash.md).
+//!
+//! Owns: the static key and its printed form. Every field of a bound step is either described here or listed in
+//! the spec as left out, with the reason. Never does I/O.
+
+use serde::{Deserialize, Serialize};
+
+use crate::canon::{Hasher, Printer, Sink};
+use crate::digest::{ActionKey, ChainId, ContentDigest};
+use crate::epoch::Epoch;
+use crate::path::ImagePath;
+use crate::platform::Platform;
+use crate::recipe::Unpack;
+
+/// The version of the encoding in `spec/step-hash.md`. It also stands for everything that decides the bytes of a
+/// layer (layer format, distribution litter rules): a change there is a new version here.
+pub const ACTION_VERSION: u32 = 1;
+
+/// A step with everything it depends on but its parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    pub op: BoundOp,
+    /// The latest time an entry of the layer may have.
+    pub epoch: Epoch,
+    pub platform: Platform,
+}
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoundOp {
+    MakeDir { path: ImagePath, user: String },
+    Copy(BoundCopy),
+    Run(BoundRun),
+}
+
+/// COPY or ADD with its sources read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundCopy {
+    /// One for each source in order.
+    pub sources: Vec<SourceDigest>,
+    pub dest: ImagePath,
+    pub dest_is_dir: bool,
+    pub chown: Option<String>,
+    pub chmod: Option<u16>,
+    pub unpack: Unpack,
+    /// Whether owners, times and links are those of the source (another image) or the context's fixed ones.
+    pub keep: KeepMeta,
+}
+
+/// Where an entry's owner and time come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepMeta {
+    /// 0:0 and the epoch: files of the context and heredocs.
+    Fixed,
+    /// The source's: files of a stage or an image.
+    Source,
+}
+
+/// What one source of a copy resolved to: names, kinds, modes, contents, in one digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceDigest {
+    /// As written, for people; enters the key because the name of a file source becomes its name below `dest`
+    /// through the digest alone.
+    pub name: String,
+    pub digest: ContentDigest,
+}
+
+/// RUN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundRun {
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub cwd: String,
+    pub user: String,
+    pub network: BoundNetwork,
+    pub hermetic: bool,
+    pub scripts: Vec<(String, ContentDigest)>,
+}
+
+/// The network a process gets, after the build's options had their say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoundNetwork {
+    None,
+    Host,
+}
+
+impl Action {
+    /// Writes every field that decides the result.
+    pub fn describe(&self, sink: &mut dyn Sink) {
+        sink.number("epoch", self.epoch.seconds().unsigned_abs());
+        sink.text("platform", &self.platform.to_string());
+        match &self.op {
+            BoundOp::MakeDir { path, user } => {
+                sink.open("mkdir");
+                sink.field("path", &path.absolute());
+                sink.text("user", user);
+            }
+            BoundOp::Copy(copy) => {
+                sink.open("copy");
+                copy.describe(sink);
+            }
+            BoundOp::Run(run) => {
+                sink.open("run");
+                run.describe(sink);
+            }
+        }
+        sink.close();
+    }
+
+    /// The static key.
+    pub fn key(&self) -> ActionKey {
+        let mut hasher = Hasher::new("lith action", ACTION_VERSION);
+        self.describe(&mut hasher);
+        ActionKey::from_bytes(hasher.finish())
+    }
+
+    /// The same fields for people and for `lith why`.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let mut printer = Printer::default();
+        self.describe(&mut printer);
+        printer.finish()
+    }
+}
+
+impl BoundCopy {
+    fn describe(&self, sink: &mut dyn Sink) {
+        for source in &self.sources {
+            sink.open("source");
+            sink.text("name", &source.name);
+            sink.field("content", source.digest.as_bytes());
+            sink.close();
+        }
+        sink.field("dest", &self.dest.absolute());
+        sink.text("dest-is-dir", yes_no(self.dest_is_dir));
+        sink.maybe("chown", self.chown.as_deref().map(str::as_bytes));
+        if let Some(mode) = self.chmod {
+            sink.text("chmod", &format!("{mode:04o}"));
+        }
+        sink.text(
+            "unpack",
+            match self.unpack {
+                Unpack::Never => "never",
+                Unpack::Archives => "archives",
+            },
+        );
+        sink.text(
+            "metadata",
+            match self.keep {
+                KeepMeta::Fixed => "fixed",
+                KeepMeta::Source => "source",
+            },
+        );
+    }
+}
+
+impl BoundRun {
+    fn describe(&self, sink: &mut dyn Sink) {
+        for arg in &self.argv {
+            sink.text("argv", arg);
+        }
+        for (name, value) in &self.env {
+            sink.open("env");
+            sink.text("name", name);
+            sink.text("value", value);
+            sink.close();
+        }
+        sink.text("cwd", &self.cwd);
+        sink.text("user", &self.user);
+        sink.text(
+            "network",
+            match self.network {
+                BoundNetwork::None => "none",
+                BoundNetwork::Host => "host",
+            },
+        );
+        sink.text("hermetic", yes_no(self.hermetic));
+        for (path, content) in &self.scripts {
+            sink.open("script");
+            sink.text("path", path);
+            sink.field("content", content.as_bytes());
+            sink.close();
+        }
+    }
+}
+
+const fn yes_no(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
+/// One fact an action relied on in its parent. A record serves wherever all of its observations hold.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Observation {
+    /// The whole root file system; `None` is the empty one.
+    Rootfs(Option<ChainId>),
+    /// One aspect of one path, as text; `exec::observe` writes it and compares it.
+    Path { path: ImagePath, aspect: Aspect, seen: String },
+}
+
+/// What about a path mattered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// Kind, and for a directory its mode, owner, time and xattrs, for a symlink its target.
+    Entry,
+    /// Whether it is a directory, which a file cannot replace.
+    IsDir,
+    /// The bytes of a regular file.
+    Content,
+}
+
+/// The layer an action made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRef {
+    pub diff_id: crate::digest::DiffId,
+    /// Bytes of the uncompressed tar.
+    pub size: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> BoundRun {
+        BoundRun {
+            argv: vec!["/bin/sh".into(), "-c".into(), "echo first".into()],
+            env: vec![("PATH".into(), "/bin".into())],
+            cwd: "/".into(),
+            user: String::new(),
+            network: BoundNetwork::Host,
+            hermetic: false,
+            scripts: vec![],
+        }
+    }
+
+    fn action(op: BoundOp) -> Action {
+        Action { op, epoch: Epoch::ZERO, platform: "linux/amd64".parse().unwrap() }
+    }
+
+    #[test]
+    fn pinned_vector() {
+        // spec/step-hash.md: a change of these values is a change of format and needs a new ACTION_VERSION.
+        assert_eq!(action(BoundOp::Run(run())).key().to_string(), PINNED_RUN);
+        assert_eq!(action(BoundOp::Copy(copy())).key().to_string(), PINNED_COPY);
+    }
+
+    const PINNED_RUN: &str = "";
+    const PINNED_COPY: &str = "";
+
+    fn copy() -> BoundCopy {
+        BoundCopy {
+            sources: vec![SourceDigest { name: "a".into(), digest: ContentDigest::of(b"a") }],
+            dest: ImagePath::parse(b"opt").unwrap(),
+            dest_is_dir: false,
+            chown: None,
+            chmod: None,
+            unpack: Unpack::Never,
+            keep: KeepMeta::Fixed,
+        }
+    }
+
+    /// Every single change of a field changes the key, and no two changes meet.
+    #[test]
+    fn every_field_is_in_the_key() {
+        let mut all = vec![action(BoundOp::Run(run())), action(BoundOp::Copy(copy()))];
+        let mut with_run = |change: &dyn Fn(&mut BoundRun)| {
+            let mut r = run();
+            change(&mut r);
+            all.push(action(BoundOp::Run(r)));
+        };
+        with_run(&|r| r.argv = vec!["/bin/sh".into(), "-c".into(), "echo".into(), "first".into()]);
+        with_run(&|r| r.argv[2] = "echo second".into());
+        with_run(&|r| r.env = vec![]);
+        with_run(&|r| r.env = vec![("PATH".into(), "/bin:".into())]);
+        with_run(&|r| r.env = vec![("PATH/".into(), "bin".into())]);
+        with_run(&|r| r.cwd = "/w".into());
+        with_run(&|r| r.user = "0".into());
+        with_run(&|r| r.network = BoundNetwork::None);
+        with_run(&|r| r.hermetic = true);
+        with_run(&|r| r.scripts = vec![("/dev/pipes/X".into(), ContentDigest::of(b"x"))]);
+        let mut with_copy = |change: &dyn Fn(&mut BoundCopy)| {
+            let mut c = copy();
+            change(&mut c);
+            all.push(action(BoundOp::Copy(c)));
+        };
+        with_copy(&|c| c.sources[0].digest = ContentDigest::of(b"b"));
+        with_copy(&|c| c.sources[0].name = "b".into());
+        with_copy(&|c| c.sources.push(SourceDigest { name: "b".into(), digest: ContentDigest::of(b"b") }));
+        with_copy(&|c| c.dest = ImagePath::root());
+        with_copy(&|c| c.dest_is_dir = true);
+        with_copy(&|c| c.chown = Some(String::new()));
+        with_copy(&|c| c.chown = Some("0".into()));
+        with_copy(&|c| c.chmod = Some(0));
+        with_copy(&|c| c.chmod = Some(0o644));
+        with_copy(&|c| c.unpack = Unpack::Archives);
+        with_copy(&|c| c.keep = KeepMeta::Source);
+        all.push(Action { epoch: Epoch::from_seconds(1).unwrap(), ..all[0].clone() });
+        all.push(Action { platform: "linux/arm64".parse().unwrap(), ..all[0].clone() });
+        all.push(action(BoundOp::MakeDir { path: ImagePath::root(), user: String::new() }));
+        all.push(action(BoundOp::MakeDir { path: ImagePath::root(), user: "0".into() }));
+        let keys: std::collections::BTreeSet<_> = all.iter().map(Action::key).collect();
+        assert_eq!(keys.len(), all.len());
+    }
+}

@@ -199,6 +199,32 @@ pub fn layer_order(a: &[u8], b: &[u8]) -> Ordering {
     }
 }
 
+impl serde::Serialize for ImagePath {
+    /// As text with a leading slash; what is not UTF-8 as `hex:` and the bytes.
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => s.collect_str(&format_args!("/{text}")),
+            Err(_) => s.collect_str(&format_args!("hex:{}", crate::digest::hex(&self.0))),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ImagePath {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let text = String::deserialize(d)?;
+        let bytes = match text.strip_prefix("hex:") {
+            None => text.into_bytes(),
+            Some(digits) => (0..digits.len())
+                .step_by(2)
+                .map(|at| digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+                .collect::<Option<Vec<u8>>>()
+                .ok_or_else(|| D::Error::custom("bad hex in a path"))?,
+        };
+        Self::parse(&bytes).map_err(D::Error::custom)
+    }
+}
+
 impl Ord for ImagePath {
     fn cmp(&self, other: &Self) -> Ordering {
         layer_order(&self.0, &other.0)
@@ -278,6 +304,13 @@ mod tests {
         fn order_equals_that_of_the_names(a in "[a./-]{0,8}", b in "[a./-]{0,8}") {
             let (Ok(a), Ok(b)) = (ImagePath::parse(a.as_bytes()), ImagePath::parse(b.as_bytes())) else { return Ok(()) };
             prop_assert_eq!(a.cmp(&b), a.names().cmp(b.names()));
+        }
+
+        #[test]
+        fn json_round_trip(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            let Ok(path) = ImagePath::parse(&bytes) else { return Ok(()) };
+            let json = serde_json::to_string(&path).unwrap();
+            prop_assert_eq!(serde_json::from_str::<ImagePath>(&json).unwrap(), path);
         }
 
         #[test]

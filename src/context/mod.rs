@@ -1,1 +1,76 @@
-//! The build context.
+//! The build context: which files a COPY takes from a directory of the host, and their digests.
+//!
+//! Owns: ignore rules, wildcards, the sorted scan, the index that makes an unchanged tree cheap. Symlinks are
+//! resolved inside the context and never lead out of it. Only regular files are opened, and never through a link.
+
+pub mod ignore;
+pub mod index;
+pub mod pattern;
+pub mod scan;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::path::ImagePath;
+
+pub use index::{Stamp, StatIndex};
+pub use scan::{Found, Kind, Selected};
+
+/// What stands in the way of using a context.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    #[error("{act} {path} in the build context: {source}")]
+    Io { act: &'static str, path: ImagePath, source: io::Error },
+    #[error("build context {root}: {source}")]
+    Root { root: PathBuf, source: io::Error },
+    #[error("{0} is not in the build context")]
+    NotFound(ImagePath),
+    #[error("{path} is left out of the build context by {file}")]
+    Ignored { path: ImagePath, file: String },
+    #[error("{path} in the build context is a {kind}; only files, directories and symlinks can be copied")]
+    Special { path: ImagePath, kind: &'static str },
+    #[error("{path} in the build context has too many symlinks on its way")]
+    Loop { path: ImagePath },
+    #[error("{0} in the build context changed while it was read; build again when nothing writes there")]
+    Changed(ImagePath),
+    #[error("pattern {pattern}: {source}")]
+    Pattern { pattern: ImagePath, source: pattern::PatternError },
+}
+
+/// A directory of the host, seen through its ignore rules.
+#[derive(Debug)]
+pub struct Context {
+    root: PathBuf,
+    dir: File,
+    ignore: ignore::Ignore,
+    /// The name of the ignore file, for messages.
+    ignore_name: String,
+}
+
+impl Context {
+    /// Opens a context. `ignore_name` is where the rules came from.
+    pub fn open(root: &Path, ignore: ignore::Ignore, ignore_name: &str) -> Result<Self, ContextError> {
+        let error = |source| ContextError::Root { root: root.to_owned(), source };
+        let dir = File::open(root).map_err(error)?;
+        if !dir.metadata().map_err(error)?.is_dir() {
+            return Err(error(io::Error::from(io::ErrorKind::NotADirectory)));
+        }
+        Ok(Self { root: root.to_owned(), dir, ignore, ignore_name: ignore_name.to_owned() })
+    }
+
+    /// The directory as it was given.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Opens a regular file of a scan for reading and checks that it is still the file that was seen.
+    pub fn open_file(&self, path: &ImagePath, seen: &Stamp) -> Result<File, ContextError> {
+        let io = |source| ContextError::Io { act: "open", path: path.clone(), source };
+        let file = crate::sys::beneath::open_read(&self.dir, path.as_os_str()).map_err(io)?;
+        if Stamp::of_file(&file).map_err(io)? != *seen {
+            return Err(ContextError::Changed(path.clone()));
+        }
+        Ok(file)
+    }
+}

@@ -1,1 +1,241 @@
-//! One action run for real.
+//! One action run for real: looked up, else done, captured and recorded.
+//!
+//! Owns: binding a step to its inputs, the cache protocol of `spec/action-record.md`, packing copies, running
+//! processes. Knows no order of steps: that is the engine's.
+
+pub mod archive;
+pub mod copy;
+pub mod observe;
+pub mod pack;
+pub mod run;
+pub mod select;
+pub mod source;
+pub mod users;
+
+use std::io;
+
+use crate::action::{Action, BoundOp, Observation};
+use crate::context::ContextError;
+use crate::digest::ActionKey;
+use crate::epoch::Epoch;
+use crate::path::ImagePath;
+use crate::recipe::Unpack;
+use crate::store::{LayerRef, Record, Store, StoreError};
+
+use observe::{Observer, Rootfs};
+use source::Source;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error(transparent)]
+    Write(#[from] crate::layer::write::WriteError),
+    #[error(transparent)]
+    Capture(#[from] crate::layer::capture::CaptureError),
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
+    #[error(transparent)]
+    Tree(#[from] crate::layer::tree::TreeError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{path} is not a regular file in the image")]
+    NotAFile { path: ImagePath },
+    #[error("{path} has {size} bytes, more than the {limit} that are read from such a file")]
+    TooLarge { path: ImagePath, size: u64, limit: u64 },
+    #[error("read {path} from its layer: {source}")]
+    ReadLayer { path: ImagePath, source: io::Error },
+    #[error("{path} in the store does not hash to what its layer says; run `lith store verify`")]
+    Damaged { path: ImagePath },
+    #[error("{path} has too many symlinks on its way")]
+    Loop { path: ImagePath },
+    #[error("{path} is not in the image or stage that is copied from")]
+    NotFound { path: ImagePath },
+    #[error("cannot copy to non-directory: {path}")]
+    NotADirectory { path: ImagePath },
+    #[error("cannot replace directory {path} with a file")]
+    IsADirectory { path: ImagePath },
+    #[error("pattern {pattern}: {source}")]
+    Pattern { pattern: ImagePath, source: crate::context::pattern::PatternError },
+    #[error("{name:?} is not in the image's {file}; use a number, or create the name first")]
+    UnknownName { name: String, file: &'static str },
+    #[error("{text:?} is not a user or group id between 0 and 2147483647")]
+    BadId { text: String },
+    #[error("archive {name}: {source}")]
+    Archive { name: String, source: crate::layer::read::ReadError },
+    #[error("an archive inside an image is never unpacked")]
+    ArchiveFromImage,
+    #[error("{reason}")]
+    NoSandbox { reason: String },
+    #[error("{command} did not complete successfully: {status}")]
+    Failed { command: String, status: run::Failure },
+}
+
+/// What stays the same for all steps of a build.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub epoch: Epoch,
+    pub hermetic: bool,
+    /// What a process finds in `/etc/resolv.conf` with the host's network.
+    pub resolv_conf: Vec<u8>,
+    /// Why no process can be run here, if so.
+    pub no_sandbox: Option<String>,
+    /// Look nothing up, only record.
+    pub no_cache: bool,
+}
+
+/// Runs and looks up actions.
+pub struct Executor<'a> {
+    pub store: &'a Store,
+    pub rules: &'a Rules,
+}
+
+/// An action with what is needed to do it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub action: Action,
+    pub key: ActionKey,
+    /// The sources of a copy; empty for others.
+    pub sources: Vec<Source>,
+    /// Environment that a process gets but no key or history shows (proxies).
+    pub hidden_env: Vec<(String, String)>,
+    /// Script bodies of a RUN, by path.
+    pub scripts: Vec<(String, Vec<u8>)>,
+}
+
+impl Job {
+    /// An action that takes in nothing but its fields.
+    pub fn new(action: Action) -> Self {
+        let key = action.key();
+        Self { action, key, sources: vec![], hidden_env: vec![], scripts: vec![] }
+    }
+}
+
+/// What came of a job.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub record: Record,
+    pub how: How,
+}
+
+/// Whether work was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    Hit,
+    Built,
+    /// Not a hit although there were records: the first observation of the newest that did not hold, and what
+    /// holds instead.
+    Rebuilt { expected: Observation, found: String },
+}
+
+/// The answer of the cache.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    Hit(Record),
+    /// No record of the static key.
+    Unknown,
+    /// Records, but none whose observations hold.
+    Contradicted { expected: Observation, found: String },
+}
+
+impl Executor<'_> {
+    /// Asks the cache about an action on a parent.
+    pub fn lookup(&self, key: ActionKey, parent: &Rootfs) -> Result<Lookup, ExecError> {
+        let records = self.store.action_records(key);
+        let mut first = None;
+        let mut observer = None;
+        for record in records {
+            let contradiction = match record.observations.as_slice() {
+                [only @ Observation::Rootfs(_)] => {
+                    let own = observe::whole(parent);
+                    (own != *only).then(|| (only.clone(), String::new()))
+                }
+                observations => {
+                    let observer = match &mut observer {
+                        Some(observer) => observer,
+                        none => none.insert(Observer::new(self.store, parent)?),
+                    };
+                    observer.contradiction(observations)
+                }
+            };
+            match contradiction {
+                None => return Ok(Lookup::Hit(record)),
+                Some(it) => first = first.or(Some(it)),
+            }
+        }
+        Ok(match first {
+            None => Lookup::Unknown,
+            Some((expected, found)) => Lookup::Contradicted { expected, found },
+        })
+    }
+
+    /// Looks a job up and does it if need be; work on one key is done once among all processes.
+    pub fn perform(&self, job: &Job, parent: &Rootfs, output: &mut dyn run::Sink) -> Result<Outcome, ExecError> {
+        if !self.rules.no_cache
+            && let Lookup::Hit(record) = self.lookup(job.key, parent)?
+        {
+            return Ok(Outcome { record, how: How::Hit });
+        }
+        let _once = self.store.work_lock(&format!("action-{}", job.key.hex()))?;
+        let how = match self.lookup(job.key, parent)? {
+            Lookup::Hit(record) if !self.rules.no_cache => return Ok(Outcome { record, how: How::Hit }),
+            Lookup::Hit(_) | Lookup::Unknown => How::Built,
+            Lookup::Contradicted { expected, found } => How::Rebuilt { expected, found },
+        };
+        let (observations, layer) = self.work(job, parent, output)?;
+        let record = Record { key: job.key, observations, layer };
+        self.store.add_action_record(record.clone())?;
+        Ok(Outcome { record, how })
+    }
+
+    fn work(
+        &self,
+        job: &Job,
+        parent: &Rootfs,
+        output: &mut dyn run::Sink,
+    ) -> Result<(Vec<Observation>, LayerRef), ExecError> {
+        let epoch = job.action.epoch;
+        match &job.action.op {
+            BoundOp::Run(run) => {
+                let layer = self.run(job, run, parent, output)?;
+                Ok((vec![observe::whole(parent)], layer))
+            }
+            BoundOp::MakeDir { path, user } => {
+                let observer = Observer::new(self.store, parent)?;
+                let planned = copy::make_dir(&observer, path, user, epoch)?;
+                Ok((observer.observations(), self.store_layer(&planned)?))
+            }
+            BoundOp::Copy(bound) => {
+                let observer = Observer::new(self.store, parent)?;
+                let placement = copy::Placement {
+                    dest: &bound.dest,
+                    dest_is_dir: bound.dest_is_dir,
+                    chown: bound.chown.as_deref(),
+                    chmod: bound.chmod,
+                    epoch,
+                };
+                let planned = match bound.unpack {
+                    Unpack::Never => copy::land(&observer, &placement, &job.sources)?,
+                    Unpack::Archives => copy::land(&observer, &placement, &self.unpacked(&job.sources)?)?,
+                };
+                Ok((observer.observations(), self.store_layer(&planned)?))
+            }
+        }
+    }
+
+    fn unpacked(&self, sources: &[Source]) -> Result<Vec<Source>, ExecError> {
+        sources
+            .iter()
+            .map(|source| Ok(archive::open(self.store, source)?.unwrap_or_else(|| source.clone())))
+            .collect()
+    }
+
+    fn store_layer(&self, planned: &copy::Planned) -> Result<LayerRef, ExecError> {
+        let (sink, written) = pack::pack(planned, self.store.layer_sink()?)?;
+        self.store.commit_layer(sink, &written)?;
+        Ok(LayerRef { diff_id: written.diff_id, size: written.size })
+    }
+}

@@ -1,1 +1,189 @@
-//! The graph of steps.
+//! The graph of a recipe: which steps make layers, and what each waits for. Pure.
+//!
+//! A COPY is two nodes. *Prepare* needs only its sources, so it starts at once and runs beside a slow RUN above it,
+//! on the guess that the RUN does not touch the copy's destination. *Settle* needs the parent and checks the guess.
+
+pub mod explain;
+
+use crate::recipe::{Base, CopyFrom, Op, Recipe};
+
+/// Names a step of a recipe: stage and step, both by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId {
+    pub stage: usize,
+    pub step: usize,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Read the sources and make the layer on the nearest parent that is known.
+    Prepare,
+    /// Look up or make the layer on the real parent.
+    Settle,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub step: StepId,
+    pub phase: Phase,
+    /// Indices of nodes that must be done before.
+    pub needs: Vec<usize>,
+}
+
+/// All nodes that the target needs, each after what it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub nodes: Vec<Node>,
+    /// For each stage of the recipe, whether the target needs it.
+    pub wanted: Vec<bool>,
+}
+
+impl Plan {
+    /// The plan of a recipe's target.
+    pub fn new(recipe: &Recipe) -> Self {
+        let wanted = wanted(recipe);
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut ends: Vec<Option<usize>> = vec![None; recipe.stages.len()];
+        for (stage, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
+            let mut below = match recipe.stages[stage].base {
+                Base::Stage(earlier) => ends[earlier],
+                Base::Scratch | Base::Image(_) => None,
+            };
+            for (step, spec) in recipe.stages[stage].steps.iter().enumerate() {
+                let id = StepId { stage, step };
+                let mut needs: Vec<usize> = below.into_iter().collect();
+                match &spec.op {
+                    Op::Config => continue,
+                    Op::Run(_) | Op::MakeDir { .. } => {}
+                    Op::Copy(copy) => {
+                        let source = match copy.from {
+                            CopyFrom::Stage(from) => ends[from],
+                            CopyFrom::Context | CopyFrom::NamedContext(_) | CopyFrom::Image(_) => None,
+                        };
+                        nodes.push(Node {
+                            step: id,
+                            phase: Phase::Prepare,
+                            needs: source.into_iter().collect(),
+                        });
+                        needs.push(nodes.len() - 1);
+                    }
+                }
+                nodes.push(Node { step: id, phase: Phase::Settle, needs });
+                below = Some(nodes.len() - 1);
+            }
+            ends[stage] = below;
+        }
+        Self { nodes, wanted }
+    }
+}
+
+/// The stages the target stands on or copies from.
+fn wanted(recipe: &Recipe) -> Vec<bool> {
+    let mut wanted = vec![false; recipe.stages.len()];
+    wanted[recipe.target] = true;
+    // Stages refer to earlier ones only, so one pass from the last to the first reaches all.
+    for stage in (0..recipe.stages.len()).rev() {
+        if !wanted[stage] {
+            continue;
+        }
+        if let Base::Stage(earlier) = recipe.stages[stage].base {
+            wanted[earlier] = true;
+        }
+        for step in &recipe.stages[stage].steps {
+            if let Op::Copy(crate::recipe::Copy { from: CopyFrom::Stage(from), .. }) = &step.op {
+                wanted[*from] = true;
+            }
+        }
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{History, ImageConfig, RunConfig};
+    use crate::path::ImagePath;
+    use crate::recipe::{Copy, Network, Origin, Run, Stage, Step, Unpack};
+
+    fn stage(base: Base, ops: Vec<Op>) -> Stage {
+        let platform = "linux/amd64".parse().unwrap();
+        let steps = ops
+            .into_iter()
+            .map(|op| Step {
+                op,
+                origin: Origin::default(),
+                history: History::default(),
+                config: RunConfig::default(),
+            })
+            .collect();
+        let config = ImageConfig::scratch(&platform);
+        Stage { name: None, base, platform, steps, config, origin: Origin::default() }
+    }
+
+    fn run() -> Op {
+        Op::Run(Run {
+            argv: vec!["true".into()],
+            env: vec![],
+            proxy_env: vec![],
+            cwd: "/".into(),
+            user: String::new(),
+            network: Network::Default,
+            scripts: vec![],
+        })
+    }
+
+    fn copy(from: CopyFrom) -> Op {
+        Op::Copy(Copy {
+            from,
+            sources: vec![],
+            inline: vec![],
+            dest: ImagePath::root(),
+            dest_is_dir: true,
+            chown: None,
+            chmod: None,
+            unpack: Unpack::Never,
+        })
+    }
+
+    fn id(stage: usize, step: usize) -> StepId {
+        StepId { stage, step }
+    }
+
+    #[test]
+    fn a_copy_does_not_wait_for_the_run_above_it() {
+        let recipe = Recipe {
+            stages: vec![stage(Base::Scratch, vec![run(), Op::Config, copy(CopyFrom::Context), run()])],
+            target: 0,
+        };
+        let plan = Plan::new(&recipe);
+        let shown: Vec<_> = plan.nodes.iter().map(|n| (n.step, n.phase, n.needs.clone())).collect();
+        assert_eq!(
+            shown,
+            [
+                (id(0, 0), Phase::Settle, vec![]),
+                (id(0, 2), Phase::Prepare, vec![]),
+                (id(0, 2), Phase::Settle, vec![0, 1]),
+                (id(0, 3), Phase::Settle, vec![2]),
+            ]
+        );
+    }
+
+    #[test]
+    fn stages_the_target_does_not_need_are_pruned() {
+        let recipe = Recipe {
+            stages: vec![
+                stage(Base::Scratch, vec![run()]),
+                stage(Base::Scratch, vec![run()]),
+                stage(Base::Stage(0), vec![]),
+                stage(Base::Stage(2), vec![copy(CopyFrom::Stage(2))]),
+            ],
+            target: 3,
+        };
+        let plan = Plan::new(&recipe);
+        assert_eq!(plan.wanted, [true, false, true, true]);
+        assert_eq!(plan.nodes.iter().map(|n| n.step.stage).collect::<Vec<_>>(), [0, 3, 3]);
+        assert_eq!(plan.nodes[1].needs, [0], "a stage without steps ends where its base ends");
+    }
+}

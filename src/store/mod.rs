@@ -1,1 +1,176 @@
-//! One directory of blobs, layers, images and records.
+//! One directory of blobs, layers, unpacked layers, images and action records, shared by any number of processes.
+//!
+//! The layout is `spec/store-layout.md`. Knows no processes and no network. Everything appears by rename or link
+//! once it is whole; a kill at any moment leaves only garbage that [`gc`] removes.
+
+pub mod actions;
+pub mod blobs;
+pub mod builds;
+pub mod gc;
+pub mod images;
+pub mod layers;
+pub mod snapshots;
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::digest::{BlobDigest, DiffId};
+use crate::layer::Toc;
+use crate::sys::file::{self, Durability, Hold, Lock};
+
+pub use actions::{LayerRef, Record};
+pub use blobs::BlobWriter;
+pub use images::{ImageRecord, RefRecord};
+pub use snapshots::{Scratch, Unpacking};
+
+/// The version of the layout in `spec/store-layout.md`. A store of another version is refused.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// What went wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("store: {0}")]
+    Io(#[from] io::Error),
+    #[error("store {root} is of layout version {found}; this lith knows version {LAYOUT_VERSION}")]
+    Version { root: PathBuf, found: String },
+    #[error("store {root} belongs to uid {owner}, not to uid {me}")]
+    Owner { root: PathBuf, owner: u32, me: u32 },
+    #[error("store {root} is not a directory of its own (a symlink or a file)")]
+    NotADirectory { root: PathBuf },
+    #[error("store {root} holds other files and no store; choose an empty directory")]
+    Foreign { root: PathBuf },
+    #[error("unpacked layers of store {root} were made as {found}, this run is {wanted}")]
+    Mapping { root: PathBuf, found: String, wanted: String },
+    #[error("blob {0} is not in the store")]
+    MissingBlob(BlobDigest),
+    #[error("blob {expected} is corrupt: content hashes to {actual}")]
+    CorruptBlob { expected: BlobDigest, actual: BlobDigest },
+    #[error("blob {digest} has {size} bytes, more than the {limit} allowed here")]
+    TooLarge { digest: BlobDigest, size: u64, limit: u64 },
+    #[error("layer {0} has no table of contents in the store")]
+    MissingToc(DiffId),
+    #[error("table of contents of layer {diff} is damaged: {source}")]
+    CorruptToc { diff: DiffId, source: crate::layer::toc::TocError },
+    #[error("unpack layer {diff}: {source}")]
+    Unpack { diff: DiffId, source: crate::layer::unpack::UnpackError },
+    #[error("image {0} is not in the store")]
+    MissingImage(String),
+    #[error("{0:?} matches several images: {1}")]
+    Ambiguous(String, String),
+}
+
+/// An open store. Holding it holds the store's lease: nothing reachable or just made is removed meanwhile.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    unpacking: Unpacking,
+    tocs: Mutex<HashMap<DiffId, Arc<Toc>>>,
+    _lease: Lock,
+}
+
+const DIRS: [&str; 14] = [
+    "blobs/sha256",
+    "tocs",
+    "compressed",
+    "layerdb/sha256",
+    "overlay",
+    "l",
+    "images",
+    "refs",
+    "actions",
+    "builds",
+    "contexts",
+    "locks",
+    "logs",
+    "tmp",
+];
+
+impl Store {
+    /// Opens the store at `root`, making it if the directory is empty or missing. `unpacking` says how this
+    /// process can unpack layers. Waits while a [`gc`] sweep runs.
+    pub fn open(root: &Path, unpacking: Unpacking) -> Result<Self, StoreError> {
+        prepare(root)?;
+        let lease = Lock::wait(&root.join("lock"), Hold::Shared)?;
+        Ok(Self { root: root.to_owned(), unpacking, tocs: Mutex::default(), _lease: lease })
+    }
+
+    /// The directory of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// An exclusive lock by name among all processes, for work that should be done once. Waits for it.
+    pub fn work_lock(&self, name: &str) -> Result<Lock, StoreError> {
+        Ok(Lock::wait(&self.root.join("locks").join(name), Hold::Exclusive)?)
+    }
+}
+
+/// Makes sure of a store of our version at `root`.
+fn prepare(root: &Path) -> Result<(), StoreError> {
+    match fs::symlink_metadata(root) {
+        Ok(meta) if !meta.is_dir() => return Err(StoreError::NotADirectory { root: root.to_owned() }),
+        Ok(meta) => check_owner(root, &meta)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_dir(root)?,
+        Err(error) => return Err(file::context(error, "open", root).into()),
+    }
+    let version = root.join("version");
+    match fs::read_to_string(&version) {
+        Ok(text) if text.trim() == format!("lith-store {LAYOUT_VERSION}") => Ok(()),
+        Ok(text) => {
+            Err(StoreError::Version { root: root.to_owned(), found: text.trim().chars().take(40).collect() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => initialise(root),
+        Err(error) => Err(file::context(error, "read", &version).into()),
+    }
+}
+
+/// A store others can write is a store others can poison; one they can enter shows them setuid files.
+fn check_owner(root: &Path, meta: &fs::Metadata) -> Result<(), StoreError> {
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me {
+        return Err(StoreError::Owner { root: root.to_owned(), owner: meta.uid(), me });
+    }
+    if meta.mode() & 0o077 != 0 {
+        fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(|e| file::context(e, "chmod", root))?;
+    }
+    Ok(())
+}
+
+fn create_dir(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| file::context(e, "create", path).into())
+}
+
+/// Lays out an empty store; the version file comes last, so a half-made store is made again.
+fn initialise(root: &Path) -> Result<(), StoreError> {
+    let ours = |name: &str| name == "lock" || DIRS.iter().any(|dir| dir.split('/').next() == Some(name));
+    let _alone = {
+        let foreign = crate::sys::dir::list(root)?
+            .into_iter()
+            .any(|entry| !entry.name.starts_with(b".") && !std::str::from_utf8(&entry.name).is_ok_and(ours));
+        if foreign {
+            return Err(StoreError::Foreign { root: root.to_owned() });
+        }
+        Lock::wait(&root.join("lock"), Hold::Exclusive)?
+    };
+    for dir in DIRS {
+        create_dir(&root.join(dir))?;
+    }
+    file::replace(
+        &root.join("version"),
+        format!("lith-store {LAYOUT_VERSION}\n").as_bytes(),
+        Durability::Synced,
+    )?;
+    Ok(())
+}

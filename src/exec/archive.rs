@@ -1,0 +1,78 @@
+//! ADD of a local archive: a regular file that decompresses to a tar brings the archive's entries instead of itself.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::sync::Arc;
+
+use super::ExecError;
+use super::source::{Body, Entry, Source, SourceNode};
+use crate::layer::compress::Decompressor;
+use crate::layer::read::{self, Limits};
+use crate::layer::{Meta, Node};
+use crate::store::Store;
+
+/// The archive's entries as a directory source, or `None` if the file is no archive.
+pub fn open(store: &Store, source: &Source) -> Result<Option<Source>, ExecError> {
+    let SourceNode::File { body, .. } = &source.top.node else { return Ok(None) };
+    if !looks_like_tar(body)? {
+        return Ok(None);
+    }
+    let error = |error| ExecError::Archive { name: source.shown.clone(), source: error };
+    let mut plain = crate::sys::file::Unnamed::new(&store.root().join("tmp"))?;
+    let limits = Limits::default();
+    let mut reader = Decompressor::new(reader(body)?, limits.max_size).map_err(ExecError::Io)?;
+    let copied = io::copy(&mut reader, &mut plain).and_then(|_| plain.flush());
+    copied.map_err(ExecError::Io)?;
+    let mut file = plain.file().try_clone()?;
+    file.seek(SeekFrom::Start(0))?;
+    let indexed = read::index(io::BufReader::with_capacity(1 << 18, &file), &limits).map_err(error)?;
+    Ok(Some(directory(source, Arc::new(file), indexed.toc.entries())))
+}
+
+fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]) -> Source {
+    let below = entries
+        .iter()
+        .filter(|entry| !entry.path.is_root())
+        .filter_map(|entry| {
+            let node = match &entry.node {
+                Node::Dir => SourceNode::Dir,
+                Node::File { size, content, offset } => SourceNode::File {
+                    size: *size,
+                    content: *content,
+                    body: Body::Tar { tar: tar.clone(), offset: *offset },
+                },
+                Node::Hardlink(to) => SourceNode::Hardlink(to.clone()),
+                // A layer's marks mean nothing in an archive that is added.
+                Node::Whiteout | Node::Opaque => return None,
+                Node::Symlink(_) | Node::Char { .. } | Node::Block { .. } | Node::Fifo => {
+                    SourceNode::Other(entry.node.clone())
+                }
+            };
+            Some((entry.path.clone(), Entry { meta: entry.meta.clone(), node }))
+        })
+        .collect();
+    let top = Entry { meta: Meta { mode: 0o755, ..Meta::default() }, node: SourceNode::Dir };
+    Source { name: source.name.clone(), shown: source.shown.clone(), top, below }
+}
+
+/// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a valid first tar header.
+fn looks_like_tar(body: &Body) -> Result<bool, ExecError> {
+    let Ok(mut reader) = Decompressor::new(reader(body)?, u64::MAX) else { return Ok(false) };
+    let mut header = [0; 512];
+    let mut filled = 0;
+    while filled < header.len() {
+        match reader.read(&mut header[filled..]) {
+            Ok(0) | Err(_) => return Ok(false),
+            Ok(got) => filled += got,
+        }
+    }
+    Ok(read::is_header(&header))
+}
+
+fn reader(body: &Body) -> Result<Box<dyn Read + Send>, ExecError> {
+    Ok(match body {
+        Body::Bytes(bytes) => Box::new(io::Cursor::new(bytes.clone())),
+        Body::Context { context, path, stamp } => Box::new(context.open_file(path, stamp)?),
+        Body::Tar { .. } => return Err(ExecError::ArchiveFromImage),
+    })
+}

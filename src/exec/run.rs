@@ -1,0 +1,183 @@
+//! RUN: the parent mounted, the process run, what it wrote captured.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use super::observe::{Observer, Rootfs};
+use super::{ExecError, Executor, Job, users};
+use crate::action::{BoundNetwork, BoundRun};
+use crate::layer::capture::{CaptureOptions, capture};
+use crate::layer::tree::Tree;
+use crate::layer::write::LayerWriter;
+use crate::mount::Overlay;
+use crate::path::ImagePath;
+use crate::sandbox::spec::{File, Ids, Net, Spec, Status};
+use crate::sandbox::{self, Output, Stream};
+use crate::store::{LayerRef, Scratch};
+
+/// Where a process' output and a step's notes go.
+pub trait Sink: Send {
+    fn chunk(&mut self, stream: Stream, bytes: &[u8]);
+    fn warning(&mut self, text: &str);
+}
+
+/// How a process failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    Exit(i32),
+    Signal(i32),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}
+
+/// The host name of every step: BuildKit's, so that what a step derives from it comes out the same there.
+pub const HOSTNAME: &str = "buildkitsandbox";
+/// What a process finds in `/etc/hosts`.
+const HOSTS: &str = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+/// The tar of a layer without entries has this size: two zero blocks.
+const EMPTY_LAYER: u64 = 1024;
+
+struct Relay<'a>(&'a mut dyn Sink);
+
+impl Output for Relay<'_> {
+    fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
+        self.0.chunk(stream, bytes);
+    }
+}
+
+impl Executor<'_> {
+    /// Runs a step's process and makes its layer.
+    pub(super) fn run(
+        &self,
+        job: &Job,
+        run: &BoundRun,
+        parent: &Rootfs,
+        output: &mut dyn Sink,
+    ) -> Result<LayerRef, ExecError> {
+        let scratch = self.store.scratch()?;
+        let spec = self.spec(job, run, parent, &scratch)?;
+        let ended = sandbox::run(&spec, &mut Relay(output))?;
+        match ended.status {
+            Status::Exited(0) => {}
+            Status::Exited(code) => return Err(failed(run, Failure::Exit(code))),
+            Status::Signaled(signal) => return Err(failed(run, Failure::Signal(signal))),
+        }
+        self.capture(job, parent, scratch, &ended.stubs, output)
+    }
+
+    /// Everything the sandbox needs to know. Layers that are not unpacked yet are unpacked, in parallel.
+    pub fn spec(&self, job: &Job, run: &BoundRun, parent: &Rootfs, scratch: &Scratch) -> Result<Spec, ExecError> {
+        if let Some(reason) = &self.rules.no_sandbox {
+            return Err(ExecError::NoSandbox { reason: reason.clone() });
+        }
+        let observer = Observer::new(self.store, parent)?;
+        let user = users::process(&run.user, &observer)?;
+        Ok(Spec {
+            root: Overlay {
+                lowers: self.lowers(parent)?,
+                writable: Some(scratch.writable()),
+                marks: self.store.unpacking().marks(),
+            },
+            argv: run.argv.clone(),
+            env: self.env(job, run, &user, &observer)?,
+            cwd: run.cwd.clone(),
+            user,
+            hostname: HOSTNAME.to_owned(),
+            network: match run.network {
+                BoundNetwork::None => Net::None,
+                BoundNetwork::Host => Net::Host,
+            },
+            files: self.files(job, run),
+            hermetic: run.hermetic,
+            interactive: false,
+        })
+    }
+
+    /// The unpacked directories of all layers that hold anything, bottom first.
+    fn lowers(&self, parent: &Rootfs) -> Result<Vec<PathBuf>, ExecError> {
+        let layers: Vec<&LayerRef> = parent.iter().filter(|layer| layer.size > EMPTY_LAYER).collect();
+        Ok(layers.par_iter().map(|layer| self.store.unpacked(layer.diff_id)).collect::<Result<_, _>>()?)
+    }
+
+    fn env(&self, job: &Job, run: &BoundRun, user: &Ids, parent: &Observer<'_>) -> Result<Vec<String>, ExecError> {
+        let mut env: Vec<String> = run.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let has = |wanted: &str| run.env.iter().any(|(name, _)| name == wanted);
+        if !has("HOME") {
+            env.push(format!("HOME={}", users::home(user.uid, parent)?));
+        }
+        env.extend(job.hidden_env.iter().filter(|(name, _)| !has(name)).map(|(name, value)| format!("{name}={value}")));
+        Ok(env)
+    }
+
+    fn files(&self, job: &Job, run: &BoundRun) -> Vec<File> {
+        let resolv = match run.network {
+            BoundNetwork::None => Vec::new(),
+            BoundNetwork::Host => self.rules.resolv_conf.clone(),
+        };
+        let file = |path: &str, bytes: Vec<u8>, mode| File { path: path.into(), bytes, mode };
+        let mut files =
+            vec![file("/etc/hosts", HOSTS.into(), 0o644), file("/etc/resolv.conf", resolv, 0o644)];
+        files.extend(job.scripts.iter().map(|(path, bytes)| file(path, bytes.clone(), 0o755)));
+        files
+    }
+
+    fn capture(
+        &self,
+        job: &Job,
+        parent: &Rootfs,
+        scratch: Scratch,
+        stubs: &[crate::sandbox::spec::Stub],
+        output: &mut dyn Sink,
+    ) -> Result<LayerRef, ExecError> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let tocs = parent.iter().map(|layer| self.store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
+        let stubs: Vec<(ImagePath, u64)> = stubs
+            .iter()
+            .map(|stub| {
+                let path = ImagePath::parse(stub.path.as_os_str().as_bytes()).expect("the sandbox made it");
+                (path, stub.inode)
+            })
+            .collect();
+        let options = CaptureOptions {
+            epoch: job.action.epoch,
+            marks: self.store.unpacking().marks(),
+            stubs: &stubs,
+            owners: self.store.unpacking().owners(),
+        };
+        let mut writer = LayerWriter::new(self.store.layer_sink()?);
+        let open = |layer: usize| {
+            self.store.layer_tar(parent[layer].diff_id).map_err(|error| std::io::Error::other(error.to_string()))
+        };
+        let upper = scratch.writable().upper;
+        let captured = capture(&upper, &Tree::new(tocs), &open, &options, &mut writer)?;
+        for text in &captured.warnings {
+            output.warning(text);
+        }
+        let (sink, written) = writer.finish()?;
+        self.store.commit_layer(sink, &written)?;
+        let layer = LayerRef { diff_id: written.diff_id, size: written.size };
+        if layer.size > EMPTY_LAYER {
+            self.store.adopt(layer.diff_id, scratch)?;
+        }
+        Ok(layer)
+    }
+}
+
+fn failed(run: &BoundRun, status: Failure) -> ExecError {
+    ExecError::Failed { command: shown(&run.argv), status }
+}
+
+/// A command as people read it.
+fn shown(argv: &[String]) -> String {
+    let words: Vec<String> = argv.iter().map(|arg| crate::diag::escape(arg.as_bytes())).collect();
+    format!("process {:?}", words.join(" "))
+}

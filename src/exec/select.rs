@@ -1,0 +1,45 @@
+//! Source paths and patterns of `COPY --from`, resolved in another image's file system.
+
+use super::ExecError;
+use crate::context::pattern::{Pattern, is_wild};
+use crate::layer::tree::{FollowLast, Tree};
+use crate::path::ImagePath;
+
+/// What a path or pattern selects: the name as written or matched, and where it really is. Symlinks on the way and
+/// at the end are followed inside the root. A pattern may select nothing; a plain path may not.
+pub fn select(tree: &Tree, pattern: &ImagePath) -> Result<Vec<(Vec<u8>, ImagePath)>, ExecError> {
+    let mut places = vec![(Vec::new(), ImagePath::root())];
+    let mut wild = false;
+    for name in pattern.names() {
+        wild |= is_wild(name);
+        let mut next = Vec::new();
+        for (_, place) in &places {
+            for name in children(tree, place, pattern, name)? {
+                let real = tree.resolve(&place.child(&name), FollowLast::Yes)?.path;
+                if tree.get(&real).is_some() {
+                    next.push((name, real));
+                }
+            }
+        }
+        places = next;
+    }
+    if places.is_empty() && !wild {
+        return Err(ExecError::NotFound { path: pattern.clone() });
+    }
+    Ok(places)
+}
+
+fn children(
+    tree: &Tree,
+    place: &ImagePath,
+    whole: &ImagePath,
+    name: &[u8],
+) -> Result<Vec<Vec<u8>>, ExecError> {
+    if !is_wild(name) {
+        return Ok(vec![name.to_vec()]);
+    }
+    let pattern =
+        Pattern::parse(name).map_err(|source| ExecError::Pattern { pattern: whole.clone(), source })?;
+    let names = tree.list(place).into_iter().map(|found| found.entry.path.name().to_vec());
+    Ok(names.filter(|name| pattern.matches(name)).collect())
+}

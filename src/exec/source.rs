@@ -1,0 +1,281 @@
+//! What a COPY or ADD takes in: entries of the context, of another image, of a heredoc or of an archive, in one
+//! shape, with a digest that says all that matters about them.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::ExecError;
+use crate::action::{KeepMeta, SourceDigest};
+use crate::canon::{Hasher, Sink as _};
+use crate::context::{self, Context, Stamp, StatIndex};
+use crate::digest::ContentDigest;
+use crate::epoch::Epoch;
+use crate::layer::tree::{Found, Tree};
+use crate::layer::{Meta, Mtime, Node};
+use crate::path::ImagePath;
+use crate::store::{LayerRef, Store};
+
+/// Version of the digest in `spec/step-hash.md`, "Source digest".
+const SOURCE_VERSION: u32 = 1;
+
+/// One source with everything it brings.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// What a file is called below a destination directory.
+    pub name: Vec<u8>,
+    /// As written, for people.
+    pub shown: String,
+    /// The file, or the directory itself (whose own metadata matters only where it is nested).
+    pub top: Entry,
+    /// For a directory: what is below it, by path relative to it, in layer order.
+    pub below: Vec<(ImagePath, Entry)>,
+}
+
+/// One file, directory, link or device to be copied.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub meta: Meta,
+    pub node: SourceNode,
+}
+
+/// What it is.
+#[derive(Debug, Clone)]
+pub enum SourceNode {
+    Dir,
+    File { size: u64, content: ContentDigest, body: Body },
+    /// Another name of a file of the same source, by its path relative to the source's directory.
+    Hardlink(ImagePath),
+    /// Symlinks, devices, FIFOs.
+    Other(Node),
+}
+
+/// Where a file's bytes are.
+#[derive(Debug, Clone)]
+pub enum Body {
+    Context { context: Arc<Context>, path: ImagePath, stamp: Stamp },
+    /// At an offset of an uncompressed tar that nobody changes.
+    Tar { tar: Arc<File>, offset: u64 },
+    Bytes(Arc<[u8]>),
+}
+
+/// How modes of the context are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Modes {
+    AsTheyAre,
+    /// 0644 or 0755, so that a checkout's umask costs no hit (hermetic builds).
+    Normalised,
+}
+
+impl Source {
+    /// Reads what a path or pattern selects in a context; files whose digest the index does not know are hashed,
+    /// in parallel.
+    pub fn from_context(
+        context: &Arc<Context>,
+        index: &StatIndex,
+        pattern: &ImagePath,
+        modes: Modes,
+        epoch: Epoch,
+    ) -> Result<Vec<Self>, ExecError> {
+        let entry = |found: &context::Found| context_entry(context, index, found, modes, epoch);
+        context
+            .select(pattern)?
+            .into_iter()
+            .map(|selected| {
+                let base = &selected.top.path;
+                let below = selected
+                    .below
+                    .par_iter()
+                    .with_min_len(16)
+                    .map(|found| {
+                        let relative = found.path.strip_prefix(base).expect("a scan stays below its top");
+                        Ok((relative, entry(found)?))
+                    })
+                    .collect::<Result<Vec<_>, ExecError>>()?;
+                let shown = crate::diag::escape(base.as_bytes());
+                Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below })
+            })
+            .collect()
+    }
+
+    /// What a path or pattern selects in another image's file system.
+    pub fn from_rootfs(store: &Store, rootfs: &[LayerRef], pattern: &ImagePath) -> Result<Vec<Self>, ExecError> {
+        let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
+        let tree = Tree::new(tocs);
+        let tars: Vec<Arc<File>> = rootfs
+            .iter()
+            .map(|layer| store.layer_tar(layer.diff_id).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        super::select::select(&tree, pattern)?
+            .into_iter()
+            .map(|(name, path)| Ok(from_tree(&tree, &tars, name, &path)))
+            .collect()
+    }
+
+    /// A heredoc.
+    pub fn from_bytes(name: &str, bytes: &[u8], epoch: Epoch) -> Self {
+        let node = SourceNode::File {
+            size: bytes.len() as u64,
+            content: ContentDigest::of(bytes),
+            body: Body::Bytes(bytes.into()),
+        };
+        let top = Entry { meta: fixed_meta(0o644, epoch), node };
+        Self { name: name.as_bytes().to_vec(), shown: crate::diag::escape(name.as_bytes()), top, below: vec![] }
+    }
+
+    /// The digest of names, kinds, modes, contents, and with `KeepMeta::Source` of owners, times and xattrs.
+    pub fn digest(&self, keep: KeepMeta) -> SourceDigest {
+        let mut hasher = Hasher::new("lith source", SOURCE_VERSION);
+        hasher.field("name", &self.name);
+        describe(&self.top, keep, &mut hasher);
+        for (path, entry) in &self.below {
+            hasher.field("path", path.as_bytes());
+            describe(entry, keep, &mut hasher);
+        }
+        SourceDigest { name: self.shown.clone(), digest: ContentDigest::from_bytes(hasher.finish()) }
+    }
+}
+
+fn describe(entry: &Entry, keep: KeepMeta, sink: &mut Hasher) {
+    sink.number("mode", u64::from(entry.meta.mode));
+    match &entry.node {
+        SourceNode::Dir => sink.text("kind", "directory"),
+        SourceNode::File { size, content, .. } => {
+            sink.text("kind", "file");
+            sink.number("size", *size);
+            sink.field("content", content.as_bytes());
+        }
+        SourceNode::Hardlink(to) => sink.field("hardlink", to.as_bytes()),
+        SourceNode::Other(Node::Symlink(target)) => sink.field("symlink", target),
+        SourceNode::Other(Node::Char { major, minor }) => sink.text("char", &format!("{major}:{minor}")),
+        SourceNode::Other(Node::Block { major, minor }) => sink.text("block", &format!("{major}:{minor}")),
+        SourceNode::Other(Node::Fifo) => sink.text("kind", "fifo"),
+        SourceNode::Other(Node::Dir | Node::File { .. } | Node::Hardlink(_) | Node::Whiteout | Node::Opaque) => {
+            unreachable!("these have shapes of their own or cannot be copied")
+        }
+    }
+    if keep == KeepMeta::Source {
+        sink.text("owner", &format!("{}:{}", entry.meta.uid, entry.meta.gid));
+        sink.text("mtime", &format!("{}.{}", entry.meta.mtime.secs, entry.meta.mtime.nanos));
+    }
+    for (name, value) in &entry.meta.xattrs {
+        sink.open("xattr");
+        sink.field("name", name);
+        sink.field("value", value);
+        sink.close();
+    }
+}
+
+fn fixed_meta(mode: u16, epoch: Epoch) -> Meta {
+    Meta { mode, mtime: Mtime { secs: epoch.seconds(), nanos: 0 }, ..Meta::default() }
+}
+
+fn context_entry(
+    context: &Arc<Context>,
+    index: &StatIndex,
+    found: &context::Found,
+    modes: Modes,
+    epoch: Epoch,
+) -> Result<Entry, ExecError> {
+    let node = match &found.kind {
+        context::Kind::Dir => SourceNode::Dir,
+        context::Kind::Symlink(target) => SourceNode::Other(Node::Symlink(target.clone())),
+        context::Kind::File(stamp) => {
+            let content = match index.get(&found.path, stamp) {
+                Some(content) => content,
+                None => hash_file(context, index, &found.path, stamp)?,
+            };
+            let body = Body::Context { context: context.clone(), path: found.path.clone(), stamp: *stamp };
+            SourceNode::File { size: stamp.size, content, body }
+        }
+    };
+    let mode = match (modes, &found.kind) {
+        (_, context::Kind::Symlink(_)) => 0o777,
+        (Modes::AsTheyAre, _) => found.mode,
+        (Modes::Normalised, context::Kind::Dir) => 0o755,
+        (Modes::Normalised, context::Kind::File(_)) if found.mode & 0o111 != 0 => 0o755,
+        (Modes::Normalised, context::Kind::File(_)) => 0o644,
+    };
+    Ok(Entry { meta: fixed_meta(mode, epoch), node })
+}
+
+/// Hashes a file, with all processors if it is large, and makes sure that it did not change meanwhile.
+fn hash_file(
+    context: &Context,
+    index: &StatIndex,
+    path: &ImagePath,
+    stamp: &Stamp,
+) -> Result<ContentDigest, ExecError> {
+    const PIECE: usize = 4 << 20;
+    let read_at = crate::sys::clock::realtime_nanos();
+    let file = context.open_file(path, stamp)?;
+    let error = |source| context::ContextError::Io { act: "read", path: path.clone(), source };
+    let mut hasher = blake3::Hasher::new();
+    let size = usize::try_from(stamp.size).unwrap_or(PIECE);
+    let mut buffer = vec![0; size.clamp(1, PIECE)];
+    let mut at = 0;
+    loop {
+        let got = file.read_at(&mut buffer, at).map_err(error)?;
+        if got == 0 {
+            break;
+        }
+        if got >= 1 << 20 {
+            hasher.update_rayon(&buffer[..got]);
+        } else {
+            hasher.update(&buffer[..got]);
+        }
+        at += got as u64;
+        if at >= stamp.size && stamp.size < PIECE as u64 {
+            break;
+        }
+    }
+    if at != stamp.size || Stamp::of_file(&file).map_err(error)? != *stamp {
+        return Err(context::ContextError::Changed(path.clone()).into());
+    }
+    let content = ContentDigest::from_bytes(*hasher.finalize().as_bytes());
+    index.note(path, *stamp, content, read_at);
+    Ok(content)
+}
+
+fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath) -> Source {
+    let top = tree.get(path).expect("just selected");
+    let mut links = Links::default();
+    let below = match top.entry.node {
+        Node::Dir => tree
+            .walk(path)
+            .iter()
+            .map(|found| {
+                let relative = found.entry.path.strip_prefix(path).expect("a walk stays below its top");
+                let entry = tree_entry(found, tars, &mut links, &relative);
+                (relative, entry)
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let top = tree_entry(&top, tars, &mut Links::default(), &ImagePath::root());
+    Source { name, shown: crate::diag::escape(path.as_bytes()), top, below }
+}
+
+/// The first name of each hardlinked file of a source: by layer and offset of its bytes, which no other file has.
+type Links = std::collections::BTreeMap<(usize, u64), ImagePath>;
+
+fn tree_entry(found: &Found<'_>, tars: &[Arc<File>], links: &mut Links, relative: &ImagePath) -> Entry {
+    let node = match found.file() {
+        Some((size, content, offset)) => {
+            // Files without bytes have no offset of their own; they are never links of each other here.
+            match links.get(&(found.layer, offset)).filter(|_| size > 0) {
+                Some(first) => SourceNode::Hardlink(first.clone()),
+                None => {
+                    links.insert((found.layer, offset), relative.clone());
+                    let body = Body::Tar { tar: tars[found.layer].clone(), offset };
+                    SourceNode::File { size, content, body }
+                }
+            }
+        }
+        None if found.entry.node == Node::Dir => SourceNode::Dir,
+        None => SourceNode::Other(found.entry.node.clone()),
+    };
+    Entry { meta: found.entry.meta.clone(), node }
+}

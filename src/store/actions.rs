@@ -1,0 +1,108 @@
+//! Action records: static key and observations to result (spec/action-record.md).
+//!
+//! One file a static key, the newest records first. Each file carries a checksum: a damaged one is a miss.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError};
+use crate::action::Observation;
+use crate::digest::ActionKey;
+use crate::sys::file::{self, Durability};
+
+pub use crate::action::LayerRef;
+
+/// The version of the record format.
+pub const RECORD_VERSION: u32 = 1;
+/// How many records one static key keeps.
+const KEEP: usize = 8;
+
+/// What came of an action once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The key is inside as well, so that a record moved to another name does not serve there.
+    pub key: ActionKey,
+    pub observations: Vec<Observation>,
+    pub layer: LayerRef,
+}
+
+impl Store {
+    fn records_path(&self, key: ActionKey) -> PathBuf {
+        let hex = key.hex();
+        self.root.join("actions").join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// The newest records of a static key whose layers are still here, newest first.
+    pub fn action_records(&self, key: ActionKey) -> Vec<Record> {
+        let Ok(bytes) = fs::read(self.records_path(key)) else { return Vec::new() };
+        let records: Vec<Record> = open_sealed("action", RECORD_VERSION, &bytes).unwrap_or_default();
+        records
+            .into_iter()
+            .filter(|record| record.key == key && self.has_layer(record.layer.diff_id, record.layer.size))
+            .collect()
+    }
+
+    /// Adds a record in front. The caller holds the work lock of the key.
+    pub fn add_action_record(&self, record: Record) -> Result<(), StoreError> {
+        let path = self.records_path(record.key);
+        let mut records = self.action_records(record.key);
+        records.retain(|old| old.observations != record.observations);
+        records.insert(0, record);
+        records.truncate(KEEP);
+        let dir = path.parent().expect("records have a directory");
+        fs::create_dir_all(dir).map_err(|e| file::context(e, "create", dir))?;
+        Ok(file::replace(&path, &seal("action", RECORD_VERSION, &records), Durability::Cached)?)
+    }
+
+    /// Every record of the store, damaged files left out.
+    pub fn all_action_records(&self) -> Result<Vec<Record>, StoreError> {
+        let actions = self.root.join("actions");
+        let mut all = Vec::new();
+        for shard in crate::sys::dir::list(&actions)? {
+            let dir = actions.join(std::ffi::OsStr::new(&*String::from_utf8_lossy(&shard.name)));
+            for entry in crate::sys::dir::list(&dir)? {
+                let Ok(bytes) = fs::read(dir.join(&*String::from_utf8_lossy(&entry.name))) else { continue };
+                all.extend(open_sealed::<Vec<Record>>("action", RECORD_VERSION, &bytes).unwrap_or_default());
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Text with a kind, a version and a checksum: `lith-<kind> <version> <blake3>` on the first line, JSON below.
+pub(super) fn seal<T: Serialize>(kind: &str, version: u32, value: &T) -> Vec<u8> {
+    let body = serde_json::to_vec(value).expect("plain records serialise");
+    let mut bytes = format!("lith-{kind} {version} {}\n", blake3::hash(&body).to_hex()).into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// What was sealed; `None` if it is of another kind or version, or not what was written.
+pub(super) fn open_sealed<T: for<'de> Deserialize<'de>>(kind: &str, version: u32, bytes: &[u8]) -> Option<T> {
+    let cut = bytes.iter().position(|b| *b == b'\n')?;
+    let (head, body) = (&bytes[..cut], &bytes[cut + 1..]);
+    let expected = format!("lith-{kind} {version} {}", blake3::hash(body).to_hex());
+    if head != expected.as_bytes() {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_breaks_with_any_bit() {
+        let sealed = seal("action", 1, &vec!["a", "b"]);
+        assert_eq!(open_sealed::<Vec<String>>("action", 1, &sealed).unwrap(), ["a", "b"]);
+        assert_eq!(open_sealed::<Vec<String>>("action", 2, &sealed), None);
+        for at in 0..sealed.len() {
+            let mut broken = sealed.clone();
+            broken[at] ^= 1;
+            assert_eq!(open_sealed::<Vec<String>>("action", 1, &broken), None, "byte {at}");
+        }
+    }
+}

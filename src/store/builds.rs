@@ -1,0 +1,78 @@
+//! What the last build of a Dockerfile did, step by step: what `lith why` compares with.
+//!
+//! Only for explanation: no build looks here to decide anything.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::actions::{open_sealed, seal};
+use super::{Store, StoreError};
+use crate::action::{LayerRef, Observation};
+use crate::digest::{ActionKey, ImageId};
+use crate::sys::file::{self, Durability};
+
+/// The version of the format.
+pub const BUILD_VERSION: u32 = 1;
+
+/// One build, by the place it was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    /// Context, file and target: what makes two builds "the same build, later".
+    pub place: String,
+    pub image: ImageId,
+    pub steps: Vec<StepRecord>,
+}
+
+/// One step of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// `stage/number`, for example `build/3`.
+    pub name: String,
+    /// The instruction on one line.
+    pub text: String,
+    pub line: usize,
+    pub key: ActionKey,
+    /// The printed form of the action.
+    pub fields: Vec<(String, String)>,
+    pub observations: Vec<Observation>,
+    pub layer: LayerRef,
+    /// The image after this step.
+    pub image: Option<ImageId>,
+    /// Why it was not a hit when it last ran; empty for a hit.
+    pub why: String,
+}
+
+impl Store {
+    fn build_path(&self, place: &str) -> PathBuf {
+        self.root.join("builds").join(blake3::hash(place.as_bytes()).to_hex().as_str())
+    }
+
+    /// The last build of a place.
+    pub fn last_build(&self, place: &str) -> Option<BuildRecord> {
+        let bytes = fs::read(self.build_path(place)).ok()?;
+        open_sealed("build", BUILD_VERSION, &bytes).filter(|build: &BuildRecord| build.place == place)
+    }
+
+    /// Remembers a build; nothing is written if nothing changed.
+    pub fn put_build(&self, build: &BuildRecord) -> Result<(), StoreError> {
+        if self.last_build(&build.place).as_ref() == Some(build) {
+            return Ok(());
+        }
+        let bytes = seal("build", BUILD_VERSION, build);
+        Ok(file::replace(&self.build_path(&build.place), &bytes, Durability::Cached)?)
+    }
+
+    /// All remembered builds, by place.
+    pub fn builds(&self) -> Result<Vec<BuildRecord>, StoreError> {
+        let dir = self.root.join("builds");
+        let mut all: Vec<BuildRecord> = crate::sys::dir::list(&dir)?
+            .iter()
+            .filter_map(|entry| fs::read(dir.join(&*String::from_utf8_lossy(&entry.name))).ok())
+            .filter_map(|bytes| open_sealed("build", BUILD_VERSION, &bytes))
+            .collect();
+        all.sort_by(|a, b| a.place.cmp(&b.place));
+        Ok(all)
+    }
+}

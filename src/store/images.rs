@@ -1,0 +1,123 @@
+//! Images and the names that point to them.
+//!
+//! `images/<id>` says which manifest an image has and which image it was built on; `refs/<hash of name>` holds a
+//! name and a manifest digest. Refs are the roots of gc.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError};
+use crate::digest::{BlobDigest, ImageId};
+use crate::sys::file::{self, Durability};
+
+/// One image of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Digest of the config blob.
+    pub id: ImageId,
+    /// Digest of the manifest blob; intermediate images have none.
+    pub manifest: Option<BlobDigest>,
+    /// The image one step before, if it was built here.
+    pub parent: Option<ImageId>,
+}
+
+/// One name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RefRecord {
+    /// Fully qualified: `registry/path:tag`.
+    pub name: String,
+    pub manifest: BlobDigest,
+    pub image: ImageId,
+}
+
+impl Store {
+    fn image_path(&self, id: &ImageId) -> std::path::PathBuf {
+        self.root.join("images").join(id.hex())
+    }
+
+    fn ref_path(&self, name: &str) -> std::path::PathBuf {
+        self.root.join("refs").join(blake3::hash(name.as_bytes()).to_hex().as_str())
+    }
+
+    /// Remembers an image. Its config (and manifest) are blobs already. A record with a manifest is never
+    /// replaced by one without.
+    pub fn put_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
+        let known = self.image(&record.id);
+        if known.as_ref() == Some(record) || record.manifest.is_none() && known.is_some() {
+            return Ok(());
+        }
+        let durability = if record.manifest.is_some() { Durability::Synced } else { Durability::Cached };
+        let bytes = serde_json::to_vec(record).expect("a plain record serialises");
+        Ok(file::replace(&self.image_path(&record.id), &bytes, durability)?)
+    }
+
+    /// The record of an image; `None` if it is not here or is damaged.
+    pub fn image(&self, id: &ImageId) -> Option<ImageRecord> {
+        read_record(&self.image_path(id)).filter(|record: &ImageRecord| record.id == *id)
+    }
+
+    /// All images, by id.
+    pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
+        let mut all: Vec<ImageRecord> = self.records("images")?;
+        all.sort_by_key(|record| record.id);
+        Ok(all)
+    }
+
+    /// Points a name to a manifest. Everything the manifest needs must be durable already.
+    pub fn set_ref(&self, name: &str, manifest: BlobDigest, image: ImageId) -> Result<(), StoreError> {
+        let record = RefRecord { name: name.to_owned(), manifest, image };
+        let path = self.ref_path(name);
+        if read_record::<RefRecord>(&path).as_ref() == Some(&record) {
+            return Ok(());
+        }
+        let bytes = serde_json::to_vec(&record).expect("a plain record serialises");
+        Ok(file::replace(&path, &bytes, Durability::Synced)?)
+    }
+
+    /// What a fully qualified name points to.
+    pub fn get_ref(&self, name: &str) -> Option<RefRecord> {
+        read_record(&self.ref_path(name)).filter(|record: &RefRecord| record.name == name)
+    }
+
+    /// Removes a name; whether it was there.
+    pub fn remove_ref(&self, name: &str) -> Result<bool, StoreError> {
+        remove_file(&self.ref_path(name))
+    }
+
+    /// Removes an image's record; its blobs stay until gc.
+    pub fn remove_image(&self, id: &ImageId) -> Result<bool, StoreError> {
+        remove_file(&self.image_path(id))
+    }
+
+    /// All names, sorted.
+    pub fn refs(&self) -> Result<Vec<RefRecord>, StoreError> {
+        let mut all: Vec<RefRecord> = self.records("refs")?;
+        all.sort();
+        Ok(all)
+    }
+
+    fn records<T: for<'de> Deserialize<'de>>(&self, dir: &str) -> Result<Vec<T>, StoreError> {
+        let dir = self.root.join(dir);
+        let names = crate::sys::dir::list(&dir)?;
+        Ok(names
+            .iter()
+            .filter_map(|entry| std::str::from_utf8(&entry.name).ok())
+            .filter(|name| !name.starts_with('.'))
+            .filter_map(|name| read_record(&dir.join(name)))
+            .collect())
+    }
+}
+
+fn read_record<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn remove_file(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(file::context(error, "remove", path).into()),
+    }
+}

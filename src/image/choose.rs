@@ -8,7 +8,7 @@ use crate::platform::Platform;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
     #[error("there is no image for {wanted}; available: {available}")]
-    NoPlatform { wanted: Platform, available: String },
+    NoPlatform { wanted: String, available: String },
     #[error("there is no image at all")]
     Empty,
 }
@@ -68,7 +68,7 @@ fn no_match(images: &[&Descriptor], wanted: &Platform) -> ChoiceError {
             None => "one without a platform".into(),
         })
         .collect();
-    ChoiceError::NoPlatform { wanted: wanted.clone(), available: names.join(", ") }
+    ChoiceError::NoPlatform { wanted: wanted.to_string(), available: names.join(", ") }
 }
 
 #[cfg(test)]

@@ -61,8 +61,7 @@ fn names(files: &Files, item: &Item) -> Result<Vec<Reference>, LoadError> {
         name.parse().map_err(|source| LoadError::Name {
             archive: files.shown().to_owned(),
             annotation: "RepoTags",
-            name: crate::diag::escape(name.chars().take(200).collect::<String>().as_bytes()),
-            source,
+            source: Box::new(source),
         })
     };
     item.repo_tags.iter().flatten().map(parse).collect()
@@ -114,15 +113,18 @@ fn read_config(files: &Files, item: &Item) -> Result<(ImageConfig, Vec<u8>), Loa
         let (expected, actual) = (expected.to_string(), actual.to_string());
         return Err(LoadError::ConfigName { archive: archive(), file: file(), expected, actual });
     }
-    let config = ImageConfig::parse(&bytes)
-        .map_err(|source| LoadError::Config { archive: archive(), file: file(), source })?;
+    let config = ImageConfig::parse(&bytes).map_err(|source| LoadError::Config {
+        archive: archive(),
+        file: file(),
+        source,
+    })?;
     Ok((config, bytes))
 }
 
 /// A layer's file, packed or not, into the store.
 fn take_file(store: &Store, files: &Files, path: &str, diff: DiffId) -> Result<Vec<String>, LoadError> {
     let ingest_error =
-        |source| LoadError::Ingest { archive: files.shown().to_owned(), source };
+        |source| LoadError::Ingest { archive: files.shown().to_owned(), source: Box::new(source) };
     let (mut reader, _) = files.open(path)?;
     let mut writer = store.blob_writer()?;
     let copied = std::io::copy(&mut reader, &mut writer);

@@ -14,6 +14,7 @@ use super::pack::{Verified, pack};
 use super::stored::StoredImage;
 use super::tarball::Tarball;
 use crate::digest::DiffId;
+use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::layer::write::WriteError;
 use crate::oci::{Descriptor, DocumentError, Reference, json};
 use crate::path::ImagePath;
@@ -155,6 +156,18 @@ fn repositories(images: &[(&StoredImage, &BTreeSet<Reference>)]) -> Option<Vec<u
     (!all.is_empty()).then(|| json::to_bytes(&all))
 }
 
+/// The merged file system in a directory, which is made if it is missing.
+fn local(store: &Store, image: &StoredImage, dest: &Path) -> Result<(), ExportError> {
+    fs::create_dir_all(dest).map_err(|e| file::context(e, "create", dest))?;
+    let unpacking = store.unpacking();
+    let options =
+        UnpackOptions { marks: unpacking.marks(), owners: unpacking.owners(), devices: Devices::Skip };
+    let mut tar = file::Unnamed::new(&store.root().join("tmp"))?;
+    let written = flatten::flatten(store, image, BufWriter::with_capacity(1 << 18, &mut tar))?;
+    unpack(tar.file(), &written.toc, dest, &options)
+        .map_err(|source| ExportError::Unpack { dest: dest.to_owned(), source })
+}
+
 /// Runs `write` on a stream. A file appears under its name only when it is whole.
 fn to(
     dest: &Dest,
@@ -180,9 +193,9 @@ fn to_file(
         let device = OpenOptions::new().write(true).open(path).map_err(|e| file::context(e, "open", path))?;
         return write_through(device, write);
     }
-    let name = path.file_name().ok_or_else(|| {
-        file::context(io::Error::from(io::ErrorKind::IsADirectory), "write", path)
-    })?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| file::context(io::Error::from(io::ErrorKind::IsADirectory), "write", path))?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{}", file::unique_name()));

@@ -216,8 +216,7 @@ impl Read for Slice<'_> {
 
 /// Opens a file for [`Files::tar`].
 pub(super) fn open_archive(path: &Path) -> Result<File, FilesError> {
-    let mut file =
-        File::open(path).map_err(|source| FilesError::Open { path: path.to_owned(), source })?;
+    let mut file = File::open(path).map_err(|source| FilesError::Open { path: path.to_owned(), source })?;
     // A pipe cannot seek and stands at its start anyway.
     let _ = file.seek(SeekFrom::Start(0));
     Ok(file)

@@ -8,7 +8,7 @@ use super::export::ExportError;
 use super::files::Slice;
 use super::stored::StoredImage;
 use crate::layer::tree::{Found, Tree};
-use crate::layer::write::LayerWriter;
+use crate::layer::write::{LayerWriter, Written};
 use crate::layer::{Meta, Node};
 use crate::path::ImagePath;
 use crate::store::Store;
@@ -18,7 +18,7 @@ pub(super) fn flatten<W: Write + Send>(
     store: &Store,
     image: &StoredImage,
     sink: W,
-) -> Result<W, ExportError> {
+) -> Result<Written, ExportError> {
     let tree = merged(store, image)?;
     let tars = open_tars(store, image)?;
     let mut writer = LayerWriter::new(sink);
@@ -30,7 +30,9 @@ pub(super) fn flatten<W: Write + Send>(
             None => copy_file(image, &tars, &found, path, meta, &mut writer)?,
         }
     }
-    Ok(writer.finish()?.0)
+    let (mut sink, written) = writer.finish()?;
+    sink.flush()?;
+    Ok(written)
 }
 
 /// The merged view of an image's layers.

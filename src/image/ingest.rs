@@ -67,7 +67,7 @@ pub enum IngestError {
     #[error("manifest {manifest} has {layers} layers, but its config {config} has {diff_ids} diff ids")]
     LayerCount { manifest: BlobDigest, config: BlobDigest, layers: usize, diff_ids: usize },
     #[error("config {config} is for {actual}, but its index says {claimed}")]
-    PlatformDiffers { config: BlobDigest, claimed: Platform, actual: String },
+    PlatformDiffers { config: BlobDigest, claimed: String, actual: String },
     #[error("layer {layer} has the media type {media_type}, which is not a layer that lith reads")]
     LayerType { layer: BlobDigest, media_type: MediaType },
     #[error("layer {layer} is announced as {announced:?}, but its first bytes are {found:?}")]
@@ -137,8 +137,7 @@ fn read_config(
     }
     let digest = manifest.config.digest;
     let bytes = small(store, source, &manifest.config, "config")?;
-    let config =
-        ImageConfig::parse(&bytes).map_err(|source| IngestError::Config { digest, source })?;
+    let config = ImageConfig::parse(&bytes).map_err(|source| IngestError::Config { digest, source })?;
     let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
     if layers != diff_ids {
         let manifest = descriptor.digest;
@@ -165,6 +164,7 @@ fn check_platform(
     if agrees {
         return Ok(());
     }
+    let claimed = claimed.to_string();
     let actual = actual.map_or_else(|| "no platform".to_owned(), |p| p.to_string());
     Err(IngestError::PlatformDiffers { config: manifest.config.digest, claimed, actual })
 }

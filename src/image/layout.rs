@@ -96,9 +96,8 @@ fn read_index(dest: &Path) -> Result<Option<Index>, ExportError> {
 
 fn merge(old: Option<Index>, new: Vec<Descriptor>) -> Index {
     let Some(mut index) = old else { return Index::new(new) };
-    let name = |d: &Descriptor| {
-        (d.annotations.get(IMAGE_NAME).cloned(), d.annotations.get(REF_NAME).cloned())
-    };
+    let name =
+        |d: &Descriptor| (d.annotations.get(IMAGE_NAME).cloned(), d.annotations.get(REF_NAME).cloned());
     for entry in new {
         // A tag names one image of a layout, whatever its full name: that is how most tools look images up.
         index.manifests.retain(|old| {

@@ -50,7 +50,7 @@ pub enum LoadError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{archive}: {source}")]
-    Ingest { archive: String, source: IngestError },
+    Ingest { archive: String, source: Box<IngestError> },
     #[error("{archive}: {file}: {source}")]
     Json { archive: String, file: &'static str, source: JsonError },
     #[error("{archive}: index.json: {source}")]
@@ -59,7 +59,9 @@ pub enum LoadError {
     NotAnIndex { archive: String },
     #[error("{archive}: imageLayoutVersion is {version:?}; expected \"1.0.0\"")]
     LayoutVersion { archive: String, version: String },
-    #[error("{archive} is neither an OCI layout (oci-layout, index.json) nor a docker archive (manifest.json)")]
+    #[error(
+        "{archive} is neither an OCI layout (oci-layout, index.json) nor a docker archive (manifest.json)"
+    )]
     UnknownForm { archive: String },
     #[error("{archive} was written by a docker before 1.10; save the image anew with a current one")]
     AncientDocker { archive: String },
@@ -67,8 +69,8 @@ pub enum LoadError {
     Choice { archive: String, source: ChoiceError },
     #[error("{archive} has no image {wanted:?}; it has {available}")]
     NoSuchName { archive: String, wanted: String, available: String },
-    #[error("{archive}: {annotation} {name:?} is not an image's name: {source}")]
-    Name { archive: String, annotation: &'static str, name: String, source: ReferenceError },
+    #[error("{archive}: {annotation}: {source}")]
+    Name { archive: String, annotation: &'static str, source: Box<ReferenceError> },
     #[error("{archive}: config {file} names itself {expected}, but its bytes hash to {actual}")]
     ConfigName { archive: String, file: String, expected: String, actual: String },
     #[error("{archive}: config {file}: {source}")]
@@ -125,8 +127,11 @@ fn check_layout_version(files: &Files) -> Result<(), LoadError> {
     let Some(bytes) = files.read("oci-layout", MAX_DOCUMENT as u64)? else {
         return Err(LoadError::UnknownForm { archive: archive() });
     };
-    let layout: LayoutVersion = json::parse(&bytes, MAX_DOCUMENT)
-        .map_err(|source| LoadError::Json { archive: archive(), file: "oci-layout", source })?;
+    let layout: LayoutVersion = json::parse(&bytes, MAX_DOCUMENT).map_err(|source| LoadError::Json {
+        archive: archive(),
+        file: "oci-layout",
+        source,
+    })?;
     if layout.version != "1.0.0" {
         return Err(LoadError::LayoutVersion { archive: archive(), version: layout.version });
     }
@@ -153,7 +158,7 @@ fn load_layout(
         let top = choose(&candidates, &options.platform)
             .map_err(|source| LoadError::Choice { archive: archive(), source })?;
         let image = ingest(store, files, top, &options.platform)
-            .map_err(|source| LoadError::Ingest { archive: archive(), source })?;
+            .map_err(|source| LoadError::Ingest { archive: archive(), source: Box::new(source) })?;
         add(&mut loaded, image, name);
     }
     Ok(loaded)
@@ -169,22 +174,23 @@ enum Name {
 
 impl Name {
     fn of(files: &Files, descriptor: &Descriptor) -> Result<Self, LoadError> {
-        let parse = |annotation: &'static str, name: &String| {
-            name.parse::<Reference>().map_err(|source| LoadError::Name {
-                archive: files.shown().to_owned(),
-                annotation,
-                name: escape(name.chars().take(200).collect::<String>().as_bytes()),
-                source,
-            })
+        let wrong = |annotation: &'static str, source| LoadError::Name {
+            archive: files.shown().to_owned(),
+            annotation,
+            source: Box::new(source),
         };
-        if let Some(name) = descriptor.annotations.get(IMAGE_NAME) {
-            return Ok(Self::Full(parse(IMAGE_NAME, name)?));
-        }
-        match descriptor.annotations.get(REF_NAME) {
-            None => Ok(Self::Unnamed),
+        let parse = |annotation: &'static str, name: &str| {
+            name.parse::<Reference>().map_err(|source| wrong(annotation, source))
+        };
+        let full = descriptor.annotations.get(IMAGE_NAME).map(|name| parse(IMAGE_NAME, name)).transpose()?;
+        match (full, descriptor.annotations.get(REF_NAME)) {
+            (None, None) => Ok(Self::Unnamed),
+            (Some(full), None) => Ok(Self::Full(full)),
             // skopeo and podman write full names here, umoci and the specification tags.
-            Some(name) if name.contains(['/', ':', '@']) => Ok(Self::Full(parse(REF_NAME, name)?)),
-            Some(tag) => {
+            (_, Some(name)) if name.contains(['/', ':', '@']) => Ok(Self::Full(parse(REF_NAME, name)?)),
+            // A tool that tags anew, as umoci does, leaves the full name as it was: the tag is the later word.
+            (Some(full), Some(tag)) => full.with_tag(tag).map(Self::Full).map_err(|e| wrong(REF_NAME, e)),
+            (None, Some(tag)) => {
                 // A tag is what may follow a colon; the same grammar decides.
                 parse(REF_NAME, &format!("x:{tag}"))?;
                 Ok(Self::Tag(tag.clone()))
@@ -212,7 +218,9 @@ fn group(files: &Files, manifests: &[Descriptor]) -> Result<BTreeMap<Name, Vec<D
     }
     // A layout may list things that are no images, such as signatures, beside those that are.
     groups.retain(|_, members| {
-        members.iter().any(|d| d.media_type.is_manifest() || d.media_type.is_index() || d.media_type.is_schema1())
+        members
+            .iter()
+            .any(|d| d.media_type.is_manifest() || d.media_type.is_index() || d.media_type.is_schema1())
     });
     Ok(groups)
 }

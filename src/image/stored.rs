@@ -64,11 +64,7 @@ impl StoredImage {
 }
 
 /// Puts an assembled image into the store. Its layers are there already.
-pub fn store_image(
-    store: &Store,
-    image: &Assembled,
-    parent: Option<ImageId>,
-) -> Result<(), StoreError> {
+pub fn store_image(store: &Store, image: &Assembled, parent: Option<ImageId>) -> Result<(), StoreError> {
     store.put_blob(&image.config_bytes, Durability::Synced)?;
     let manifest = store.put_blob(&image.manifest_bytes, Durability::Synced)?;
     store.register_chain(&image.config.rootfs.diff_ids)?;

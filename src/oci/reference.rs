@@ -76,6 +76,15 @@ impl Reference {
         Self { digest: Some(digest), ..self.clone() }
     }
 
+    /// The same name with another tag, its digest kept.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
+        if !valid_tag(tag) {
+            let tag = tag.chars().take(100).collect();
+            return Err(ReferenceError::Tag { name: self.full_name(), tag });
+        }
+        Ok(Self { tag: Some(tag.to_owned()), ..self.clone() })
+    }
+
     /// The same name without its digest; with the default tag if it had none.
     pub fn without_digest(&self) -> Self {
         let tag = self.tag.clone().unwrap_or_else(|| DEFAULT_TAG.into());

@@ -116,3 +116,24 @@ fn busybox_and_tar_read_the_merged_tar() {
         assert_eq!(list.lines().collect::<Vec<_>>(), ["bin/", "bin/b", "bin/d", "l"]);
     }
 }
+/// Archives of the sample that real tools saved after loading it from lith's output: docker 20.10.24 (a layer a
+/// directory, no OCI layout), podman 4.3.1 (layers as `<hex>.tar` with symlinks, and an OCI layout).
+#[test]
+fn saved_archives_of_other_tools() {
+    let (_a, store) = new_store();
+    let image = sample(&store);
+    for (name, bytes) in [
+        ("docker", &include_bytes!("../../data/image/saved-by-docker.tar.gz")[..]),
+        ("podman", include_bytes!("../../data/image/saved-by-podman.tar.gz")),
+        ("podman oci", include_bytes!("../../data/image/oci-by-podman.tar.gz")),
+    ] {
+        let (_b, other) = new_store();
+        let loaded = load_stream(&other, name, bytes, &options()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(loaded[0].image.config.rootfs, image.config.rootfs, "{name}");
+        if name != "podman oci" {
+            // podman writes the config anew for OCI; as docker archive it stays byte for byte.
+            assert_eq!(loaded[0].image.id, image.id, "{name}");
+        }
+        assert_eq!(loaded[0].names, names(&["app:1"]), "{name}");
+    }
+}

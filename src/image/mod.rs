@@ -1,1 +1,28 @@
-//! Images as a whole.
+//! Images as a whole: put together, taken in, given out.
+//!
+//! Owns: what makes layers and a config into an image, and the forms in which images travel as files. Never runs a
+//! process and never speaks to a network.
+
+pub mod assemble;
+pub mod choose;
+mod docker_archive;
+pub mod export;
+pub mod files;
+mod flatten;
+pub mod import;
+pub mod ingest;
+mod layout;
+pub mod load;
+pub mod output;
+mod pack;
+pub mod stored;
+pub mod tarball;
+
+pub use assemble::{AssembleError, Assembled, Assembly, Base, assemble};
+pub use choose::{ChoiceError, choose};
+pub use export::{ExportError, Exported, docker_archive, export};
+pub use import::{ImportError, ImportOptions, import};
+pub use ingest::{BlobSource, IngestError, Ingested, ingest};
+pub use load::{LoadError, LoadOptions, Loaded, load_path, load_stream};
+pub use output::{OutputError, OutputKind, OutputSpec};
+pub use stored::{StoredError, StoredImage, store_image};

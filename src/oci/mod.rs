@@ -4,5 +4,19 @@
 //! (spec/image-config.md).
 
 pub mod config;
+pub mod descriptor;
+pub mod document;
+pub mod index;
+pub mod json;
+pub mod manifest;
+pub mod media;
+pub mod reference;
 
-pub use config::{Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use config::{ConfigError, Healthcheck, History, ImageConfig, RootFs, RunConfig};
+pub use descriptor::{Descriptor, DescriptorPlatform};
+pub use document::{Document, DocumentError};
+pub use index::Index;
+pub use json::JsonError;
+pub use manifest::Manifest;
+pub use media::{Flavor, MediaType};
+pub use reference::{Reference, ReferenceError};

@@ -1,0 +1,220 @@
+//! Images given out: one function for every `--output`, and what `save` needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::flatten;
+use super::layout;
+use super::output::{Dest, OutputKind, OutputSpec};
+use super::pack::{Verified, pack};
+use super::stored::StoredImage;
+use super::tarball::Tarball;
+use crate::digest::DiffId;
+use crate::layer::unpack::{Devices, UnpackOptions, unpack};
+use crate::layer::write::WriteError;
+use crate::oci::{Descriptor, DocumentError, Reference, json};
+use crate::path::ImagePath;
+use crate::store::{Store, StoreError};
+use crate::sys::file;
+
+/// Why an image was not given out.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("write output: {0}")]
+    Io(#[from] io::Error),
+    #[error("write output: {0}")]
+    Write(#[from] WriteError),
+    #[error("compress layer {layer}: {source}")]
+    Pack { layer: DiffId, source: io::Error },
+    #[error("layer {layer} is corrupt: its file {path} does not have the bytes of its table of contents")]
+    Corrupt { layer: DiffId, path: ImagePath },
+    #[error("{path} is not an index; choose an empty directory for the layout")]
+    NotAnIndex { path: PathBuf },
+    #[error("{path} is damaged: {source}; choose an empty directory for the layout")]
+    ExistingIndex { path: PathBuf, source: DocumentError },
+    #[error("unpack the image into {dest}: {source}")]
+    Unpack { dest: PathBuf, source: crate::layer::unpack::UnpackError },
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exported {
+    /// The manifest of an OCI output; its digest differs from the image's if layers were packed.
+    pub manifest: Option<Descriptor>,
+}
+
+/// Writes an image. `names` are those it has; `stdout` takes what `dest=-` asks for.
+pub fn export(
+    store: &Store,
+    image: &StoredImage,
+    names: &[Reference],
+    spec: &OutputSpec,
+    stdout: &mut (dyn Write + Send),
+) -> Result<Exported, ExportError> {
+    let names: BTreeSet<Reference> =
+        names.iter().chain(&spec.names).filter(|name| name.tag().is_some()).cloned().collect();
+    let mut manifest = None;
+    match &spec.kind {
+        OutputKind::OciArchive { dest, layers } => {
+            let packed = pack(store, image, *layers)?;
+            to(dest, stdout, |sink| layout::write_tar(store, &packed, &names, sink).map(drop))?;
+            manifest = Some(packed.manifest);
+        }
+        OutputKind::OciLayout { dest, layers } => {
+            let packed = pack(store, image, *layers)?;
+            layout::write_directory(store, &packed, &names, dest)?;
+            manifest = Some(packed.manifest);
+        }
+        OutputKind::DockerArchive { dest } => {
+            to(dest, stdout, |sink| docker_archive(store, &[(image, &names)], sink))?;
+        }
+        OutputKind::RootFsTar { dest } => {
+            to(dest, stdout, |sink| flatten::flatten(store, image, sink).map(drop))?;
+        }
+        OutputKind::Local { dest } => local(store, image, dest)?,
+    }
+    Ok(Exported { manifest })
+}
+
+/// Writes several images into one docker archive; layers they share are written once.
+pub fn docker_archive<W: Write>(
+    store: &Store,
+    images: &[(&StoredImage, &BTreeSet<Reference>)],
+    sink: W,
+) -> Result<(), ExportError> {
+    let mut members = BTreeMap::new();
+    for (image, names) in images {
+        members.insert(format!("{}.json", image.id.hex()), Member::Bytes(image.config_bytes.clone()));
+        for diff in image.layers() {
+            members.insert(diff.hex(), Member::Directory);
+            members.insert(format!("{}/layer.tar", diff.hex()), Member::Layer(*diff));
+        }
+        debug_assert!(names.iter().all(|name| name.tag().is_some()), "only tags are named");
+    }
+    members.insert("manifest.json".into(), Member::Bytes(manifest_json(images)));
+    if let Some(bytes) = repositories(images) {
+        members.insert("repositories".into(), Member::Bytes(bytes));
+    }
+    let mut tarball = Tarball::new(sink);
+    for (name, member) in &members {
+        match member {
+            Member::Directory => tarball.directory(name)?,
+            Member::Bytes(bytes) => tarball.file(name, bytes)?,
+            Member::Layer(diff) => {
+                let tar = Verified::open(store, (*diff).into())?;
+                tarball.stream(name, tar.size(), tar)?;
+            }
+        }
+    }
+    tarball.finish()?;
+    Ok(())
+}
+
+/// One name of a docker archive.
+enum Member {
+    Directory,
+    Bytes(Vec<u8>),
+    Layer(DiffId),
+}
+
+/// One image of `manifest.json`, version 1.2.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    /// `null` if there are none, as docker writes it.
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+fn manifest_json(images: &[(&StoredImage, &BTreeSet<Reference>)]) -> Vec<u8> {
+    let item = |(image, names): &(&StoredImage, &BTreeSet<Reference>)| Item {
+        config: format!("{}.json", image.id.hex()),
+        repo_tags: (!names.is_empty())
+            .then(|| names.iter().map(|name| name.without_digest().familiar()).collect()),
+        layers: image.layers().iter().map(|diff| format!("{}/layer.tar", diff.hex())).collect(),
+    };
+    json::to_bytes(&images.iter().map(item).collect::<Vec<_>>())
+}
+
+/// Name to tag to top layer, for readers of version 1.0; nothing without a name.
+fn repositories(images: &[(&StoredImage, &BTreeSet<Reference>)]) -> Option<Vec<u8>> {
+    let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (image, names) in images {
+        let Some(top) = image.layers().last() else { continue };
+        for name in *names {
+            let tag = name.tag().unwrap_or_default().to_owned();
+            all.entry(name.familiar_name()).or_default().insert(tag, top.hex());
+        }
+    }
+    (!all.is_empty()).then(|| json::to_bytes(&all))
+}
+
+/// The merged file system in a directory, which is made if it is missing.
+fn local(store: &Store, image: &StoredImage, dest: &Path) -> Result<(), ExportError> {
+    fs::create_dir_all(dest).map_err(|e| file::context(e, "create", dest))?;
+    let unpacking = store.unpacking();
+    let options =
+        UnpackOptions { marks: unpacking.marks(), owners: unpacking.owners(), devices: Devices::Skip };
+    let mut tar = file::Unnamed::new(&store.root().join("tmp"))?;
+    let written = flatten::flatten(store, image, BufWriter::with_capacity(1 << 18, &mut tar))?;
+    unpack(tar.file(), &written.toc, dest, &options)
+        .map_err(|source| ExportError::Unpack { dest: dest.to_owned(), source })
+}
+
+/// Runs `write` on a stream. A file appears under its name only when it is whole.
+fn to(
+    dest: &Dest,
+    stdout: &mut (dyn Write + Send),
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    match dest {
+        Dest::Stdout => {
+            let mut sink = BufWriter::with_capacity(1 << 18, stdout);
+            write(&mut sink)?;
+            Ok(sink.flush()?)
+        }
+        Dest::File(path) => to_file(path, write),
+    }
+}
+
+fn to_file(
+    path: &Path,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    // A pipe or a device is written to, not replaced.
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        let device = OpenOptions::new().write(true).open(path).map_err(|e| file::context(e, "open", path))?;
+        return write_through(device, write);
+    }
+    let name = path
+        .file_name()
+        .ok_or_else(|| file::context(io::Error::from(io::ErrorKind::IsADirectory), "write", path))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}", file::unique_name()));
+    let temp = path.with_file_name(hidden);
+    let created = OpenOptions::new().write(true).create_new(true).open(&temp);
+    let created = created.map_err(|e| file::context(e, "create", path))?;
+    let written = write_through(created, write)
+        .and_then(|()| fs::rename(&temp, path).map_err(|e| file::context(e, "write", path).into()));
+    if written.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    written
+}
+
+fn write_through(
+    file: File,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let mut sink = BufWriter::with_capacity(1 << 18, file);
+    write(&mut sink)?;
+    Ok(sink.flush()?)
+}

@@ -1,0 +1,152 @@
+//! OCI image layouts as lith writes them: in a tar, or in a directory that others read meanwhile.
+//!
+//! Owns: spec/archives.md, "Layout". In a directory a blob gets its name when it is whole, and `index.json` is
+//! replaced last, at once: a reader, a kill or a power cut sees the old layout or the new.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::export::ExportError;
+use super::load::{IMAGE_NAME, REF_NAME};
+use super::pack::{Blob, Packed, Verified};
+use super::tarball::Tarball;
+use crate::digest::BlobDigest;
+use crate::oci::json::MAX_DOCUMENT;
+use crate::oci::{Descriptor, Document, Index, Reference};
+use crate::store::Store;
+use crate::sys::file::{self, Durability, Unnamed};
+
+/// The file that marks a layout.
+const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Writes a layout into a tar.
+pub(super) fn write_tar<W: Write>(
+    store: &Store,
+    packed: &Packed,
+    names: &BTreeSet<Reference>,
+    sink: W,
+) -> Result<W, ExportError> {
+    let mut tarball = Tarball::new(sink);
+    tarball.directory("blobs")?;
+    tarball.directory("blobs/sha256")?;
+    for (digest, blob) in &packed.blobs {
+        let name = format!("blobs/sha256/{}", digest.hex());
+        match blob {
+            Blob::Bytes(bytes) => tarball.file(&name, bytes)?,
+            Blob::Stored(size) => tarball.stream(&name, *size, Verified::open(store, *digest)?)?,
+        }
+    }
+    tarball.file("index.json", &Index::new(entries(packed, names)).to_bytes())?;
+    tarball.file("oci-layout", OCI_LAYOUT)?;
+    Ok(tarball.finish()?)
+}
+
+/// Adds an image to the layout in a directory, which is made if it is missing. An image of the same name there
+/// loses the name.
+pub(super) fn write_directory(
+    store: &Store,
+    packed: &Packed,
+    names: &BTreeSet<Reference>,
+    dest: &Path,
+) -> Result<(), ExportError> {
+    let blobs = dest.join("blobs/sha256");
+    fs::create_dir_all(&blobs).map_err(|e| file::context(e, "create", &blobs))?;
+    let index = merge(read_index(dest)?, entries(packed, names));
+    for (digest, blob) in &packed.blobs {
+        write_blob(store, *digest, blob, &blobs)?;
+    }
+    file::sync_dir(&blobs)?;
+    file::replace(&dest.join("oci-layout"), OCI_LAYOUT, Durability::Synced)?;
+    file::replace(&dest.join("index.json"), &index.to_bytes(), Durability::Synced)?;
+    Ok(())
+}
+
+/// One entry a name, the full name and the tag as BuildKit writes them; without a name one bare entry.
+fn entries(packed: &Packed, names: &BTreeSet<Reference>) -> Vec<Descriptor> {
+    if names.is_empty() {
+        return vec![packed.manifest.clone()];
+    }
+    let named = |name: &Reference| {
+        let mut entry = packed.manifest.clone();
+        entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
+        entry.annotations.insert(REF_NAME.into(), name.tag().unwrap_or_default().into());
+        entry
+    };
+    names.iter().map(named).collect()
+}
+
+fn read_index(dest: &Path) -> Result<Option<Index>, ExportError> {
+    let path = dest.join("index.json");
+    let mut bytes = Vec::new();
+    match File::open(&path) {
+        Ok(file) => file.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file::context(error, "open", &path).into()),
+    };
+    match Document::parse(&bytes, None) {
+        Ok(Document::Index(index)) => Ok(Some(index)),
+        Ok(Document::Manifest(_)) => Err(ExportError::NotAnIndex { path }),
+        Err(source) => Err(ExportError::ExistingIndex { path, source }),
+    }
+}
+
+fn merge(old: Option<Index>, new: Vec<Descriptor>) -> Index {
+    let Some(mut index) = old else { return Index::new(new) };
+    let name =
+        |d: &Descriptor| (d.annotations.get(IMAGE_NAME).cloned(), d.annotations.get(REF_NAME).cloned());
+    for entry in new {
+        // A tag names one image of a layout, whatever its full name: that is how most tools look images up.
+        index.manifests.retain(|old| {
+            let is_same_tag = name(old).1.is_some() && name(old).1 == name(&entry).1;
+            let is_same_unnamed = name(old) == name(&entry) && old.digest == entry.digest;
+            !is_same_tag && !is_same_unnamed
+        });
+        index.manifests.push(entry);
+    }
+    index
+}
+
+fn write_blob(store: &Store, digest: BlobDigest, blob: &Blob, dir: &Path) -> Result<(), ExportError> {
+    let path = dir.join(digest.hex());
+    if is_whole(&path, digest)? {
+        return Ok(());
+    }
+    match blob {
+        Blob::Bytes(bytes) => file::replace(&path, bytes, Durability::Synced)?,
+        Blob::Stored(_) => {
+            // What is there under this name is damaged.
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(file::context(error, "remove", &path).into());
+                }
+                Ok(()) | Err(_) => {}
+            }
+            let mut temp = Unnamed::new(dir)?;
+            io::copy(&mut Verified::open(store, digest)?, &mut temp)?;
+            temp.file().sync_data()?;
+            temp.publish(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_whole(path: &Path, digest: BlobDigest) -> Result<bool, ExportError> {
+    let mut existing = match File::open(path) {
+        Ok(existing) => existing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(file::context(error, "open", path).into()),
+    };
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match existing.read(&mut buffer)? {
+            0 => break,
+            count => hash.update(&buffer[..count]),
+        }
+    }
+    Ok(BlobDigest::from_bytes(hash.finalize().into()) == digest)
+}

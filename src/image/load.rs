@@ -1,0 +1,276 @@
+//! Images from files: OCI layouts, as directory or tar, and what `docker save` wrote, old and new.
+//!
+//! Owns: which form an archive has, which of its images are meant, and what they are called.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::assemble::AssembleError;
+use super::choose::{ChoiceError, choose};
+use super::docker_archive;
+use super::files::{self, Files, FilesError};
+use super::ingest::{BlobSource, IngestError, Ingested, ingest};
+use crate::diag::escape;
+use crate::oci::json::{self, JsonError, MAX_DOCUMENT};
+use crate::oci::{Descriptor, Document, DocumentError, Reference, ReferenceError};
+use crate::platform::Platform;
+use crate::store::{Store, StoreError};
+
+/// The tag of an image in a layout (image-spec, "Pre-Defined Annotation Keys").
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The full name of an image in a layout, as containerd, docker and BuildKit write it.
+pub const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Which images of an archive are wanted, and for which platform.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    pub platform: Platform,
+    /// A tag or a full name; `None` for all.
+    pub name: Option<String>,
+}
+
+/// One image of an archive, now in the store. It has no name there yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub image: Ingested,
+    /// The full names the archive gives it.
+    pub names: Vec<Reference>,
+    /// The bare tag the archive gives it, if it gives no full name.
+    pub tag: Option<String>,
+}
+
+/// Why nothing was loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{archive}: {source}")]
+    Ingest { archive: String, source: Box<IngestError> },
+    #[error("{archive}: {file}: {source}")]
+    Json { archive: String, file: &'static str, source: JsonError },
+    #[error("{archive}: index.json: {source}")]
+    Index { archive: String, source: DocumentError },
+    #[error("{archive}: index.json is a manifest, not an index")]
+    NotAnIndex { archive: String },
+    #[error("{archive}: imageLayoutVersion is {version:?}; expected \"1.0.0\"")]
+    LayoutVersion { archive: String, version: String },
+    #[error(
+        "{archive} is neither an OCI layout (oci-layout, index.json) nor a docker archive (manifest.json)"
+    )]
+    UnknownForm { archive: String },
+    #[error("{archive} was written by a docker before 1.10; save the image anew with a current one")]
+    AncientDocker { archive: String },
+    #[error("{archive}: {source}")]
+    Choice { archive: String, source: ChoiceError },
+    #[error("{archive} has no image {wanted:?}; it has {available}")]
+    NoSuchName { archive: String, wanted: String, available: String },
+    #[error("{archive}: {annotation}: {source}")]
+    Name { archive: String, annotation: &'static str, source: Box<ReferenceError> },
+    #[error("{archive}: config {file} names itself {expected}, but its bytes hash to {actual}")]
+    ConfigName { archive: String, file: String, expected: String, actual: String },
+    #[error("{archive}: config {file}: {source}")]
+    Config { archive: String, file: String, source: crate::oci::ConfigError },
+    #[error("{archive}: image {image} has {layers} layers, but its config has {diff_ids} diff ids")]
+    LayerCount { archive: String, image: String, layers: usize, diff_ids: usize },
+    #[error("{archive}: {source}")]
+    Assemble { archive: String, source: AssembleError },
+}
+
+/// Loads from a directory or a file, packed or not.
+pub fn load_path(store: &Store, path: &Path, options: &LoadOptions) -> Result<Vec<Loaded>, LoadError> {
+    if path.is_dir() {
+        return load_files(store, &Files::directory(path)?, options);
+    }
+    let shown = path.to_string_lossy();
+    load_files(store, &Files::tar(store, &shown, files::open_archive(path)?)?, options)
+}
+
+/// Loads from a stream, packed or not; `shown` names it in messages.
+pub fn load_stream(
+    store: &Store,
+    shown: &str,
+    input: impl Read + Send,
+    options: &LoadOptions,
+) -> Result<Vec<Loaded>, LoadError> {
+    load_files(store, &Files::tar(store, shown, input)?, options)
+}
+
+fn load_files(store: &Store, files: &Files, options: &LoadOptions) -> Result<Vec<Loaded>, LoadError> {
+    // An archive of a current docker is both; the layout says more.
+    if let Some(index) = files.read("index.json", MAX_DOCUMENT as u64)? {
+        check_layout_version(files)?;
+        return load_layout(store, files, &index, options);
+    }
+    if let Some(manifest) = files.read("manifest.json", MAX_DOCUMENT as u64)? {
+        return docker_archive::load(store, files, &manifest, options);
+    }
+    let archive = files.shown().to_owned();
+    match files.read("repositories", MAX_DOCUMENT as u64)? {
+        Some(_) => Err(LoadError::AncientDocker { archive }),
+        None => Err(LoadError::UnknownForm { archive }),
+    }
+}
+
+#[derive(Deserialize)]
+struct LayoutVersion {
+    #[serde(rename = "imageLayoutVersion")]
+    version: String,
+}
+
+fn check_layout_version(files: &Files) -> Result<(), LoadError> {
+    let archive = || files.shown().to_owned();
+    let Some(bytes) = files.read("oci-layout", MAX_DOCUMENT as u64)? else {
+        return Err(LoadError::UnknownForm { archive: archive() });
+    };
+    let layout: LayoutVersion = json::parse(&bytes, MAX_DOCUMENT).map_err(|source| LoadError::Json {
+        archive: archive(),
+        file: "oci-layout",
+        source,
+    })?;
+    if layout.version != "1.0.0" {
+        return Err(LoadError::LayoutVersion { archive: archive(), version: layout.version });
+    }
+    Ok(())
+}
+
+fn load_layout(
+    store: &Store,
+    files: &Files,
+    index: &[u8],
+    options: &LoadOptions,
+) -> Result<Vec<Loaded>, LoadError> {
+    let archive = || files.shown().to_owned();
+    let document =
+        Document::parse(index, None).map_err(|source| LoadError::Index { archive: archive(), source })?;
+    let Document::Index(index) = document else { return Err(LoadError::NotAnIndex { archive: archive() }) };
+    let images = group(files, &index.manifests)?;
+    let images = pick(files, images, options)?;
+    if images.is_empty() {
+        return Err(LoadError::Choice { archive: archive(), source: ChoiceError::Empty });
+    }
+    let mut loaded: Vec<Loaded> = Vec::new();
+    for (name, candidates) in images {
+        let top = choose(&candidates, &options.platform)
+            .map_err(|source| LoadError::Choice { archive: archive(), source })?;
+        let image = ingest(store, files, top, &options.platform)
+            .map_err(|source| LoadError::Ingest { archive: archive(), source: Box::new(source) })?;
+        add(&mut loaded, image, name);
+    }
+    Ok(loaded)
+}
+
+/// What a layout calls an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    Unnamed,
+    Tag(String),
+    Full(Reference),
+}
+
+impl Name {
+    fn of(files: &Files, descriptor: &Descriptor) -> Result<Self, LoadError> {
+        let wrong = |annotation: &'static str, source| LoadError::Name {
+            archive: files.shown().to_owned(),
+            annotation,
+            source: Box::new(source),
+        };
+        let parse = |annotation: &'static str, name: &str| {
+            name.parse::<Reference>().map_err(|source| wrong(annotation, source))
+        };
+        let full = descriptor.annotations.get(IMAGE_NAME).map(|name| parse(IMAGE_NAME, name)).transpose()?;
+        match (full, descriptor.annotations.get(REF_NAME)) {
+            (None, None) => Ok(Self::Unnamed),
+            (Some(full), None) => Ok(Self::Full(full)),
+            // skopeo and podman write full names here, umoci and the specification tags.
+            (_, Some(name)) if name.contains(['/', ':', '@']) => Ok(Self::Full(parse(REF_NAME, name)?)),
+            // A tool that tags anew, as umoci does, leaves the full name as it was: the tag is the later word.
+            (Some(full), Some(tag)) => full.with_tag(tag).map(Self::Full).map_err(|e| wrong(REF_NAME, e)),
+            (None, Some(tag)) => {
+                // A tag is what may follow a colon; the same grammar decides.
+                parse(REF_NAME, &format!("x:{tag}"))?;
+                Ok(Self::Tag(tag.clone()))
+            }
+        }
+    }
+
+    fn matches(&self, wanted: &str) -> bool {
+        match self {
+            Self::Unnamed => false,
+            Self::Tag(tag) => tag == wanted,
+            Self::Full(reference) => {
+                reference.tag() == Some(wanted)
+                    || wanted.parse::<Reference>().is_ok_and(|wanted| wanted == *reference)
+            }
+        }
+    }
+}
+
+/// Descriptors of the same name are one image for several platforms.
+fn group(files: &Files, manifests: &[Descriptor]) -> Result<BTreeMap<Name, Vec<Descriptor>>, LoadError> {
+    let mut groups: BTreeMap<Name, Vec<Descriptor>> = BTreeMap::new();
+    for descriptor in manifests {
+        groups.entry(Name::of(files, descriptor)?).or_default().push(descriptor.clone());
+    }
+    // A layout may list things that are no images, such as signatures, beside those that are.
+    groups.retain(|_, members| {
+        members
+            .iter()
+            .any(|d| d.media_type.is_manifest() || d.media_type.is_index() || d.media_type.is_schema1())
+    });
+    Ok(groups)
+}
+
+fn pick(
+    files: &Files,
+    mut images: BTreeMap<Name, Vec<Descriptor>>,
+    options: &LoadOptions,
+) -> Result<BTreeMap<Name, Vec<Descriptor>>, LoadError> {
+    let Some(wanted) = &options.name else { return Ok(images) };
+    let available: Vec<String> = images.keys().map(shown).collect();
+    images.retain(|name, _| name.matches(wanted));
+    if images.is_empty() {
+        return Err(no_such_name(files, wanted, &available));
+    }
+    Ok(images)
+}
+
+pub(super) fn no_such_name(files: &Files, wanted: &str, available: &[String]) -> LoadError {
+    LoadError::NoSuchName {
+        archive: files.shown().to_owned(),
+        wanted: wanted.to_owned(),
+        available: if available.is_empty() { "none".into() } else { available.join(", ") },
+    }
+}
+
+fn shown(name: &Name) -> String {
+    match name {
+        Name::Unnamed => "one without a name".into(),
+        Name::Tag(tag) => escape(tag.as_bytes()),
+        Name::Full(reference) => reference.familiar(),
+    }
+}
+
+/// One line an image, however many names it has.
+fn add(loaded: &mut Vec<Loaded>, image: Ingested, name: Name) {
+    let at = loaded.iter().position(|l| l.image.manifest == image.manifest).unwrap_or_else(|| {
+        loaded.push(Loaded { image, names: Vec::new(), tag: None });
+        loaded.len() - 1
+    });
+    match name {
+        Name::Unnamed => {}
+        Name::Tag(tag) => loaded[at].tag = Some(tag),
+        Name::Full(reference) => loaded[at].names.push(reference),
+    }
+}
+
+impl BlobSource for Files {
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+        let name = format!("blobs/sha256/{}", blob.digest.hex());
+        Files::open(self, &name).map(|(reader, _)| reader).map_err(io::Error::other)
+    }
+}

@@ -156,7 +156,7 @@ impl ImagePath {
     }
 
     /// The names from the root down.
-    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn names(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.0.split(|b| *b == b'/').filter(|name| !name.is_empty())
     }
 

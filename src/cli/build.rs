@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::progress::{self, Mode};
 use super::session::{self, Need, variable};
-use super::{CliError, names, out};
+use super::{CliError, names};
 use crate::diag::{Diagnostic, Source};
 use crate::engine::finish::Built;
 use crate::engine::{self, BuildError, Options};
@@ -133,7 +133,7 @@ impl Build {
     fn failed(&self, error: BuildError, ui: &dyn progress::Show, source: &Source) -> CliError {
         ui.failed(&error);
         match error {
-            BuildError::File(diagnostics) => CliError::File { source: Box::new(source.clone()), diagnostics },
+            BuildError::File(diagnostics) => CliError::File { file: Box::new(source.clone()), diagnostics },
             other => other.into(),
         }
     }
@@ -268,7 +268,7 @@ impl What {
             Some("base") => {
                 let epoch = engine::base_epoch(store, options).map_err(|error| match error {
                     BuildError::File(diagnostics) => {
-                        CliError::File { source: Box::new(options.dockerfile.clone()), diagnostics }
+                        CliError::File { file: Box::new(options.dockerfile.clone()), diagnostics }
                     }
                     other => other.into(),
                 })?;

@@ -25,8 +25,8 @@ pub enum CliError {
     Export(#[from] crate::image::ExportError),
     #[error(transparent)]
     Stored(#[from] crate::image::StoredError),
-    #[error("{} has errors", .source.name)]
-    File { source: Box<Source>, diagnostics: Vec<Diagnostic> },
+    #[error("{} has errors", .file.name)]
+    File { file: Box<Source>, diagnostics: Vec<Diagnostic> },
     #[error(transparent)]
     Build(Box<BuildError>),
     #[error("{act}: {source}")]
@@ -52,9 +52,9 @@ impl CliError {
 
 /// Prints an error with its next step.
 pub fn report(error: &CliError) -> ExitCode {
-    if let CliError::File { source, diagnostics } = error {
+    if let CliError::File { file, diagnostics } = error {
         for diagnostic in diagnostics {
-            out::err(&source.render(diagnostic));
+            out::err(&file.render(diagnostic));
         }
     }
     out::err(&format!("error: {error}\n"));

@@ -33,7 +33,7 @@ impl Plan {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
         let options = self.what.options(&store)?;
-        let file = |diagnostics| CliError::File { source: Box::new(options.dockerfile.clone()), diagnostics };
+        let file = |diagnostics| CliError::File { file: Box::new(options.dockerfile.clone()), diagnostics };
         let result = engine::prepare(&store, &options).and_then(|prepared| {
             let stages = preview(&prepared)?;
             Ok((stages, prepared.warnings))

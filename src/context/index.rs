@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use rustix::fs::{Stat, Statx};
+use rustix::fs::Statx;
 
 use crate::digest::ContentDigest;
 use crate::path::ImagePath;

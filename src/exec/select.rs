@@ -15,7 +15,7 @@ pub fn select(tree: &Tree, pattern: &ImagePath) -> Result<Vec<(Vec<u8>, ImagePat
         let mut next = Vec::new();
         for (_, place) in &places {
             for name in children(tree, place, pattern, name)? {
-                let real = tree.resolve(&place.child(&name), FollowLast::Yes)?.path;
+                let real = tree.resolve(&place.child(&name), FollowLast::Follow)?.path;
                 if tree.get(&real).is_some() {
                     next.push((name, real));
                 }

@@ -12,6 +12,7 @@ use crate::store::{ImageRecord, Store};
 
 /// Arguments of `lith images`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of a command line")]
 #[command(after_help = "Examples:\n  lith images\n  lith images -a --format json")]
 pub struct Images {
     /// Only images whose repository is NAME

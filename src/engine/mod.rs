@@ -66,7 +66,7 @@ pub enum BuildError {
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error("base image {reference} (line {line}): {source}")]
-    Base { reference: String, line: usize, source: BaseError },
+    Base { reference: String, line: usize, source: Box<BaseError> },
     #[error(transparent)]
     Context(#[from] ContextError),
     #[error("{file}: {source}")]
@@ -170,7 +170,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
         let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
             reference: wanted.reference.clone(),
             line: options.dockerfile.position(wanted.span.start).0,
-            source,
+            source: Box::new(source),
         })?;
         configs.insert(wanted.reference.clone(), resolved.base.config.clone());
         images.insert(wanted.reference, resolved);

@@ -1,4 +1,5 @@
 //! Hermetic tests of contracts and of the command line.
 
+mod architecture;
 mod layer;
 mod image;

@@ -1,0 +1,21 @@
+# shellcheck shell=bash
+# The Debian packages that examples and tests need, and how they get installed.
+
+# A base image is made of it.
+EXAMPLE_PACKAGES=(busybox-static)
+# Id ranges for plain users, peers that read what lith writes, tools that look at files.
+TEST_PACKAGES=(busybox-static uidmap skopeo umoci buildah podman docker.io runc mmdebstrap attr libcap2-bin strace zstd xz-utils bzip2)
+
+# Installs what is missing of the given packages.
+install_packages() {
+    local missing=()
+    for package in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    echo "installing: ${missing[*]}" >&2
+    "${as_root[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}

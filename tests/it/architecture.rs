@@ -1,0 +1,99 @@
+//! The table of floors: a module names only modules of a lower floor, or of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Floors from the bottom up; modules of one line may name each other only as `SAME` says.
+const FLOORS: [&[&str]; 10] = [
+    &["diag"],
+    &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
+    &["oci"],
+    &["action", "recipe"],
+    &["frontend", "context", "layer"],
+    &["plan", "store", "sandbox"],
+    &["sched", "image"],
+    &["exec"],
+    &["engine"],
+    &["cli"],
+];
+
+/// Pairs of one floor that are allowed, with the reason.
+const SAME: [(&str, &str); 3] = [
+    // `path` shows names in messages and serialises them.
+    ("path", "digest"),
+    ("canon", "digest"),
+    // The wire types of a record name the layer a store keeps.
+    ("sched", "plan"),
+];
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|modules| modules.contains(&module))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test may list a directory; it sorts")]
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The modules a file names: every `crate::name`, comments left out.
+fn named(text: &str) -> Vec<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut names = Vec::new();
+    for part in code.split("crate::").skip(1) {
+        if let Some(group) = part.strip_prefix('{') {
+            let inner = group.split('}').next().unwrap();
+            names.extend(inner.split(',').map(|n| n.trim().split("::").next().unwrap().to_owned()));
+        } else {
+            names.push(part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    names
+}
+
+#[test]
+fn modules_name_only_lower_floors() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut checked = 0;
+    for file in &files {
+        let relative = file.strip_prefix(&src).unwrap();
+        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+        let own = first.trim_end_matches(".rs");
+        if matches!(own, "lib" | "main") {
+            continue;
+        }
+        let floor_of_own = floor(own).unwrap_or_else(|| panic!("module {own} stands on no floor"));
+        for name in named(&std::fs::read_to_string(file).unwrap()) {
+            checked += 1;
+            let Some(other) = floor(&name) else { continue };
+            let allowed = name == own || other < floor_of_own || SAME.contains(&(own, name.as_str()));
+            if !allowed {
+                wrong.entry(relative.display().to_string()).or_default().push(name);
+            }
+        }
+    }
+    assert!(checked > 200, "the table was held against {checked} names only");
+    assert!(wrong.is_empty(), "modules that name upwards: {wrong:#?}");
+}
+
+#[test]
+fn unsafe_stands_in_sys_alone() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    for file in files.iter().filter(|f| !f.starts_with(src.join("sys"))) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        assert!(!code.clone().any(|line| line.contains("unsafe ")), "{}", file.display());
+    }
+}

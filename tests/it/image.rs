@@ -10,7 +10,7 @@ use lith::digest::{BlobDigest, DiffId};
 use lith::epoch::Epoch;
 use lith::image::{
     Assembled, Assembly, ImportOptions, IngestError, LoadError, LoadOptions, Loaded, StoredImage, assemble,
-    export, import, load_path, load_stream, store_image,
+    docker_archive, export, import, load_path, load_stream, store_image,
 };
 use lith::oci::{History, ImageConfig, Reference};
 use lith::store::{Store, Unpacking};

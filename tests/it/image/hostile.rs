@@ -11,7 +11,7 @@ struct Layout {
     descriptor: Value,
 }
 
-const MANIFEST: &str = "application/vnd.oci.image.digest.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn blob_name(bytes: &[u8]) -> String {

@@ -92,10 +92,10 @@ fn take(store: &Store, files: &Files, item: &Item) -> Result<Ingested, LoadError
     }
     let id = store.put_blob(&bytes, Durability::Synced)?.into();
     let manifest = Manifest::new(Flavor::Oci, Descriptor::of(MediaType::OciConfig, &bytes), layers);
-    let manifest = store.put_blob(&manifest.to_bytes(), Durability::Synced)?;
-    store.put_image(&ImageRecord { id, manifest: Some(manifest), parent: None })?;
+    let digest = store.put_blob(&manifest.to_bytes(), Durability::Synced)?;
+    store.put_image(&ImageRecord { id, manifest: Some(digest), parent: None })?;
     store.register_chain(&config.rootfs.diff_ids)?;
-    Ok(Ingested { id, manifest, config, warnings })
+    Ok(Ingested { id, digest, config, warnings })
 }
 
 /// A config that is called by a digest must have it: `<hex>.json`, or `blobs/sha256/<hex>`.

@@ -82,23 +82,24 @@ pub fn export(
     Ok(Exported { manifest })
 }
 
-/// Writes several images into one docker archive; layers they share are written once.
+/// Writes several images into one docker archive. An image given twice gets both lists of names, a layer that
+/// several have is written once, and a name without a tag is left out.
 pub fn docker_archive<W: Write>(
     store: &Store,
     images: &[(&StoredImage, &BTreeSet<Reference>)],
     sink: W,
 ) -> Result<(), ExportError> {
+    let images = merge(images);
     let mut members = BTreeMap::new();
-    for (image, names) in images {
+    for (image, _) in &images {
         members.insert(format!("{}.json", image.id.hex()), Member::Bytes(image.config_bytes.clone()));
         for diff in image.layers() {
             members.insert(diff.hex(), Member::Directory);
             members.insert(format!("{}/layer.tar", diff.hex()), Member::Layer(*diff));
         }
-        debug_assert!(names.iter().all(|name| name.tag().is_some()), "only tags are named");
     }
-    members.insert("manifest.json".into(), Member::Bytes(manifest_json(images)));
-    if let Some(bytes) = repositories(images) {
+    members.insert("manifest.json".into(), Member::Bytes(manifest_json(&images)));
+    if let Some(bytes) = repositories(&images) {
         members.insert("repositories".into(), Member::Bytes(bytes));
     }
     let mut tarball = Tarball::new(sink);
@@ -114,6 +115,21 @@ pub fn docker_archive<W: Write>(
     }
     tarball.finish()?;
     Ok(())
+}
+
+/// One image of an archive with its tagged names.
+type Named<'a> = (&'a StoredImage, BTreeSet<&'a Reference>);
+
+fn merge<'a>(images: &[(&'a StoredImage, &'a BTreeSet<Reference>)]) -> Vec<Named<'a>> {
+    let mut merged: Vec<Named<'a>> = Vec::new();
+    for (image, names) in images {
+        let tagged = names.iter().filter(|name| name.tag().is_some());
+        match merged.iter_mut().find(|(known, _)| known.id == image.id) {
+            Some((_, known)) => known.extend(tagged),
+            None => merged.push((image, tagged.collect())),
+        }
+    }
+    merged
 }
 
 /// One name of a docker archive.
@@ -133,8 +149,8 @@ struct Item {
     layers: Vec<String>,
 }
 
-fn manifest_json(images: &[(&StoredImage, &BTreeSet<Reference>)]) -> Vec<u8> {
-    let item = |(image, names): &(&StoredImage, &BTreeSet<Reference>)| Item {
+fn manifest_json(images: &[Named<'_>]) -> Vec<u8> {
+    let item = |(image, names): &Named<'_>| Item {
         config: format!("{}.json", image.id.hex()),
         repo_tags: (!names.is_empty())
             .then(|| names.iter().map(|name| name.without_digest().familiar()).collect()),
@@ -144,11 +160,11 @@ fn manifest_json(images: &[(&StoredImage, &BTreeSet<Reference>)]) -> Vec<u8> {
 }
 
 /// Name to tag to top layer, for readers of version 1.0; nothing without a name.
-fn repositories(images: &[(&StoredImage, &BTreeSet<Reference>)]) -> Option<Vec<u8>> {
+fn repositories(images: &[Named<'_>]) -> Option<Vec<u8>> {
     let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (image, names) in images {
         let Some(top) = image.layers().last() else { continue };
-        for name in *names {
+        for name in names {
             let tag = name.tag().unwrap_or_default().to_owned();
             all.entry(name.familiar_name()).or_default().insert(tag, top.hex());
         }

@@ -35,7 +35,7 @@ pub trait BlobSource: Sync {
 pub struct Ingested {
     pub id: ImageId,
     /// Digest of the image's own manifest, below any index.
-    pub manifest: BlobDigest,
+    pub digest: BlobDigest,
     pub config: ImageConfig,
     /// What a reader accepted but found odd.
     pub warnings: Vec<String>,
@@ -93,7 +93,7 @@ pub fn ingest(
     let id = manifest.config.digest.into();
     store.put_image(&ImageRecord { id, manifest: Some(descriptor.digest), parent: None })?;
     store.register_chain(&config.rootfs.diff_ids)?;
-    Ok(Ingested { id, manifest: descriptor.digest, config, warnings })
+    Ok(Ingested { id, digest: descriptor.digest, config, warnings })
 }
 
 /// Walks down indexes, each once.

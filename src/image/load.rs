@@ -257,7 +257,7 @@ fn shown(name: &Name) -> String {
 
 /// One line an image, however many names it has.
 fn add(loaded: &mut Vec<Loaded>, image: Ingested, name: Name) {
-    let at = loaded.iter().position(|l| l.image.manifest == image.manifest).unwrap_or_else(|| {
+    let at = loaded.iter().position(|l| l.image.digest == image.digest).unwrap_or_else(|| {
         loaded.push(Loaded { image, names: Vec::new(), tag: None });
         loaded.len() - 1
     });

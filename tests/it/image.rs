@@ -1,6 +1,6 @@
 //! Images in and out of a store: layouts, archives, other tools' archives, and what must not be believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Cursor, Read as _, Write as _};
 use std::path::Path;
@@ -10,7 +10,7 @@ use lith::digest::{BlobDigest, DiffId};
 use lith::epoch::Epoch;
 use lith::image::{
     Assembled, Assembly, ImportOptions, IngestError, LoadError, LoadOptions, Loaded, StoredImage, assemble,
-    export, import, load_path, load_stream, store_image,
+    docker_archive, export, import, load_path, load_stream, store_image,
 };
 use lith::oci::{History, ImageConfig, Reference};
 use lith::store::{Store, Unpacking};
@@ -132,7 +132,7 @@ fn an_oci_archive_comes_back_as_the_same_image() {
         assert_eq!(loaded.len(), 1);
         assert_eq!(loaded[0].image.id, image.id);
         assert_eq!(loaded[0].names, names(&["app:1"]));
-        let again = StoredImage::open(&other, loaded[0].image.manifest).unwrap();
+        let again = StoredImage::open(&other, loaded[0].image.digest).unwrap();
         assert_eq!(again.config_bytes, image.config_bytes);
         assert_eq!(
             export_to(&other, &again, &["app:1"], &spec),
@@ -175,7 +175,7 @@ fn packed_layers_go_out_as_they_came_unless_forced() {
     let zipped = export_to(&store, &image, &[], "type=oci,dest=-,compression=gzip");
     let (_b, other) = new_store();
     let loaded = load_stream(&other, "x", &zipped[..], &options()).unwrap();
-    let image = StoredImage::open(&other, loaded[0].image.manifest).unwrap();
+    let image = StoredImage::open(&other, loaded[0].image.digest).unwrap();
     for compression in ["none", "gzip", "zstd"] {
         let spec = format!("type=oci,dest=-,compression={compression}");
         assert_eq!(export_to(&other, &image, &[], &spec), zipped, "{compression}");
@@ -202,10 +202,31 @@ fn a_docker_archive_comes_back_as_the_same_image() {
     let (_b, other) = new_store();
     let loaded = load_stream(&other, "x", &gzip(&bytes)[..], &options()).unwrap();
     assert_eq!(loaded[0].image.id, image.id);
-    assert_eq!(loaded[0].image.manifest, image.digest, "the manifest is made by the same rules");
+    assert_eq!(loaded[0].image.digest, image.digest, "the manifest is made by the same rules");
     assert_eq!(loaded[0].names, names(&["b.io/c:2", "app:1"]));
     let plain = export_to(&store, &image, &[], "type=docker,dest=-");
     assert!(!tar_files(&plain).contains_key("repositories"));
+}
+
+#[test]
+fn a_docker_archive_of_several_images_shares_layers() {
+    let (_a, store) = new_store();
+    let image = sample(&store);
+    let options =
+        ImportOptions { platform: "linux/amd64".parse().unwrap(), epoch: Epoch::ZERO, comment: None };
+    let (base, _) = import(&store, "x", &base_layer()[..], &options).unwrap();
+    let base = StoredImage::open(&store, base.digest).unwrap();
+    let sets: Vec<BTreeSet<Reference>> =
+        [&["app:1"][..], &["base:1"], &["app:2"]].iter().map(|n| names(n).into_iter().collect()).collect();
+    let mut bytes = Vec::new();
+    docker_archive(&store, &[(&image, &sets[0]), (&base, &sets[1]), (&image, &sets[2])], &mut bytes).unwrap();
+    let manifest: Value = serde_json::from_slice(&tar_files(&bytes)["manifest.json"]).unwrap();
+    assert_eq!(manifest.as_array().unwrap().len(), 2);
+    assert_eq!(manifest[0]["RepoTags"], json!(["app:1", "app:2"]));
+    let (_b, other) = new_store();
+    let loaded = load_stream(&other, "x", &bytes[..], &self::options()).unwrap();
+    assert_eq!(loaded[1].image.digest, base.digest);
+    assert_eq!(loaded[1].names, names(&["base:1"]));
 }
 
 #[test]

@@ -1,3 +1,8 @@
 //! Tests on the real kernel.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod build;
 mod sandbox;
+mod vectors;

@@ -1,0 +1,279 @@
+//! Whole builds through the command line: what a cache must do and what must never show.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use crate::support::{Built, Lab, Ran, kernel_lab, skip};
+
+const SEED: &str = "FROM alpine:latest\nRUN echo first\nCOPY ./second.txt .\nADD ./third.txt .\nCMD [\"echo\", \"fourth\"]\n";
+
+fn seed(lab: &Lab, context: &str) {
+    lab.write(&format!("{context}/Dockerfile"), SEED);
+    lab.write(&format!("{context}/second.txt"), "second\n");
+    lab.write(&format!("{context}/third.txt"), "third\n");
+}
+
+#[test]
+fn the_seed_builds_and_an_unchanged_rebuild_does_nothing() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    seed(&lab, "ctx");
+    let first = lab.build("store", "ctx", &["-t", "seed"]);
+    assert_eq!(first.with_status("built").len(), 3);
+    let second = lab.build("store", "ctx", &["-t", "seed"]);
+    assert_eq!(second.with_status("hit").len(), 3);
+    assert_eq!(first.manifest(), second.manifest());
+    let listed = lab.ok("store", &["images"]).out;
+    assert!(listed.contains("seed") && listed.contains("alpine"), "{listed}");
+    let inspected: serde_json::Value =
+        serde_json::from_str(&lab.ok("store", &["image", "inspect", "seed"]).out).unwrap();
+    assert_eq!(inspected[0]["RootFS"]["Layers"].as_array().unwrap().len(), 4);
+    assert_eq!(inspected[0]["Config"]["Cmd"], serde_json::json!(["echo", "fourth"]));
+    let upper = inspected[0]["GraphDriver"]["Data"]["UpperDir"].as_str().unwrap();
+    assert!(upper.starts_with(lab.path("store/overlay").to_str().unwrap()), "{upper}");
+    let all = lab.ok("store", &["images", "-a"]).out;
+    assert_eq!(all.lines().filter(|l| l.starts_with("<none>")).count(), 3, "one for each step below the last\n{all}");
+}
+
+/// Every system call of a rebuild that opens something of the context or starts a process.
+#[test]
+fn an_unchanged_rebuild_reads_no_file_and_starts_no_process() {
+    let Some(lab) = kernel_lab() else { return };
+    if !crate::support::has("strace") {
+        return skip("needs strace").unwrap_or(());
+    }
+    lab.base("store", "alpine");
+    seed(&lab, "ctx");
+    lab.build("store", "ctx", &["-t", "seed"]);
+    // Files just written are not trusted by the index until their time stamps are surely old.
+    settle(&lab, "ctx");
+    lab.build("store", "ctx", &["-t", "seed"]);
+    let trace = lab.path("trace");
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=open,openat,openat2,execve,read,pread64,fork,vfork,clone,clone3", "-o"])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_lith"))
+        .arg("--root")
+        .arg(lab.path("store"))
+        .args(["build", "-q", "-t", "seed"])
+        .arg(lab.path("ctx"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let text = fs::read_to_string(trace).unwrap();
+    let opened: Vec<&str> = text.lines().filter(|l| l.contains("second.txt") || l.contains("third.txt")).collect();
+    assert!(opened.is_empty(), "{opened:#?}");
+    let started = text.lines().filter(|l| l.contains("execve(") && !l.contains("lith")).count();
+    assert_eq!(started, 0, "{text}");
+    let forks = text.lines().filter(|l| l.contains("fork(") || l.contains("clone") && !l.contains("CLONE_THREAD"));
+    assert_eq!(forks.count(), 0, "{text}");
+}
+
+/// Makes all files of a context look as if they had been written an hour ago; the kernel's own stamp (ctime) ages by
+/// waiting for it to pass, which a rebuild after a first one has always done.
+fn settle(lab: &Lab, context: &str) {
+    let dir = lab.path(context);
+    let before = std::time::Instant::now();
+    while before.elapsed() < std::time::Duration::from_millis(120) {
+        // Work that has to be done anyway passes the time: list the directory.
+        let _ = fs::metadata(&dir).unwrap();
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn one_changed_file_reruns_its_copy_and_what_stands_on_it() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write("ctx/Dockerfile", "FROM alpine\nCOPY a /a\nCOPY b /b\nRUN cat /a > /c\nCOPY d /d\n");
+    for name in ["a", "b", "d"] {
+        lab.write(&format!("ctx/{name}"), name);
+    }
+    lab.build("store", "ctx", &[]);
+    lab.write("ctx/a", "changed");
+    let again = lab.build("store", "ctx", &[]);
+    assert_eq!(again.with_status("built"), ["COPY a /a", "RUN cat /a > /c"]);
+    assert!(again.why("COPY a /a").contains("/a changed"), "{}", again.why("COPY a /a"));
+    assert!(again.why("RUN cat /a > /c").contains("`COPY a /a`"), "{}", again.why("RUN cat /a > /c"));
+    lab.write("ctx/d", "changed");
+    let again = lab.build("store", "ctx", &[]);
+    assert_eq!(again.with_status("built"), ["COPY d /d"]);
+}
+
+#[test]
+fn early_cutoff_below_a_run_that_gives_the_same_bytes() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write("ctx/Dockerfile", "FROM alpine\nRUN echo one > /x\nRUN cat /x > /y\nRUN cat /y > /z\n");
+    let first = lab.build("store", "ctx", &[]);
+    lab.write("ctx/Dockerfile", "FROM alpine\nRUN printf 'one\\n' > /x\nRUN cat /x > /y\nRUN cat /y > /z\n");
+    let second = lab.build("store", "ctx", &[]);
+    assert_eq!(second.with_status("built"), ["RUN printf 'one\\n' > /x"]);
+    assert!(second.why("RUN printf 'one\\n' > /x").contains("argv was"));
+    let layers = |built: &Built| -> serde_json::Value {
+        let out = lab.ok("store", &["image", "inspect", &built.image()]).out;
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()[0]["RootFS"]["Layers"].clone()
+    };
+    assert_eq!(layers(&first), layers(&second));
+}
+
+#[test]
+fn a_copy_is_made_while_the_run_above_it_runs() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    // The RUN ends only when the COPY's layer is in the store: no clock decides.
+    lab.write("ctx/Dockerfile", "FROM alpine\nRUN sleep 2\nCOPY big /big\n");
+    lab.write("ctx/big", vec![7; 3 << 20]);
+    let built = lab.build("store", "ctx", &["--jobs", "2"]);
+    let (start, end) = (built.time("started", "COPY big /big"), built.time("ended", "RUN sleep 2"));
+    assert!(start < end, "the COPY started at {start}, the RUN ended at {end}");
+    // What is left of the COPY after the RUN is a look at what it observed.
+    let rest = built.time("ended", "COPY big /big") - end;
+    assert!(rest < 1.0, "{rest}");
+}
+
+#[test]
+fn a_copy_guessed_wrong_is_made_again_on_the_real_parent() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write("ctx/Dockerfile", "FROM alpine\nRUN mkdir -m 700 /opt && mkdir /real && ln -s real /link\nCOPY a /opt/a\nCOPY a /link/a\nRUN stat -c %a /opt > /mode; ls /real > /names\n");
+    lab.write("ctx/a", "a");
+    lab.build("store", "ctx", &["-o", &format!("type=local,dest={}", lab.path("out").display())]);
+    assert_eq!(fs::read_to_string(lab.path("out/mode")).unwrap(), "700\n");
+    assert_eq!(fs::read_to_string(lab.path("out/names")).unwrap(), "a\n");
+    assert_eq!(fs::metadata(lab.path("out/opt")).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn the_same_image_from_everywhere() {
+    let Some(lab) = kernel_lab() else { return };
+    let dockerfile = "FROM alpine AS one\nRUN mkdir -p /d/e && echo 1 > /d/e/f && ln /d/e/f /d/g && chmod 600 /d/g\nCOPY --chown=nobody:nogroup . /src\n\
+        FROM alpine\nCOPY --from=one /d /d\nCOPY --from=one /src/sub /src\nRUN rm -r /d/e && touch /new\nWORKDIR /w/d\n";
+    for context in ["ctx", "elsewhere/deep/ctx"] {
+        lab.write(&format!("{context}/Dockerfile"), dockerfile);
+        for at in 0..20 {
+            lab.write(&format!("{context}/sub/file{at}"), format!("{at}"));
+        }
+    }
+    let mut digests = Vec::new();
+    let mut note = |what: &str, built: Built| digests.push((built.manifest(), what.to_owned()));
+    lab.base("one", "alpine");
+    lab.base("two", "alpine");
+    note("one job", lab.build("one", "ctx", &["--jobs", "1"]));
+    note("eight jobs, other store", lab.build("two", "ctx", &["--jobs", "8"]));
+    note("other directory", lab.build("one", "elsewhere/deep/ctx", &["--no-cache"]));
+    let old = fs::File::options().write(true).open(lab.path("ctx/sub/file3")).unwrap();
+    old.set_modified(std::time::UNIX_EPOCH).unwrap();
+    note("touched", lab.build("two", "ctx", &["--no-cache"]));
+    let shell = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(lab.path(""));
+        Built::of(&Ran::of(command.output().unwrap()).out)
+    };
+    let lith = env!("CARGO_BIN_EXE_lith");
+    note("umask", shell(&format!("umask 077; exec {lith} --root one build --no-cache --progress=json ctx")));
+    let locale = "TZ=Asia/Tokyo LC_ALL=tr_TR.UTF-8 HOME=/nowhere USER=x";
+    note("locale", shell(&format!("{locale} exec {lith} --root two build --no-cache --progress=json ctx")));
+    let tmpfs = "unshare -m sh -c 'mount -t tmpfs none /mnt && cp -r ctx /mnt/ctx && exec \"$0\" \"$@\"'";
+    note("tmpfs", shell(&format!("{tmpfs} {lith} --root one build --no-cache --progress=json /mnt/ctx")));
+    for (digest, what) in &digests {
+        assert_eq!(*digest, digests[0].0, "{what}: {digests:#?}");
+    }
+}
+
+#[test]
+fn two_builds_at_once_do_the_work_once() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write("ctx/Dockerfile", "FROM alpine\nRUN sleep 1; echo x > /x\nCOPY a /a\nRUN cat /x /a > /y\n");
+    lab.write("ctx/a", "a");
+    let context = lab.path("ctx");
+    let args = ["build", "--progress=json", context.to_str().unwrap()];
+    let spawn = || lab.command("store", &args).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let children = [spawn(), spawn(), spawn()];
+    let builds: Vec<Built> = children
+        .map(|child| Ran::of(child.wait_with_output().unwrap()))
+        .into_iter()
+        .map(|ran| {
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            Built::of(&ran.out)
+        })
+        .collect();
+    for step in ["RUN sleep 1; echo x > /x", "RUN cat /x /a > /y"] {
+        let built = builds.iter().filter(|b| b.status(step) == "built").count();
+        assert_eq!(built, 1, "{step}");
+    }
+    assert!(builds.iter().all(|b| b.manifest() == builds[0].manifest()));
+}
+
+#[test]
+fn a_failed_step_says_where_and_shows_its_output() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write("ctx/Dockerfile", "FROM alpine\n\nRUN echo about to fail; exit 7\n");
+    let context = lab.path("ctx");
+    let ran = lab.run("store", &["build", "--progress=plain", context.to_str().unwrap()]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("Dockerfile:3:"), "{}", ran.err);
+    assert!(ran.err.contains("  | about to fail"), "{}", ran.err);
+    assert!(ran.err.contains("exit code 7"), "{}", ran.err);
+    assert!(ran.err.contains("--debug"), "{}", ran.err);
+    let left = fs::read_dir(lab.path("store/tmp")).unwrap().count();
+    assert_eq!(left, 0, "a failed step leaves nothing behind");
+}
+
+#[test]
+fn a_hundred_and_thirty_layers_mount_and_run() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    let mut text = String::from("FROM alpine AS a\n");
+    for at in 0..65 {
+        text.push_str(&format!("COPY f /many/f{at}\n"));
+    }
+    text.push_str("FROM a\n");
+    for at in 65..128 {
+        text.push_str(&format!("COPY f /many/f{at}\n"));
+    }
+    text.push_str("RUN rm /many/f0 && mv /many /moved && ls /moved | wc -l > /count\n");
+    lab.write("ctx/Dockerfile", text);
+    lab.write("ctx/f", "f");
+    let built = lab.build("store", "ctx", &["-o", &format!("type=local,dest={}", lab.path("out").display())]);
+    assert_eq!(fs::read_to_string(lab.path("out/count")).unwrap().trim(), "127");
+    assert!(!lab.path("out/many").exists());
+    let out = lab.ok("store", &["image", "inspect", &built.image()]).out;
+    let layers = serde_json::from_str::<serde_json::Value>(&out).unwrap()[0]["RootFS"]["Layers"].clone();
+    assert_eq!(layers.as_array().unwrap().len(), 130);
+}
+
+#[test]
+fn what_runs_do_to_files_round_trips() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write(
+        "ctx/Dockerfile",
+        "FROM alpine\n\
+        RUN mkdir -p /d/sub /e /g && echo 1 > /d/sub/f && echo 2 > /e/x && echo 3 > /file && ln /file /hard && ln -s file /soft && mkfifo /g/p\n\
+        RUN rm /bin/vi && rm -r /d && echo file > /d\n\
+        RUN rm /file && mkdir /file && echo in > /file/in && mv /e /renamed\n\
+        RUN rm -rf /g && mkdir /g && touch /g/new\n\
+        RUN { ls /bin/vi; cat /d /hard /file/in /renamed/x; ls /g /e; readlink /soft; } > /seen 2>&1; true\n",
+    );
+    let dest = lab.path("out");
+    lab.build("store", "ctx", &["-o", &format!("type=local,dest={}", dest.display())]);
+    let seen = fs::read_to_string(dest.join("seen")).unwrap();
+    assert!(seen.contains("/bin/vi: No such file") && seen.contains("/e: No such file"), "{seen}");
+    assert!(seen.contains("file\n3\nin\n2\n") && seen.contains("/g:\nnew") && seen.ends_with("file\n"), "{seen}");
+    assert_eq!(fs::read_to_string(dest.join("d")).unwrap(), "file\n");
+    assert_eq!(fs::read_to_string(dest.join("file/in")).unwrap(), "in\n");
+    assert!(!dest.join("bin/vi").exists() && !dest.join("e").exists() && !dest.join("g/p").exists());
+    // The same tree from an extraction of the layers instead of the captured directories.
+    lab.base("fresh", "alpine");
+    let archive = lab.path("image.tar");
+    lab.build("store", "ctx", &["-t", "round", "-o", &format!("type=oci,dest={}", archive.display())]);
+    lab.ok("fresh", &["load", archive.to_str().unwrap()]);
+    lab.write("again/Dockerfile", "FROM round\nRUN { cat /d /hard /file/in /renamed/x; ls /g; } > /seen2\n");
+    let dest = lab.path("out2");
+    lab.build("fresh", "again", &["-o", &format!("type=local,dest={}", dest.display())]);
+    assert_eq!(fs::read_to_string(dest.join("seen2")).unwrap(), "file\n3\nin\n2\nnew\n");
+}

@@ -277,3 +277,44 @@ fn what_runs_do_to_files_round_trips() {
     lab.build("fresh", "again", &["-o", &format!("type=local,dest={}", dest.display())]);
     assert_eq!(fs::read_to_string(dest.join("seen2")).unwrap(), "file\n3\nin\n2\nnew\n");
 }
+
+/// Kills builds at fifty moments spread over the time one takes; the store must stay good.
+#[test]
+fn a_kill_at_any_moment_leaves_a_store_that_works() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.write(
+        "ctx/Dockerfile",
+        "FROM alpine\nCOPY data /data\nRUN cat /data/* > /all && mkdir -p /t/u && cp /all /t/u/x && rm /data/f1\nRUN rm -r /t && echo done > /done\n",
+    );
+    for at in 0..40 {
+        lab.write(&format!("ctx/data/f{at}"), vec![at; 20_000]);
+    }
+    lab.base("calm", "alpine");
+    let began = std::time::Instant::now();
+    let expected = lab.build("calm", "ctx", &["-t", "x"]).manifest();
+    let whole = began.elapsed();
+    lab.base("store", "alpine");
+    let context = lab.path("ctx");
+    // A fixed sequence that covers the whole time evenly, in an order that is not monotonic.
+    for round in 0u32..50 {
+        let args = ["build", "--no-cache", "-q", "-t", "x", context.to_str().unwrap()];
+        let mut child = lab.command("store", &args).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let moment = whole * (round * 19 % 50) / 50;
+        let started = std::time::Instant::now();
+        while started.elapsed() < moment && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+        if round % 10 == 9 {
+            lab.ok("store", &["gc"]);
+            lab.ok("store", &["store", "verify"]);
+        }
+    }
+    lab.ok("store", &["gc"]);
+    lab.ok("store", &["store", "verify"]);
+    assert_eq!(lab.build("store", "ctx", &["-t", "x"]).manifest(), expected);
+    assert_eq!(fs::read_dir(lab.path("store/tmp")).unwrap().count(), 0);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(lab.path("").to_str().unwrap()), "{mounts}");
+}

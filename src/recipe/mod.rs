@@ -81,6 +81,9 @@ pub struct Run {
     pub argv: Vec<String>,
     /// `NAME`, `value` in order, names unique: config Env, then ARGs.
     pub env: Vec<(String, String)>,
+    /// Proxy variables from the build arguments, `NAME`, `value`, none of them named in `env`. The process sees
+    /// them; they enter neither keys nor history.
+    pub proxy_env: Vec<(String, String)>,
     /// Absolute; `/` if none was set.
     pub cwd: String,
     /// As USER has it; empty for root.

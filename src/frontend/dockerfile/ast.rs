@@ -1,0 +1,149 @@
+//! A Dockerfile as written: typed instructions with the places they came from, nothing expanded.
+
+use crate::diag::{Diagnostic, Span};
+use crate::oci::Healthcheck;
+use crate::recipe::{Network, Origin};
+
+/// A parsed file: global arguments, then stages.
+#[derive(Debug, Clone)]
+pub struct Dockerfile {
+    /// `\` or `` ` `` (parser directive `escape`).
+    pub(super) escape: char,
+    /// `ARG`s before the first `FROM`.
+    pub(super) globals: Vec<ArgDecl>,
+    pub(super) stages: Vec<StageText>,
+}
+
+/// A piece of text and where it stands. Quotes and variables are still in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    pub text: String,
+    pub span: Span,
+}
+
+/// `FROM` and what follows it.
+#[derive(Debug, Clone)]
+pub struct StageText {
+    pub base: Word,
+    pub platform: Option<Word>,
+    /// Lower case.
+    pub name: Option<Word>,
+    pub origin: Origin,
+    pub body: Vec<Instruction>,
+}
+
+/// One instruction of a stage.
+#[derive(Debug, Clone)]
+pub struct Instruction {
+    pub kind: Kind,
+    pub origin: Origin,
+    /// Forms lith knows and does not build yet: errors if the stage is needed.
+    pub refused: Vec<Diagnostic>,
+}
+
+/// What an instruction says.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    Run(RunText),
+    Copy(CopyText),
+    Env(Vec<Pair>),
+    Label(Vec<Pair>),
+    Arg(Vec<ArgDecl>),
+    Workdir(Word),
+    User(Word),
+    Expose(Vec<Word>),
+    Volume(Vec<Word>),
+    Cmd(CommandLine),
+    Entrypoint(CommandLine),
+    Shell(Vec<String>),
+    StopSignal(Word),
+    Healthcheck(Healthcheck),
+    Maintainer(String),
+    /// Always refused for now.
+    OnBuild,
+}
+
+/// `name=value`.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    pub name: Word,
+    pub value: Word,
+}
+
+/// `name` or `name=default`.
+#[derive(Debug, Clone)]
+pub struct ArgDecl {
+    pub name: String,
+    pub default: Option<Word>,
+}
+
+/// A command in one of its two forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandLine {
+    /// For the shell, as one text.
+    Shell(String),
+    /// A JSON array: the argument vector itself.
+    Exec(Vec<String>),
+}
+
+/// `RUN`.
+#[derive(Debug, Clone)]
+pub struct RunText {
+    pub command: CommandLine,
+    pub heredocs: Vec<Heredoc>,
+    pub network: Network,
+}
+
+/// Which of the two copying instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyKind {
+    Copy,
+    Add,
+}
+
+impl CopyKind {
+    /// The instruction's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "COPY",
+            Self::Add => "ADD",
+        }
+    }
+}
+
+/// `COPY` or `ADD`.
+#[derive(Debug, Clone)]
+pub struct CopyText {
+    pub kind: CopyKind,
+    pub sources: Vec<Word>,
+    pub inline: Vec<Heredoc>,
+    pub dest: Word,
+    pub from: Option<Word>,
+    pub chown: Option<Word>,
+    pub chmod: Option<Word>,
+}
+
+/// A here-document, announced on the instruction's line, its body below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heredoc {
+    /// The delimiter without quotes.
+    pub name: String,
+    /// Whether variables in the body are expanded (the delimiter was not quoted).
+    pub expand: bool,
+    /// `<<-`: leading tabs are dropped.
+    pub chomp: bool,
+    /// Every line with its line end, the terminator left out, tabs still there.
+    pub body: String,
+    /// Of the body.
+    pub span: Span,
+}
+
+impl Heredoc {
+    /// The body as it is meant: without leading tabs if `<<-` was written.
+    pub fn text(&self) -> String {
+        if !self.chomp {
+            return self.body.clone();
+        }
+        self.body.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
+    }
+}

@@ -1,0 +1,69 @@
+//! The `--name=value` words of one instruction, each to be asked for by name.
+
+use crate::diag::{Span, suggest};
+
+use super::ast::Word;
+use super::lines::Line;
+use super::problems::Problems;
+use super::shown;
+use super::words::Piece;
+
+/// What is left to be asked for, and what was asked.
+pub struct Flags<'a> {
+    instruction: &'static str,
+    left: Vec<Flag<'a>>,
+    known: Vec<String>,
+}
+
+struct Flag<'a> {
+    name: &'a str,
+    value: Option<&'a str>,
+    span: Span,
+}
+
+impl<'a> Flags<'a> {
+    pub fn new(instruction: &'static str, line: &Line, pieces: &'a [Piece]) -> Self {
+        let left = pieces.iter().map(|piece| {
+            let text = piece.text.strip_prefix("--").unwrap_or(&piece.text);
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (text, None),
+            };
+            Flag { name, value, span: line.span(piece.at.clone()) }
+        });
+        Self { instruction, left: left.collect(), known: Vec::new() }
+    }
+
+    /// A flag that takes one value and may be given once.
+    pub fn take(&mut self, name: &str, problems: &mut Problems) -> Option<Word> {
+        self.known.push(name.to_owned());
+        let mut taken: Option<Word> = None;
+        for flag in self.left.extract_if(.., |flag| flag.name == name) {
+            match (flag.value, &taken) {
+                (_, Some(_)) => problems.error(flag.span, format!("duplicate flag specified: --{name}")),
+                (None, None) => problems.error(flag.span, format!("missing a value on flag: --{name}")),
+                (Some(value), None) => taken = Some(Word { text: value.to_owned(), span: flag.span }),
+            }
+        }
+        // An empty value is the same as none.
+        taken.filter(|word| !word.text.is_empty())
+    }
+
+    /// Where a flag was given.
+    pub fn take_all(&mut self, name: &str) -> Vec<Span> {
+        self.known.push(name.to_owned());
+        self.left.extract_if(.., |flag| flag.name == name).map(|flag| flag.span).collect()
+    }
+
+    /// Reports what nobody asked for.
+    pub fn finish(self, problems: &mut Problems) {
+        for flag in &self.left {
+            let message = format!("unknown flag: --{} for {}", shown(flag.name), self.instruction);
+            match suggest(flag.name, self.known.iter().map(String::as_str)).filter(|_| flag.name.len() <= 20)
+            {
+                Some(known) => problems.error_help(flag.span, message, format!("did you mean --{known}?")),
+                None => problems.error(flag.span, message),
+            }
+        }
+    }
+}

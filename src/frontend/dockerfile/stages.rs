@@ -1,0 +1,411 @@
+//! Which stages the wanted one needs, and what each `FROM` and `--from` means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diag::{Diagnostic, Span, suggest};
+use crate::platform::Platform;
+use crate::recipe::{Base, CopyFrom};
+
+use super::ast::{CopyText, Dockerfile, Kind, StageText, Word};
+use super::env::{Budget, Env};
+use super::expand::Lexer;
+use super::options::Options;
+use super::problems::Problems;
+use super::shown;
+
+/// An image that a build needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// As written, after expansion.
+    pub reference: String,
+    /// Of the FROM or `--from` that names it first.
+    pub span: Span,
+    /// Whether a stage stands on it, so that its config is needed.
+    pub as_base: bool,
+    /// What it is wanted for.
+    pub platform: Platform,
+}
+
+/// The stages that are needed, in the order of the file.
+pub struct Resolved {
+    pub stages: Vec<ResolvedStage>,
+    /// Index into `stages`.
+    pub target: usize,
+    /// Arguments before the first FROM, and the automatic ones.
+    pub globals: Env,
+}
+
+/// One needed stage. Numbers of stages are those of [`Resolved::stages`].
+pub struct ResolvedStage {
+    /// Number in the file.
+    pub index: usize,
+    pub base: Base,
+    pub platform: Platform,
+    /// What `--from` means, by number of the instruction in the stage.
+    pub copies: BTreeMap<usize, CopyFrom>,
+}
+
+impl Dockerfile {
+    /// The images that the target needs, in the order of the file, each once for each use and platform. Global ARGs
+    /// are expanded; stages that the target does not need are not looked at.
+    pub fn images(&self, options: &Options) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
+        let mut problems = Problems::default();
+        let resolved = resolve(self, options, &mut Budget::new(), &mut problems);
+        match resolved {
+            Some(resolved) if problems.errors() == 0 => Ok(used_images(self, &resolved)),
+            Some(_) | None => Err(problems.finish()),
+        }
+    }
+}
+
+fn used_images(file: &Dockerfile, resolved: &Resolved) -> Vec<ImageUse> {
+    let mut uses: Vec<ImageUse> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for stage in &resolved.stages {
+        let text = &file.stages[stage.index];
+        let mut add = |reference: &str, span: Span, as_base: bool| {
+            if seen.insert((reference.to_owned(), as_base, stage.platform.clone())) {
+                let platform = stage.platform.clone();
+                uses.push(ImageUse { reference: reference.to_owned(), span, as_base, platform });
+            }
+        };
+        if let Base::Image(reference) = &stage.base {
+            add(reference, text.base.span, true);
+        }
+        for (index, from) in &stage.copies {
+            if let (CopyFrom::Image(reference), Kind::Copy(copy)) = (from, &text.body[*index].kind) {
+                add(
+                    reference,
+                    copy.from.as_ref().map_or(text.body[*index].origin.span, |word| word.span),
+                    false,
+                );
+            }
+        }
+    }
+    uses
+}
+
+/// Resolves everything the target needs. `None` if there is no target; errors may come with a result too.
+pub fn resolve(
+    file: &Dockerfile,
+    options: &Options,
+    budget: &mut Budget,
+    problems: &mut Problems,
+) -> Option<Resolved> {
+    let globals = globals(file, options, budget, problems);
+    let names = Names::new(file);
+    let target = target(file, options, &names, problems)?;
+    let mut resolver = Resolver { file, options, globals: &globals, names, budget, problems };
+    let stages = resolver.reach(target);
+    let numbers: BTreeMap<usize, usize> = stages.keys().enumerate().map(|(new, old)| (*old, new)).collect();
+    let target = numbers[&target];
+    let mut stages: Vec<ResolvedStage> =
+        stages.into_values().map(|stage| renumber(stage, &numbers)).collect();
+    inherit_platforms(&mut stages);
+    Some(Resolved { stages, target, globals })
+}
+
+fn renumber(mut stage: ResolvedStage, numbers: &BTreeMap<usize, usize>) -> ResolvedStage {
+    if let Base::Stage(index) = &mut stage.base {
+        *index = numbers[index];
+    }
+    for from in stage.copies.values_mut() {
+        if let CopyFrom::Stage(index) = from {
+            *index = numbers[index];
+        }
+    }
+    stage
+}
+
+/// A stage on another stage has that one's platform.
+fn inherit_platforms(stages: &mut [ResolvedStage]) {
+    for index in 0..stages.len() {
+        if let Base::Stage(base) = stages[index].base {
+            stages[index].platform = stages[base].platform.clone();
+        }
+    }
+}
+
+/// Values of the ARGs before the first FROM, over the automatic ones. Each sees those before it.
+fn globals(file: &Dockerfile, options: &Options, budget: &mut Budget, problems: &mut Problems) -> Env {
+    let mut env = options.automatic();
+    for decl in &file.globals {
+        let value = match (options.build_arg(&decl.name), &decl.default) {
+            (Some(given), _) => Some(given.to_owned()),
+            (None, Some(default)) => match Lexer::new(file.escape, &env).word(&default.text, budget) {
+                Ok(value) => Some(value),
+                Err(error) => {
+                    problems.error(default.span, crate::diag::escape(error.to_string().as_bytes()));
+                    None
+                }
+            },
+            (None, None) => None,
+        };
+        if let Some(value) = value {
+            env.set(&decl.name, value);
+        }
+    }
+    env
+}
+
+/// The wanted stage's number in the file.
+fn target(file: &Dockerfile, options: &Options, names: &Names, problems: &mut Problems) -> Option<usize> {
+    let Some(wanted) = &options.target else {
+        if file.stages.is_empty() {
+            problems.error(Span::default(), "no build stage: the file has no FROM");
+        }
+        return file.stages.len().checked_sub(1);
+    };
+    let by_number = || wanted.parse().ok().filter(|index| *index < file.stages.len());
+    let found = names.before(&wanted.to_lowercase(), usize::MAX).or_else(by_number);
+    if found.is_none() {
+        let message = format!("target stage {} could not be found", shown(wanted));
+        let known = file.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
+        match suggest(&wanted.chars().take(40).collect::<String>(), known.take(1000)) {
+            Some(known) => problems.error_help(Span::default(), message, format!("did you mean {known}?")),
+            None => problems.error(Span::default(), message),
+        }
+    }
+    found
+}
+
+/// Numbers of the stages of each name, rising.
+struct Names<'a>(BTreeMap<&'a str, Vec<usize>>);
+
+impl<'a> Names<'a> {
+    fn new(file: &'a Dockerfile) -> Self {
+        let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, stage) in file.stages.iter().enumerate() {
+            if let Some(name) = &stage.name {
+                names.entry(&name.text).or_default().push(index);
+            }
+        }
+        Self(names)
+    }
+
+    /// The last stage of that name with a number below `limit`.
+    fn before(&self, name: &str, limit: usize) -> Option<usize> {
+        let stages = self.0.get(name)?;
+        stages[..stages.partition_point(|index| *index < limit)].last().copied()
+    }
+
+    /// The first stage of that name.
+    fn first(&self, name: &str) -> Option<usize> {
+        self.0.get(name)?.first().copied()
+    }
+}
+
+struct Resolver<'a> {
+    file: &'a Dockerfile,
+    options: &'a Options,
+    globals: &'a Env,
+    names: Names<'a>,
+    budget: &'a mut Budget,
+    problems: &'a mut Problems,
+}
+
+impl Resolver<'_> {
+    /// Every stage that `target` needs, by number in the file. References lead to earlier stages only, so going
+    /// down from the target meets each stage after everything that needs it.
+    fn reach(&mut self, target: usize) -> BTreeMap<usize, ResolvedStage> {
+        let mut wanted = BTreeSet::from([target]);
+        let mut stages = BTreeMap::new();
+        while let Some(index) = wanted.pop_last() {
+            let stage = self.stage(index);
+            if let Base::Stage(base) = stage.base {
+                wanted.insert(base);
+            }
+            let copied = stage.copies.values();
+            wanted.extend(copied.filter_map(|from| match from {
+                CopyFrom::Stage(index) => Some(*index),
+                CopyFrom::Context | CopyFrom::NamedContext(_) | CopyFrom::Image(_) => None,
+            }));
+            stages.insert(index, stage);
+        }
+        stages
+    }
+
+    fn stage(&mut self, index: usize) -> ResolvedStage {
+        let text = &self.file.stages[index];
+        let platform = self.platform(text);
+        let base = self.base(index, text);
+        let mut copies = BTreeMap::new();
+        for (number, instruction) in text.body.iter().enumerate() {
+            instruction.refused.iter().for_each(|refused| self.problems.push(refused.clone()));
+            if let Kind::Copy(copy) = &instruction.kind {
+                copies.insert(number, self.copy_from(index, copy));
+            }
+        }
+        ResolvedStage { index, base, platform, copies }
+    }
+
+    fn expand(&mut self, word: &Word) -> Option<String> {
+        match Lexer::new(self.file.escape, self.globals).word(&word.text, self.budget) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.problems.error(word.span, crate::diag::escape(error.to_string().as_bytes()));
+                None
+            }
+        }
+    }
+
+    fn platform(&mut self, text: &StageText) -> Platform {
+        let default = self.options.platform.clone();
+        let Some(word) = &text.platform else { return default };
+        let Some(value) = self.expand(word) else { return default };
+        if value.is_empty() {
+            let message = format!("empty platform value from expression {}", shown(&word.text));
+            self.problems.error_help(word.span, message, "declare an ARG for it before the first FROM");
+            return default;
+        }
+        match value.parse() {
+            Ok(platform) => platform,
+            Err(_) => {
+                let message = format!("{} is not a platform", shown(&value));
+                self.problems.error_help(
+                    word.span,
+                    message,
+                    "write os/architecture[/variant], for example linux/amd64",
+                );
+                default
+            }
+        }
+    }
+
+    /// What FROM means: scratch, an earlier stage with exactly that name, or an image.
+    fn base(&mut self, index: usize, text: &StageText) -> Base {
+        let Some(name) = self.expand(&text.base) else { return Base::Scratch };
+        let span = text.base.span;
+        if name.is_empty() {
+            let message = format!("base name ({}) should not be blank", shown(&text.base.text));
+            self.problems.error_help(
+                span,
+                message,
+                "declare an ARG for it before the first FROM, or pass --build-arg",
+            );
+            return Base::Scratch;
+        }
+        if self.options.named_contexts.contains(&name.to_lowercase()) {
+            let message = format!("FROM {} is a directory context, which is not supported yet", shown(&name));
+            self.problems.error_help(span, message, "start from scratch and copy from the context");
+            return Base::Scratch;
+        }
+        if name == "scratch" {
+            return Base::Scratch;
+        }
+        if let Some(stage) = self.names.before(&name, index) {
+            return Base::Stage(stage);
+        }
+        let folded = name.to_lowercase();
+        if folded != name && !name.contains(['/', ':', '@']) {
+            let message = format!("{} is no stage, and no image name: those are lower case", shown(&name));
+            match self.names.before(&folded, index) {
+                Some(_) => self.problems.error_help(span, message, format!("write FROM {folded}")),
+                None => self.problems.error(span, message),
+            }
+            return Base::Scratch;
+        }
+        if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            self.problems.error(span, format!("{} is not an image reference", shown(&name)));
+            return Base::Scratch;
+        }
+        Base::Image(name)
+    }
+
+    /// What `--from` means: a named context, an earlier stage by name or number, or an image.
+    fn copy_from(&mut self, current: usize, copy: &CopyText) -> CopyFrom {
+        let Some(word) = &copy.from else { return CopyFrom::Context };
+        let name = word.text.as_str();
+        let folded = name.to_lowercase();
+        if self.options.named_contexts.contains(&folded) {
+            return CopyFrom::NamedContext(folded);
+        }
+        let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            return match name.parse::<usize>().ok().filter(|index| *index < self.file.stages.len()) {
+                Some(index) => self.earlier(current, index, word),
+                None => {
+                    let message = format!("invalid stage index {}", shown(name));
+                    let help = format!("stages are numbered from 0 to {}", self.file.stages.len() - 1);
+                    self.problems.error_help(word.span, message, help);
+                    CopyFrom::Context
+                }
+            };
+        }
+        let stage = self.names.before(&folded, current).or_else(|| self.names.first(&folded));
+        if let Some(stage) = stage {
+            return self.earlier(current, stage, word);
+        }
+        if name == "scratch" || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            self.problems.error(word.span, format!("cannot copy from {}: it has no files", shown(name)));
+            return CopyFrom::Context;
+        }
+        CopyFrom::Image(name.to_owned())
+    }
+
+    fn earlier(&mut self, current: usize, stage: usize, word: &Word) -> CopyFrom {
+        if stage < current {
+            return CopyFrom::Stage(stage);
+        }
+        // Working out a cycle takes time; nobody reads the thousandth.
+        if self.problems.is_full() {
+            self.problems.error(word.span, "stage needs itself or a later one");
+            return CopyFrom::Context;
+        }
+        let name = |index: usize| match &self.file.stages[index].name {
+            Some(name) => name.text.clone(),
+            None => index.to_string(),
+        };
+        let message = match self.cycle(current, stage) {
+            Some(path) => {
+                let path: Vec<String> = path.into_iter().map(name).collect();
+                format!("circular dependency detected on stage: {}", path.join(" -> "))
+            }
+            None => format!(
+                "cannot copy from stage '{}', it needs to be defined before current stage '{}'",
+                name(stage),
+                name(current)
+            ),
+        };
+        self.problems.error(word.span, message);
+        CopyFrom::Context
+    }
+
+    /// The way from `current` over `next` back to `current`, by FROM and `--from` as written.
+    fn cycle(&self, current: usize, next: usize) -> Option<Vec<usize>> {
+        let mut came_from = BTreeMap::from([(next, current)]);
+        let mut queue = std::collections::VecDeque::from([next]);
+        while let Some(index) = queue.pop_front() {
+            if index == current {
+                let mut path = vec![current];
+                let mut at = came_from.get(&current).copied().unwrap_or(current);
+                while at != current {
+                    path.push(at);
+                    at = came_from[&at];
+                }
+                path.push(current);
+                path.reverse();
+                return Some(path);
+            }
+            for reference in self.references(index) {
+                came_from.entry(reference).or_insert_with(|| {
+                    queue.push_back(reference);
+                    index
+                });
+            }
+        }
+        None
+    }
+
+    fn references(&self, index: usize) -> Vec<usize> {
+        let text = &self.file.stages[index];
+        let base = self.names.before(&text.base.text, index);
+        let copies = text.body.iter().filter_map(|instruction| {
+            let Kind::Copy(CopyText { from: Some(word), .. }) = &instruction.kind else { return None };
+            let folded = word.text.to_lowercase();
+            let named = self.names.before(&folded, index).or_else(|| self.names.first(&folded));
+            named.or_else(|| word.text.parse().ok()).filter(|index| *index < self.file.stages.len())
+        });
+        base.into_iter().chain(copies).collect()
+    }
+}

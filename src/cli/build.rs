@@ -236,8 +236,8 @@ impl What {
                 (path.display().to_string(), read_dockerfile(&path)?)
             }
         };
-        let source = dockerfile::source_from_bytes(&name, &bytes)
-            .map_err(|diagnostic| CliError::Usage(diagnostic.to_string()))?;
+        let source = dockerfile::source_from_bytes(&name, bytes)
+            .map_err(|error| CliError::Usage(error.to_string()))?;
         Ok((source, self.read_ignore()?))
     }
 

@@ -57,11 +57,26 @@ pub fn report(error: &CliError) -> ExitCode {
             out::err(&file.render(diagnostic));
         }
     }
-    out::err(&format!("error: {error}\n"));
+    out::err(&format!("error: {}\n", chain(error)));
     if let Some(hint) = hint(error) {
         out::err(&format!("  = help: {hint}\n"));
     }
     ExitCode::from(code(error))
+}
+
+/// An error and its causes on one line; a cause that the text before it holds already is not said twice.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        if !text.contains(&own) {
+            text.push_str(": ");
+            text.push_str(&own);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn code(error: &CliError) -> u8 {

@@ -51,7 +51,7 @@ impl Load {
         for one in loaded {
             let names: Vec<Reference> = tag.iter().cloned().chain(one.names).collect();
             for name in &names {
-                store.set_ref(&name.to_string(), one.image.manifest, one.image.id)?;
+                store.set_ref(&name.to_string(), one.image.digest, one.image.id)?;
                 out::print(&format!("Loaded image: {}\n", name.familiar()));
             }
             if names.is_empty() {

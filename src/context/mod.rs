@@ -12,6 +12,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::path::ImagePath;
 
 pub use index::{Stamp, StatIndex};
@@ -37,6 +39,9 @@ pub enum ContextError {
     #[error("pattern {pattern}: {source}")]
     Pattern { pattern: ImagePath, source: pattern::PatternError },
 }
+
+/// How a file is opened: a FIFO that took its place must not make us wait.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// A directory of the host, seen through its ignore rules.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ impl Context {
     /// Opens a regular file of a scan for reading and checks that it is still the file that was seen.
     pub fn open_file(&self, path: &ImagePath, seen: &Stamp) -> Result<File, ContextError> {
         let io = |source| ContextError::Io { act: "open", path: path.clone(), source };
-        let file = crate::sys::beneath::open_read(&self.dir, path.as_os_str()).map_err(io)?;
+        let file = crate::sys::beneath::open(&self.dir, path, FILE, Mode::empty()).map(File::from).map_err(io)?;
         if Stamp::of_file(&file).map_err(io)? != *seen {
             return Err(ContextError::Changed(path.clone()));
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, Dir, FileType, StatxFlags};
+use rustix::fs::{AtFlags, FileType, StatxFlags};
 
 use super::ignore::ParentMatch;
 use super::index::Stamp;
@@ -179,7 +179,8 @@ impl Context {
     }
 
     fn open_dir(&self, path: &ImagePath) -> Result<File, ContextError> {
-        crate::sys::beneath::open_dir(&self.dir, path.as_os_str())
+        crate::sys::beneath::open_dir(&self.dir, path)
+            .map(File::from)
             .map_err(|source| ContextError::Io { act: "open directory", path: path.clone(), source })
     }
 
@@ -238,16 +239,9 @@ fn permissions(mode: u32) -> u16 {
 }
 
 fn sorted_names(dir: &File, path: &ImagePath) -> Result<Vec<Vec<u8>>, ContextError> {
-    let error = |e| io_error("list", path, e);
-    let mut names = Vec::new();
-    for entry in Dir::read_from(dir).map_err(error)? {
-        let name = entry.map_err(error)?.file_name().to_bytes().to_vec();
-        if !matches!(name.as_slice(), b"." | b"..") {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
+    let listed = crate::sys::dir::list(dir);
+    let listed = listed.map_err(|source| ContextError::Io { act: "list", path: path.clone(), source })?;
+    Ok(listed.into_iter().map(|entry| entry.name).collect())
 }
 
 /// States one child; `None` if it is gone.

@@ -78,7 +78,7 @@ impl Bases<'_> {
         };
         let loaded = load_path(self.store, &path, &LoadOptions { platform: self.platform.clone(), name })?;
         match loaded.as_slice() {
-            [one] => Ok(one.image.manifest),
+            [one] => Ok(one.image.digest),
             several => Err(BaseError::Several { archive: path.display().to_string(), count: several.len() }),
         }
     }

@@ -164,11 +164,8 @@ impl Executor<'_> {
             owners: self.store.unpacking().owners(),
         };
         let mut writer = LayerWriter::new(self.store.layer_sink()?);
-        let open = |layer: usize| {
-            self.store.layer_tar(parent[layer].diff_id).map_err(|error| std::io::Error::other(error.to_string()))
-        };
         let upper = scratch.writable().upper;
-        let captured = capture(&upper, &Tree::new(tocs), &open, &options, &mut writer)?;
+        let captured = capture(&upper, &Tree::new(tocs), &options, &mut writer)?;
         for text in &captured.warnings {
             output.warning(text);
         }

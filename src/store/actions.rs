@@ -60,9 +60,9 @@ impl Store {
     pub fn all_action_records(&self) -> Result<Vec<Record>, StoreError> {
         let actions = self.root.join("actions");
         let mut all = Vec::new();
-        for shard in crate::sys::dir::list(&actions)? {
+        for shard in crate::sys::dir::list_path(&actions)? {
             let dir = actions.join(std::ffi::OsStr::new(&*String::from_utf8_lossy(&shard.name)));
-            for entry in crate::sys::dir::list(&dir)? {
+            for entry in crate::sys::dir::list_path(&dir)? {
                 let Ok(bytes) = fs::read(dir.join(&*String::from_utf8_lossy(&entry.name))) else { continue };
                 all.extend(open_sealed::<Vec<Record>>("action", RECORD_VERSION, &bytes).unwrap_or_default());
             }

@@ -67,7 +67,7 @@ impl Store {
     /// All remembered builds, by place.
     pub fn builds(&self) -> Result<Vec<BuildRecord>, StoreError> {
         let dir = self.root.join("builds");
-        let mut all: Vec<BuildRecord> = crate::sys::dir::list(&dir)?
+        let mut all: Vec<BuildRecord> = crate::sys::dir::list_path(&dir)?
             .iter()
             .filter_map(|entry| fs::read(dir.join(&*String::from_utf8_lossy(&entry.name))).ok())
             .filter_map(|bytes| open_sealed("build", BUILD_VERSION, &bytes))

@@ -4,7 +4,9 @@
 //! being made or used is ever removed, and no clock is needed to be safe.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{RefRecord, Store, StoreError, Unpacking, prepare, snapshots};
@@ -126,7 +128,7 @@ impl Store {
         }
         let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
         reach.blobs.extend(blobs);
-        for entry in dir::list(&self.root.join("compressed"))? {
+        for entry in dir::list_path(&self.root.join("compressed"))? {
             self.reach_compressed(&mut reach, &String::from_utf8_lossy(&entry.name));
         }
         Ok(reach)
@@ -163,7 +165,7 @@ impl Store {
     /// Dooms every entry of a directory that is not kept.
     fn doom(&self, plan: &mut GcPlan, sub: &str, keep: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let dir = self.root.join(sub);
-        for entry in dir::list(&dir)? {
+        for entry in dir::list_path(&dir)? {
             let name = String::from_utf8_lossy(&entry.name).into_owned();
             if name.starts_with('.') || !keep(&name) {
                 let path = dir.join(&name);
@@ -179,8 +181,8 @@ fn size_of(path: &Path) -> u64 {
     if !meta.is_dir() {
         return meta.len();
     }
-    let Ok(entries) = dir::list(path) else { return 0 };
-    entries.iter().map(|entry| size_of(&path.join(entry.os_name()))).sum()
+    let Ok(entries) = dir::list_path(path) else { return 0 };
+    entries.iter().map(|entry| size_of(&path.join(OsStr::from_bytes(&entry.name)))).sum()
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

@@ -100,7 +100,7 @@ impl Store {
 
     fn records<T: for<'de> Deserialize<'de>>(&self, dir: &str) -> Result<Vec<T>, StoreError> {
         let dir = self.root.join(dir);
-        let names = crate::sys::dir::list(&dir)?;
+        let names = crate::sys::dir::list_path(&dir)?;
         Ok(names
             .iter()
             .filter_map(|entry| std::str::from_utf8(&entry.name).ok())

@@ -157,7 +157,7 @@ fn create_dir(path: &Path) -> Result<(), StoreError> {
 fn initialise(root: &Path) -> Result<(), StoreError> {
     let ours = |name: &str| name == "lock" || DIRS.iter().any(|dir| dir.split('/').next() == Some(name));
     let _alone = {
-        let foreign = crate::sys::dir::list(root)?
+        let foreign = crate::sys::dir::list_path(root)?
             .into_iter()
             .any(|entry| !entry.name.starts_with(b".") && !std::str::from_utf8(&entry.name).is_ok_and(ours));
         if foreign {

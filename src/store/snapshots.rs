@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
 use crate::digest::DiffId;
-use crate::layer::unpack::{Devices, Owners, UnpackOptions, unpack};
+use crate::layer::Owners;
+use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
 

@@ -26,7 +26,7 @@ impl Store {
     }
 
     fn names_in<T>(&self, dir: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, StoreError> {
-        let entries = crate::sys::dir::list(&self.root.join(dir))?;
+        let entries = crate::sys::dir::list_path(&self.root.join(dir))?;
         Ok(entries.iter().filter_map(|entry| std::str::from_utf8(&entry.name).ok().and_then(&parse)).collect())
     }
 }

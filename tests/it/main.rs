@@ -1,1 +1,3 @@
 //! Hermetic tests of contracts and of the command line.
+
+mod frontend;

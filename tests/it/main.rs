@@ -3,3 +3,4 @@
 mod architecture;
 mod layer;
 mod image;
+mod frontend;

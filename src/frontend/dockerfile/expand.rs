@@ -5,13 +5,15 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::diag::escape;
+
 use super::env::{Budget, Env, MAX_VALUE};
 use super::pattern::{Greed, Pattern};
 
 /// How deep `${` may nest.
 const MAX_DEPTH: usize = 100;
 
-/// Why a word cannot be expanded. Text of the file in it is as it was written, not escaped.
+/// Why a word cannot be expanded. Its message shows text of the file escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
     #[error("syntax error: missing '}}'")]
@@ -24,11 +26,11 @@ pub enum ExpandError {
     SingleQuote,
     #[error("unexpected end of statement while looking for matching double-quote")]
     DoubleQuote,
-    #[error("unsupported modifier ({0}) in substitution")]
+    #[error("unsupported modifier ({}) in substitution", escape(.0.as_bytes()))]
     Modifier(String),
-    #[error("{name}: {message}")]
+    #[error("{}: {}", escape(.name.as_bytes()), escape(.message.as_bytes()))]
     Required { name: String, message: String },
-    #[error("invalid pattern ({0}) in substitution: \\ may stand before *, ?, \\, }} and / only")]
+    #[error("invalid pattern ({}) in substitution: \\ may stand before *, ?, \\, }} and / only", escape(.0.as_bytes()))]
     PatternEscape(String),
     #[error("value grows beyond 1048576 bytes")]
     TooLarge,
@@ -458,7 +460,7 @@ mod tests {
             ("${A/x/y", "error: syntax error: missing '}'"),
             (
                 "${A#\\n}",
-                "error: invalid pattern (\\n) in substitution: \\ may stand before *, ?, \\, } and / only",
+                "error: invalid pattern (\\\\n) in substitution: \\ may stand before *, ?, \\, } and / only",
             ),
             ("'$A'", "$A"),
             ("'\\'", "\\"),

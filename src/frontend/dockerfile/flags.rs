@@ -58,7 +58,8 @@ impl<'a> Flags<'a> {
     /// Reports what nobody asked for.
     pub fn finish(self, problems: &mut Problems) {
         for flag in &self.left {
-            let message = format!("unknown flag: --{} for {}", shown(flag.name), self.instruction);
+            let message =
+                format!("unknown flag: {} for {}", shown(&format!("--{}", flag.name)), self.instruction);
             match suggest(flag.name, self.known.iter().map(String::as_str)).filter(|_| flag.name.len() <= 20)
             {
                 Some(known) => problems.error_help(flag.span, message, format!("did you mean --{known}?")),

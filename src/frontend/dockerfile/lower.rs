@@ -31,8 +31,9 @@ impl Dockerfile {
     ) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut problems = Problems::default();
         let mut budget = Budget::new();
-        let recipe = resolve(self, options, &mut budget, &mut problems)
-            .map(|resolved| recipe(self, options, bases, &resolved, &mut budget, &mut problems));
+        let recipe = resolve(self, options, &mut budget, &mut problems).map(|resolved| {
+            recipe(self, options, Bases::Known(bases), &resolved, &mut budget, &mut problems)
+        });
         self.warn(options, &mut problems);
         match recipe {
             Some(recipe) if problems.errors() == 0 => Ok((recipe, problems.finish())),
@@ -65,21 +66,51 @@ impl Dockerfile {
     }
 }
 
+/// Reports what is wrong with the needed stages whatever their base images are, so that it is known before any
+/// image is fetched.
+pub fn check(
+    file: &Dockerfile,
+    options: &Options,
+    resolved: &Resolved,
+    budget: &mut Budget,
+    problems: &mut Problems,
+) {
+    recipe(file, options, Bases::NotYet, resolved, budget, problems);
+}
+
+/// What is known of base images.
+#[derive(Clone, Copy)]
+enum Bases<'a> {
+    NotYet,
+    Known(&'a BTreeMap<String, ImageConfig>),
+}
+
 fn recipe(
     file: &Dockerfile,
     options: &Options,
-    bases: &BTreeMap<String, ImageConfig>,
+    bases: Bases,
     resolved: &Resolved,
     budget: &mut Budget,
     problems: &mut Problems,
 ) -> Recipe {
     let proxies = options.proxies();
     let mut scopes: Vec<Scope> = Vec::new();
-    let mut stages = Vec::new();
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut guessed: Vec<bool> = Vec::new();
     for stage in &resolved.stages {
         let scope = base_scope(file, stage, bases, &scopes, problems);
+        if let Err(error) = budget.spend(scope.weight_of_stage()) {
+            problems.error(file.stages[stage.index].origin.span, error.to_string());
+            break;
+        }
+        let guess = match (&stage.base, bases) {
+            (Base::Image(_), Bases::NotYet) => true,
+            (Base::Image(_), Bases::Known(_)) | (Base::Scratch, _) => false,
+            (Base::Stage(index), _) => guessed[*index],
+        };
+        guessed.push(guess);
         let mut lowering =
-            Lowering { file, options, resolved, stage, proxies: &proxies, scope, budget, problems };
+            Lowering { file, options, resolved, stage, proxies: &proxies, scope, guess, budget, problems };
         let steps = lowering.steps();
         let mut scope = lowering.scope;
         if stages.len() == resolved.target {
@@ -102,7 +133,7 @@ fn recipe(
 fn base_scope(
     file: &Dockerfile,
     stage: &ResolvedStage,
-    bases: &BTreeMap<String, ImageConfig>,
+    bases: Bases,
     scopes: &[Scope],
     problems: &mut Problems,
 ) -> Scope {
@@ -110,8 +141,9 @@ fn base_scope(
     match &stage.base {
         Base::Scratch => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
         Base::Stage(index) => Scope::on_stage(&scopes[*index]),
-        Base::Image(reference) => match bases.get(reference) {
-            Some(config) => {
+        Base::Image(reference) => match known(bases, reference) {
+            Known::NotYet => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
+            Known::Config(config) => {
                 if !config.config.on_build.is_empty() {
                     let message = format!(
                         "base image {} has ONBUILD triggers, which are not supported yet",
@@ -121,11 +153,25 @@ fn base_scope(
                 }
                 Scope::on_image(config)
             }
-            None => {
+            Known::Missing => {
                 problems.error(span, format!("the config of base image {} is not known", shown(reference)));
                 Scope::on_scratch(ImageConfig::scratch(&stage.platform))
             }
         },
+    }
+}
+
+/// One base image's config.
+enum Known<'a> {
+    NotYet,
+    Missing,
+    Config(&'a ImageConfig),
+}
+
+fn known<'a>(bases: Bases<'a>, reference: &str) -> Known<'a> {
+    match bases {
+        Bases::NotYet => Known::NotYet,
+        Bases::Known(configs) => configs.get(reference).map_or(Known::Missing, Known::Config),
     }
 }
 
@@ -151,6 +197,8 @@ struct Lowering<'a> {
     stage: &'a ResolvedStage,
     proxies: &'a [(String, String)],
     scope: Scope,
+    /// Whether the base's variables are not known yet, so that no error about a variable is sure.
+    guess: bool,
     budget: &'a mut Budget,
     problems: &'a mut Problems,
 }
@@ -159,7 +207,12 @@ impl Lowering<'_> {
     fn steps(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
         for (number, instruction) in self.file.stages[self.stage.index].body.iter().enumerate() {
-            let Ok(lowered) = self.instruction(number, instruction) else { continue };
+            let mark = self.problems.mark();
+            let result = self.instruction(number, instruction);
+            if self.guess && has_variable(instruction) {
+                self.problems.forget_since(&mark);
+            }
+            let Ok(lowered) = result else { continue };
             let Some(lowered) = lowered else { continue };
             let cost = self.scope.weight() + lowered.created_by.len();
             if self.spend(cost, instruction.origin.span).is_err() {
@@ -182,7 +235,7 @@ impl Lowering<'_> {
             Kind::Copy(copy) => self.copy(number, copy)?,
             Kind::Env(pairs) => self.env(pairs, span)?,
             Kind::Label(pairs) => self.label(pairs)?,
-            Kind::Arg(decls) => self.arg(decls)?,
+            Kind::Arg(decls) => self.arg(decls, span)?,
             Kind::Workdir(word) => self.workdir(word)?,
             Kind::User(word) => self.user(word)?,
             Kind::Expose(words) => self.expose(words)?,
@@ -391,7 +444,7 @@ impl Lowering<'_> {
     }
 
     /// Each ARG sees those before it. A value comes from the build, else the default, else the global ARG.
-    fn arg(&mut self, decls: &[ArgDecl]) -> Result<Lowered, Failed> {
+    fn arg(&mut self, decls: &[ArgDecl], span: Span) -> Result<Lowered, Failed> {
         let mut message = "ARG".to_owned();
         for decl in decls {
             let value = match (self.options.build_arg(&decl.name), &decl.default) {
@@ -399,6 +452,7 @@ impl Lowering<'_> {
                 (None, Some(default)) => Some(self.word(default)?),
                 (None, None) => self.resolved.globals.get(&decl.name).map(str::to_owned),
             };
+            self.spend(value.as_ref().map_or(0, String::len) + decl.name.len() + 64, span)?;
             message.extend([" ", &decl.name]);
             if let Some(value) = &value {
                 message.extend(["=", value]);
@@ -505,7 +559,7 @@ impl Lowering<'_> {
     }
 
     fn expanded<T>(&mut self, result: Result<T, ExpandError>, span: Span) -> Result<T, Failed> {
-        result.or_else(|error| self.fail(span, escape(error.to_string().as_bytes())))
+        result.or_else(|error| self.fail(span, error.to_string()))
     }
 
     fn spend(&mut self, amount: usize, span: Span) -> Result<(), Failed> {
@@ -517,6 +571,13 @@ impl Lowering<'_> {
         self.problems.error(span, message);
         Err(Failed)
     }
+}
+
+/// Whether anything in the instruction may depend on a variable.
+fn has_variable(instruction: &Instruction) -> bool {
+    let inline =
+        matches!(&instruction.kind, Kind::Copy(copy) if copy.inline.iter().any(|d| d.body.contains('$')));
+    inline || instruction.origin.text.contains('$')
 }
 
 /// Whether a destination as written must be a directory.

@@ -13,6 +13,14 @@ pub struct Problems {
     errors: usize,
 }
 
+/// A state of [`Problems`].
+#[derive(Debug)]
+pub struct Mark {
+    kept: usize,
+    dropped: usize,
+    errors: usize,
+}
+
 impl Problems {
     /// Adds one.
     pub fn push(&mut self, diagnostic: Diagnostic) {
@@ -32,6 +40,18 @@ impl Problems {
     /// Adds an error with its next step.
     pub fn error_help(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.push(Diagnostic::error(span, message).with_help(help));
+    }
+
+    /// What was found so far, to be returned to.
+    pub fn mark(&self) -> Mark {
+        Mark { kept: self.kept.len(), dropped: self.dropped, errors: self.errors }
+    }
+
+    /// Forgets what came in since the mark.
+    pub fn forget_since(&mut self, mark: &Mark) {
+        self.kept.truncate(mark.kept);
+        self.dropped = mark.dropped;
+        self.errors = mark.errors;
     }
 
     /// Whether further problems are only counted: no need to work out a long message.

@@ -9,6 +9,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The shell of an image that sets none.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
+/// What a small text costs beside its bytes.
+const OVERHEAD: usize = 64;
+
 /// State between two instructions of one stage.
 #[derive(Debug, Clone)]
 pub struct Scope {
@@ -16,6 +19,9 @@ pub struct Scope {
     pub image: ImageConfig,
     /// What words and processes see: config Env, and ARGs over it.
     pub env: Env,
+    /// Where each name stands in the config's Env, and how many bytes that holds.
+    places: std::collections::HashMap<String, usize>,
+    env_bytes: usize,
     /// Declared ARGs in order; `None` if an ARG has no value. A name may occur several times.
     args: Vec<(String, Option<String>)>,
     /// Whether CMD was set in this stage, so that ENTRYPOINT keeps it.
@@ -50,14 +56,17 @@ impl Scope {
         if !config.env.iter().any(|variable| env::split(variable).0 == "PATH") {
             config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
-        for variable in &config.env {
+        let mut places = std::collections::HashMap::new();
+        for (place, variable) in config.env.iter().enumerate() {
             let (name, value) = env::split(variable);
             env.set(name, value.to_owned());
+            places.entry(name.to_owned()).or_insert(place);
         }
+        let env_bytes = config.env.iter().map(String::len).sum();
         if !config.working_dir.is_empty() {
             config.working_dir = clean("/", &config.working_dir);
         }
-        Self { image, env, args, cmd_set: false }
+        Self { image, env, places, env_bytes, args, cmd_set: false }
     }
 
     /// The run config so far.
@@ -69,12 +78,19 @@ impl Scope {
     pub fn set_env(&mut self, name: &str, value: &str) -> bool {
         let variable = format!("{name}={value}");
         let list = &mut self.image.config.env;
-        match list.iter_mut().find(|old| env::split(old).0 == name) {
-            Some(old) => *old = variable,
-            None => list.push(variable),
+        self.env_bytes += variable.len();
+        match self.places.get(name) {
+            Some(place) => {
+                self.env_bytes -= list[*place].len();
+                list[*place] = variable;
+            }
+            None => {
+                self.places.insert(name.to_owned(), list.len());
+                list.push(variable);
+            }
         }
         self.env.set(name, value.to_owned());
-        self.image.config.env.iter().map(String::len).sum::<usize>() <= MAX_ENV
+        self.env_bytes <= MAX_ENV
     }
 
     /// ARG: into what follows, not into the config.
@@ -124,9 +140,16 @@ impl Scope {
         }
     }
 
+    /// How many bytes a stage on top of this one copies, about.
+    pub fn weight_of_stage(&self) -> usize {
+        let env: usize = self.env.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD).sum();
+        let values = self.args.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len));
+        let args: usize = values.map(|size| size + OVERHEAD).sum();
+        2 * self.weight() + env + args + self.image.history.len() * OVERHEAD
+    }
+
     /// How many bytes the config takes, about: what a step's copy of it costs.
     pub fn weight(&self) -> usize {
-        const OVERHEAD: usize = 64;
         let config = &self.image.config;
         let env: usize = config.env.iter().map(|text| text.len() + OVERHEAD).sum();
         let labels: usize = config.labels.iter().map(|(k, v)| k.len() + v.len() + OVERHEAD).sum();

@@ -11,7 +11,10 @@ use super::env::{Budget, Env};
 use super::expand::Lexer;
 use super::options::Options;
 use super::problems::Problems;
-use super::shown;
+use super::{lower, shown};
+
+/// So many stages of a cycle are shown.
+const SHOWN: usize = 12;
 
 /// An image that a build needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +53,12 @@ impl Dockerfile {
     /// are expanded; stages that the target does not need are not looked at.
     pub fn images(&self, options: &Options) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
         let mut problems = Problems::default();
-        let resolved = resolve(self, options, &mut Budget::new(), &mut problems);
+        let mut budget = Budget::new();
+        let resolved = resolve(self, options, &mut budget, &mut problems);
+        if let Some(resolved) = &resolved {
+            one_platform_each(self, resolved, &mut problems);
+            lower::check(self, options, resolved, &mut budget, &mut problems);
+        }
         match resolved {
             Some(resolved) if problems.errors() == 0 => Ok(used_images(self, &resolved)),
             Some(_) | None => Err(problems.finish()),
@@ -105,6 +113,21 @@ pub fn resolve(
     Some(Resolved { stages, target, globals })
 }
 
+/// Configs of bases go by reference alone, so one reference must mean one image.
+fn one_platform_each(file: &Dockerfile, resolved: &Resolved, problems: &mut Problems) {
+    let mut seen: BTreeMap<&str, &Platform> = BTreeMap::new();
+    for stage in &resolved.stages {
+        let Base::Image(reference) = &stage.base else { continue };
+        let first = *seen.entry(reference).or_insert(&stage.platform);
+        if first != &stage.platform {
+            let span = file.stages[stage.index].base.span;
+            let message = format!("{} for {} is used for {first} too", shown(reference), stage.platform);
+            let help = "one image for two platforms in one file is not supported yet";
+            problems.error_help(span, message, help);
+        }
+    }
+}
+
 fn renumber(mut stage: ResolvedStage, numbers: &BTreeMap<usize, usize>) -> ResolvedStage {
     if let Base::Stage(index) = &mut stage.base {
         *index = numbers[index];
@@ -135,7 +158,7 @@ fn globals(file: &Dockerfile, options: &Options, budget: &mut Budget, problems: 
             (None, Some(default)) => match Lexer::new(file.escape, &env).word(&default.text, budget) {
                 Ok(value) => Some(value),
                 Err(error) => {
-                    problems.error(default.span, crate::diag::escape(error.to_string().as_bytes()));
+                    problems.error(default.span, error.to_string());
                     None
                 }
             },
@@ -243,7 +266,7 @@ impl Resolver<'_> {
         match Lexer::new(self.file.escape, self.globals).word(&word.text, self.budget) {
             Ok(text) => Some(text),
             Err(error) => {
-                self.problems.error(word.span, crate::diag::escape(error.to_string().as_bytes()));
+                self.problems.error(word.span, error.to_string());
                 None
             }
         }
@@ -358,7 +381,11 @@ impl Resolver<'_> {
         };
         let message = match self.cycle(current, stage) {
             Some(path) => {
-                let path: Vec<String> = path.into_iter().map(name).collect();
+                let mut path: Vec<String> = path.into_iter().map(name).collect();
+                if path.len() > SHOWN {
+                    let left_out = format!("({} more)", path.len() - SHOWN);
+                    path.splice(SHOWN - 1..path.len() - 1, [left_out]);
+                }
                 format!("circular dependency detected on stage: {}", path.join(" -> "))
             }
             None => format!(

@@ -4,12 +4,14 @@
 //! has a table of contents ([`Toc`]) beside its tar; whatever needs to know what a layer holds asks that, not a
 //! directory tree.
 
+pub mod capture;
 pub mod entry;
 mod header;
 pub mod toc;
 pub mod tree;
 pub mod write;
 
+pub use capture::{CaptureError, CaptureOptions, Captured, Owners, capture};
 pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
 pub use toc::TocError;
 pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};

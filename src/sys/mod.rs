@@ -2,11 +2,14 @@
 
 #![allow(unsafe_code, reason = "this module is where the kernel is called; each block says why it is sound")]
 
+pub mod beneath;
 pub mod caps;
 pub mod clock;
+pub mod dir;
 pub mod exec;
 pub mod file;
 pub mod mount;
 pub mod ns;
 pub mod seccomp;
 pub mod signal;
+pub mod xattr;

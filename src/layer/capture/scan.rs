@@ -1,0 +1,256 @@
+//! The first pass: looks at everything in the upper directory and decides what of it is a change.
+
+use rustix::fs::{FileType, Statx};
+
+use super::disk::{Disk, is_kept, mode_of};
+use super::{CaptureError, CaptureOptions, Mend, Owners, Plan, Planned, Removal, Verdict};
+use crate::digest::ContentDigest;
+use crate::layer::entry::{Meta, Mtime, Node, TocEntry, Xattr};
+use crate::layer::header::WHITEOUT_PREFIX;
+use crate::layer::tree::{Found, Tree};
+use crate::path::ImagePath;
+
+/// Decides for everything in the directory. Only an unlocked mode changes on disk.
+pub(super) fn scan(
+    disk: &mut Disk,
+    lower: &Tree,
+    options: &CaptureOptions<'_>,
+) -> Result<Plan, CaptureError> {
+    let mut scan = Scan { disk, lower, options, plan: Plan::default() };
+    scan.children(&ImagePath::root(), Below::Merged)?;
+    Ok(scan.plan)
+}
+
+/// What a directory of the upper shows of the layers below.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Merged,
+    /// It or one above it is opaque.
+    Hidden,
+}
+
+struct Scan<'a> {
+    disk: &'a mut Disk,
+    lower: &'a Tree,
+    options: &'a CaptureOptions<'a>,
+    plan: Plan,
+}
+
+impl Scan<'_> {
+    /// Looks at all that a directory holds or hides, in layer order.
+    fn children(&mut self, dir: &ImagePath, below: Below) -> Result<(), CaptureError> {
+        let there = self.disk.names(dir)?;
+        let hidden = match below {
+            Below::Merged => Vec::new(),
+            Below::Hidden => self.hidden(dir, &there),
+        };
+        let mut names: Vec<(&Vec<u8>, bool)> = there.iter().map(|name| (name, true)).collect();
+        names.extend(hidden.iter().map(|name| (name, false)));
+        names.sort();
+        for (name, is_there) in names {
+            let path = ImagePath::parse(dir.child(name).as_bytes())
+                .map_err(|source| CaptureError::Path { dir: dir.clone(), source })?;
+            if is_there {
+                self.child(path, below)?;
+            } else {
+                self.whiteout(path, Mend::Whiteout);
+            }
+        }
+        Ok(())
+    }
+
+    /// The names below an opaque directory that it has not got itself.
+    fn hidden(&self, dir: &ImagePath, there: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let lower = self.lower.list(dir).into_iter().map(|found| found.entry.path.name().to_vec());
+        lower.filter(|name| there.binary_search(name).is_err()).collect()
+    }
+
+    fn child(&mut self, path: ImagePath, below: Below) -> Result<(), CaptureError> {
+        let stat = self.disk.stat(&path)?;
+        let kind = FileType::from_raw_mode(stat.stx_mode.into());
+        if self.is_whiteout(&path, &stat, kind)? {
+            // In an opaque directory too a whiteout hides the name.
+            match self.lower.get(&path) {
+                Some(_) => self.whiteout(path, Mend::Nothing),
+                None => self.plan.remove.push(Removal { path, is_dir: false }),
+            }
+            return Ok(());
+        }
+        if path.name().starts_with(WHITEOUT_PREFIX) {
+            return Err(CaptureError::WhiteoutName { path });
+        }
+        match kind {
+            FileType::Directory => self.directory(path, &stat, below),
+            FileType::Socket => {
+                self.plan.warnings.push(format!("{path} is a socket and is left out of the layer"));
+                self.plan.remove.push(Removal { path, is_dir: false });
+                Ok(())
+            }
+            _ if stat.stx_size == 0 && self.is_stub(&path, &stat) => {
+                self.plan.remove.push(Removal { path, is_dir: false });
+                Ok(())
+            }
+            _ => self.leaf(path, &stat, kind),
+        }
+    }
+
+    fn is_whiteout(&mut self, path: &ImagePath, stat: &Statx, kind: FileType) -> Result<bool, CaptureError> {
+        match kind {
+            FileType::CharacterDevice => Ok((stat.stx_rdev_major, stat.stx_rdev_minor) == (0, 0)),
+            FileType::RegularFile if stat.stx_size == 0 => self.disk.is_whiteout_file(path),
+            _ => Ok(false),
+        }
+    }
+
+    fn whiteout(&mut self, path: ImagePath, mend: Mend) {
+        let entry = TocEntry { path, meta: Meta::default(), node: Node::Whiteout };
+        self.plan.entries.push(Planned { entry, verdict: Verdict::Changed, shared: None, mend });
+    }
+
+    fn directory(&mut self, path: ImagePath, stat: &Statx, below: Below) -> Result<(), CaptureError> {
+        let unlocked = self.disk.unlock(&path, stat)?;
+        let facts = self.disk.directory(&path)?;
+        let below = if facts.opaque { Below::Hidden } else { below };
+        let meta = self.meta(&path, stat, facts.xattrs, &Node::Dir);
+        let entry = TocEntry { path: path.clone(), meta, node: Node::Dir };
+        let found = self.lower.get(&path);
+        let same = found.is_some_and(|found| equals(&found, &entry, time_of(stat)));
+        let verdict = if same { Verdict::Same } else { Verdict::Changed };
+        let mend = Mend::Directory { opaque: facts.opaque, unlocked };
+        let (at, removed) = (self.plan.entries.len(), self.plan.remove.len());
+        self.plan.entries.push(Planned { entry, verdict, shared: None, mend });
+        self.children(&path, below)?;
+        if self.plan.entries.len() == at + 1 {
+            self.reconsider_empty(path, stat, removed);
+        }
+        Ok(())
+    }
+
+    /// A directory, the last of the plan, in which nothing is: the sandbox may have made it, or may have changed its
+    /// time by making something in it. Neither is the step's doing.
+    fn reconsider_empty(&mut self, path: ImagePath, stat: &Statx, removed: usize) {
+        if self.is_stub(&path, stat) {
+            self.plan.entries.pop();
+            self.plan.remove.push(Removal { path, is_dir: true });
+            return;
+        }
+        let held_stub = self.plan.remove[removed..].iter().any(|gone| {
+            gone.path.parent().as_ref() == Some(&path)
+                && self.options.stubs.iter().any(|(stub, _)| *stub == gone.path)
+        });
+        let planned = self.plan.entries.last_mut().expect("the directory's own entry");
+        let found = self.lower.get(&path);
+        let only_time = found.is_some_and(|found| equals(&found, &planned.entry, found.entry.meta.mtime));
+        if held_stub && only_time {
+            planned.verdict = Verdict::Same;
+        }
+    }
+
+    fn leaf(&mut self, path: ImagePath, stat: &Statx, kind: FileType) -> Result<(), CaptureError> {
+        let node = self.node(&path, stat, kind)?;
+        let is_file = matches!(node, Node::File { .. });
+        let xattrs = if is_file { self.disk.file_xattrs(&path)? } else { Vec::new() };
+        let meta = self.meta(&path, stat, xattrs, &node);
+        let mend = if meta.mtime == time_of(stat) { Mend::Nothing } else { Mend::Time };
+        let entry = TocEntry { path, meta, node };
+        let found = self.lower.get(&entry.path).filter(|found| equals(found, &entry, time_of(stat)));
+        let same = match found.map(|found| found.file()) {
+            None => false,
+            Some(None) => true,
+            Some(Some((_, content, _))) => self.disk.content(&entry.path)? == content,
+        };
+        let verdict = if same { Verdict::Same } else { Verdict::Changed };
+        let shared = (is_file && stat.stx_nlink > 1).then_some(stat.stx_ino);
+        self.plan.entries.push(Planned { entry, verdict, shared, mend });
+        Ok(())
+    }
+
+    /// The node of anything but a directory, a socket or a whiteout. A file's content is left open.
+    fn node(&mut self, path: &ImagePath, stat: &Statx, kind: FileType) -> Result<Node, CaptureError> {
+        let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
+        Ok(match kind {
+            FileType::Symlink => Node::Symlink(self.disk.link_target(path)?),
+            FileType::CharacterDevice => Node::Char { major, minor },
+            FileType::BlockDevice => Node::Block { major, minor },
+            FileType::Fifo => Node::Fifo,
+            _ => Node::File { size: stat.stx_size, content: ContentDigest::from_bytes([0; 32]), offset: 0 },
+        })
+    }
+
+    fn meta(&self, path: &ImagePath, stat: &Statx, xattrs: Vec<Xattr>, node: &Node) -> Meta {
+        let (uid, gid) = self.owner(path, stat, node);
+        let secs = stat.stx_mtime.tv_sec.min(self.options.epoch.seconds());
+        let mode = u16::try_from(mode_of(stat).as_raw_mode()).expect("twelve bits");
+        Meta { mode, uid, gid, mtime: Mtime { secs, nanos: 0 }, xattrs }
+    }
+
+    fn owner(&self, path: &ImagePath, stat: &Statx, node: &Node) -> (u32, u32) {
+        let on_disk = (stat.stx_uid, stat.stx_gid);
+        match self.options.owners {
+            Owners::AsOnDisk => on_disk,
+            Owners::Recorded => {
+                let found = self.lower.get(path).filter(|found| is_same_kind(found, node));
+                match found.map(|found| &found.entry.meta) {
+                    _ if !is_the_only_id(on_disk) => on_disk,
+                    Some(meta) => (meta.uid, meta.gid),
+                    None => (0, 0),
+                }
+            }
+        }
+    }
+
+    fn is_stub(&self, path: &ImagePath, stat: &Statx) -> bool {
+        self.options.stubs.iter().any(|(stub, inode)| *inode == stat.stx_ino && stub == path)
+    }
+}
+
+/// Whether an owner is the one id that a namespace without ranges has: root inside, ourselves outside.
+fn is_the_only_id((uid, gid): (u32, u32)) -> bool {
+    let mine = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    (uid, gid) == (0, 0) || (uid, gid) == mine
+}
+
+fn time_of(stat: &Statx) -> Mtime {
+    Mtime { secs: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
+}
+
+/// Whether an entry is what the layers below have, the bytes of a file left aside. `time` is the one on disk: an
+/// untouched file may well be newer than the epoch.
+fn equals(found: &Found<'_>, entry: &TocEntry, time: Mtime) -> bool {
+    let (below, above) = (&found.entry.meta, &entry.meta);
+    // Linux has no modes of symlinks; archives from elsewhere have some.
+    let modes = below.mode == above.mode || matches!(entry.node, Node::Symlink(_));
+    is_same_node(found, &entry.node)
+        && modes
+        && (below.uid, below.gid) == (above.uid, above.gid)
+        && (below.mtime == above.mtime || below.mtime == time)
+        && below.xattrs.iter().filter(|(name, _)| is_kept(name)).eq(&above.xattrs)
+}
+
+fn is_same_node(found: &Found<'_>, node: &Node) -> bool {
+    match node {
+        Node::File { size, .. } => found.file().is_some_and(|(below, ..)| below == *size),
+        Node::Dir
+        | Node::Hardlink(_)
+        | Node::Symlink(_)
+        | Node::Char { .. }
+        | Node::Block { .. }
+        | Node::Fifo
+        | Node::Whiteout
+        | Node::Opaque => found.entry.node == *node,
+    }
+}
+
+fn is_same_kind(found: &Found<'_>, node: &Node) -> bool {
+    match node {
+        Node::File { .. } => found.file().is_some(),
+        Node::Dir
+        | Node::Hardlink(_)
+        | Node::Symlink(_)
+        | Node::Char { .. }
+        | Node::Block { .. }
+        | Node::Fifo
+        | Node::Whiteout
+        | Node::Opaque => std::mem::discriminant(&found.entry.node) == std::mem::discriminant(node),
+    }
+}

@@ -55,18 +55,23 @@ fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]
     Source { name: source.name.clone(), shown: source.shown.clone(), top, below }
 }
 
-/// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a valid first tar header.
+/// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a sound first tar entry.
 fn looks_like_tar(body: &Body) -> Result<bool, ExecError> {
-    let Ok(mut reader) = Decompressor::new(reader(body)?, u64::MAX) else { return Ok(false) };
-    let mut header = [0; 512];
-    let mut filled = 0;
-    while filled < header.len() {
-        match reader.read(&mut header[filled..]) {
-            Ok(0) | Err(_) => return Ok(false),
-            Ok(got) => filled += got,
-        }
+    let Ok(reader) = Decompressor::new(reader(body)?, u64::MAX) else { return Ok(false) };
+    let first = read::archive_entries(reader, &Limits::default(), |_, _| Err(First::Entry));
+    Ok(matches!(first, Err(First::Entry)))
+}
+
+/// What ends the look at an archive.
+enum First {
+    Entry,
+    NoTar,
+}
+
+impl From<read::ReadError> for First {
+    fn from(_: read::ReadError) -> Self {
+        Self::NoTar
     }
-    Ok(read::is_header(&header))
 }
 
 fn reader(body: &Body) -> Result<Box<dyn Read + Send>, ExecError> {

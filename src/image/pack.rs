@@ -93,7 +93,7 @@ fn packed_blob(store: &Store, diff: DiffId, packing: Packing) -> Result<(BlobDig
     }
     let pack_error = |source| ExportError::Pack { layer: diff, source };
     let mut tar = Verified::open(store, diff.into())?;
-    let mut packer = Compressor::new(codec, store.blob_writer()?);
+    let mut packer = Compressor::new(codec, store.blob_writer()?).map_err(pack_error)?;
     io::copy(&mut tar, &mut packer).map_err(pack_error)?;
     let (digest, size) = packer.finish().map_err(pack_error)?.commit(None)?;
     store.remember_compressed(diff, codec, digest, size)?;

@@ -5,14 +5,19 @@
 //! directory tree.
 
 pub mod capture;
+pub mod compress;
 pub mod entry;
+mod hash;
 mod header;
+pub mod read;
 pub mod toc;
 pub mod tree;
+pub mod unpack;
 pub mod write;
 
 pub use capture::{CaptureError, CaptureOptions, Captured, Owners, capture};
 pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
+pub use read::{Eof, Fault, Indexed, Limits, Member, MemberKind, ReadError, archive_entries, index};
 pub use toc::TocError;
 pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};
 pub use write::{LayerWriter, WriteError, Written};

@@ -126,6 +126,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    #[derive(Debug)]
     struct Given(Vec<Vec<usize>>);
 
     impl Graph for Given {

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(action(BoundOp::Copy(copy())).key().to_string(), PINNED_COPY);
     }
 
-    const PINNED_RUN: &str = "";
+    const PINNED_RUN: &str = "blake3:411b3e60e7744ac5b956654e1f44a419013ff9e64ca79bcf847fb5bda6555b00";
     const PINNED_COPY: &str = "";
 
     fn copy() -> BoundCopy {

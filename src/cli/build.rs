@@ -179,7 +179,10 @@ impl What {
         let (dockerfile, ignore) = self.read_files()?;
         let build_args = pairs(&self.build_arg, "--build-arg", variable)?;
         let contexts: BTreeMap<String, String> =
-            pairs(&self.build_context, "--build-context", |_| None)?.into_iter().collect();
+            pairs(&self.build_context, "--build-context", |_| None)?
+                .into_iter()
+                .map(|(name, value)| (name.to_lowercase(), value))
+                .collect();
         let is_dir = |value: &&String| Path::new(value).is_dir();
         let named_contexts: BTreeSet<String> =
             contexts.iter().filter(|(_, value)| is_dir(value)).map(|(name, _)| name.clone()).collect();

@@ -61,7 +61,7 @@ pub struct Bases<'a> {
 impl Bases<'_> {
     /// Resolves one reference as a Dockerfile has it.
     pub fn resolve(&self, reference: &str) -> Result<Resolved, BaseError> {
-        let reference = self.contexts.get(reference).map_or(reference, String::as_str);
+        let reference = self.contexts.get(&reference.to_lowercase()).map_or(reference, String::as_str);
         let reference = reference.strip_prefix("docker-image://").unwrap_or(reference);
         let manifest = match source(reference) {
             Some(archive) => self.bring(archive)?,

@@ -182,7 +182,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
 
 /// Whether a named context is a directory of the host.
 fn is_directory(options: &Options, name: &str) -> bool {
-    options.contexts.get(name).is_some_and(|value| std::path::Path::new(value).is_dir())
+    options.contexts.get(&name.to_lowercase()).is_some_and(|value| std::path::Path::new(value).is_dir())
 }
 
 fn named_contexts(

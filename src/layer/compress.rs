@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(empty[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
     }
 
-    const PINNED_GZIP: &str = "";
+    const PINNED_GZIP: &str = "3bbb1e602e02c9f5ae29321103f6322cb3b9992285d2c9d0a6112779cad87767";
     const PINNED_ZSTD: &str = "";
 
     #[test]

@@ -1,1 +1,3 @@
 //! The build context.
+
+pub mod ignore;

@@ -5,6 +5,8 @@
 //! `#: context NAME`. Base images are `base` (see [`base`]) and, for any other reference, an empty config.
 //! `LITH_BLESS=1` writes the expectations anew.
 
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -74,7 +74,7 @@ impl Context {
     }
 
     fn top(&self) -> Place {
-        Place { path: ImagePath::root(), ignored: false, matched: ParentMatch::default() }
+        Place { path: ImagePath::root(), ignored: false, matched: ParentMatch::root() }
     }
 
     /// Goes from a place to its children of a name or pattern; symlinks on the way are followed in the context.

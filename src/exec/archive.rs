@@ -26,6 +26,9 @@ pub fn open(store: &Store, source: &Source) -> Result<Option<Source>, ExecError>
     let mut file = plain.file().try_clone()?;
     file.seek(SeekFrom::Start(0))?;
     let indexed = read::index(io::BufReader::with_capacity(1 << 18, &file), &limits).map_err(error)?;
+    if indexed.eof == read::Eof::Missing {
+        return Err(ExecError::ArchiveCut { name: source.shown.clone() });
+    }
     Ok(Some(directory(source, Arc::new(file), indexed.toc.entries())))
 }
 

@@ -66,6 +66,8 @@ pub enum ExecError {
     BadId { text: String },
     #[error("archive {name}: {source}")]
     Archive { name: String, source: crate::layer::read::ReadError },
+    #[error("archive {name} is cut: it ends without the two zero blocks that end a tar")]
+    ArchiveCut { name: String },
     #[error("an archive inside an image is never unpacked")]
     ArchiveFromImage,
     #[error("{reason}")]

@@ -7,7 +7,7 @@ use super::files::Tee;
 use super::stored::store_image;
 use crate::epoch::Epoch;
 use crate::layer::compress::Decompressor;
-use crate::layer::read::{self, Limits, ReadError};
+use crate::layer::read::{self, Eof, Limits, ReadError};
 use crate::oci::{History, ImageConfig};
 use crate::platform::Platform;
 use crate::store::{Store, StoreError};
@@ -28,6 +28,8 @@ pub enum ImportError {
     Read { archive: String, source: io::Error },
     #[error("{archive} is not a sound tar of a root file system: {source}")]
     Tar { archive: String, source: ReadError },
+    #[error("{archive} is cut: it ends without the two zero blocks that end a tar; fetch it again")]
+    Cut { archive: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -49,6 +51,9 @@ pub fn import(
     let mut writer = store.blob_writer()?;
     let indexed = read::index(Tee { from: plain, to: &mut writer }, &limits)
         .map_err(|source| ImportError::Tar { archive: archive(), source })?;
+    if indexed.eof == Eof::Missing {
+        return Err(ImportError::Cut { archive: archive() });
+    }
     writer.commit(Some(indexed.diff_id.into()))?;
     store.add_layer(indexed.diff_id, &indexed.toc)?;
     let line = History {

@@ -141,7 +141,7 @@ mod tests {
     }
 
     const PINNED_GZIP: &str = "3bbb1e602e02c9f5ae29321103f6322cb3b9992285d2c9d0a6112779cad87767";
-    const PINNED_ZSTD: &str = "";
+    const PINNED_ZSTD: &str = "f5863331a64e6c76bd795a8fdb4b3689ce4cd74100bdd40f22cfc77c27fe4e86";
 
     #[test]
     fn what_was_packed_comes_back() {

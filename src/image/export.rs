@@ -1,7 +1,7 @@
 //! Images given out: one function for every `--output`, and what `save` needs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -209,25 +209,25 @@ fn to_file(
         let device = OpenOptions::new().write(true).open(path).map_err(|e| file::context(e, "open", path))?;
         return write_through(device, write);
     }
-    let name = path
-        .file_name()
-        .ok_or_else(|| file::context(io::Error::from(io::ErrorKind::IsADirectory), "write", path))?;
+    let is_a_directory = || file::context(io::Error::from(io::ErrorKind::IsADirectory), "write", path);
+    let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(is_a_directory)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temp = file::Unnamed::new(dir)?;
+    write_through(&mut temp, write)?;
+    // A name cannot be taken over by a link, only by a rename, so the file gets a hidden name for a moment.
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{}", file::unique_name()));
-    let temp = path.with_file_name(hidden);
-    let created = OpenOptions::new().write(true).create_new(true).open(&temp);
-    let created = created.map_err(|e| file::context(e, "create", path))?;
-    let written = write_through(created, write)
-        .and_then(|()| fs::rename(&temp, path).map_err(|e| file::context(e, "write", path).into()));
-    if written.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
-    written
+    let hidden = dir.join(hidden);
+    temp.publish(&hidden)?;
+    fs::rename(&hidden, path).map_err(|error| {
+        let _ = fs::remove_file(&hidden);
+        file::context(error, "write", path).into()
+    })
 }
 
 fn write_through(
-    file: File,
+    file: impl Write + Send,
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let mut sink = BufWriter::with_capacity(1 << 18, file);

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::flatten;
 use super::layout;
+use super::local::{self, LocalError};
 use super::output::{Dest, OutputKind, OutputSpec};
 use super::pack::{Verified, pack};
 use super::stored::StoredImage;
 use super::tarball::Tarball;
 use crate::digest::DiffId;
-use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::layer::write::WriteError;
 use crate::oci::{Descriptor, DocumentError, Reference, json};
 use crate::path::ImagePath;
@@ -38,8 +38,8 @@ pub enum ExportError {
     NotAnIndex { path: PathBuf },
     #[error("{path} is damaged: {source}; choose an empty directory for the layout")]
     ExistingIndex { path: PathBuf, source: DocumentError },
-    #[error("unpack the image into {dest}: {source}")]
-    Unpack { dest: PathBuf, source: crate::layer::unpack::UnpackError },
+    #[error(transparent)]
+    Local(#[from] LocalError),
 }
 
 /// What was written.
@@ -47,6 +47,8 @@ pub enum ExportError {
 pub struct Exported {
     /// The manifest of an OCI output; its digest differs from the image's if layers were packed.
     pub manifest: Option<Descriptor>,
+    /// Devices, which a local output leaves out.
+    pub skipped: Vec<ImagePath>,
 }
 
 /// Writes an image. `names` are those it has; `stdout` takes what `dest=-` asks for.
@@ -60,6 +62,7 @@ pub fn export(
     let names: BTreeSet<Reference> =
         names.iter().chain(&spec.names).filter(|name| name.tag().is_some()).cloned().collect();
     let mut manifest = None;
+    let mut skipped = Vec::new();
     match &spec.kind {
         OutputKind::OciArchive { dest, layers } => {
             let packed = pack(store, image, *layers)?;
@@ -77,9 +80,9 @@ pub fn export(
         OutputKind::RootFsTar { dest } => {
             to(dest, stdout, |sink| flatten::flatten(store, image, sink).map(drop))?;
         }
-        OutputKind::Local { dest } => local(store, image, dest)?,
+        OutputKind::Local { dest } => skipped = local::write(store, image, dest)?,
     }
-    Ok(Exported { manifest })
+    Ok(Exported { manifest, skipped })
 }
 
 /// Writes several images into one docker archive. An image given twice gets both lists of names, a layer that
@@ -170,18 +173,6 @@ fn repositories(images: &[Named<'_>]) -> Option<Vec<u8>> {
         }
     }
     (!all.is_empty()).then(|| json::to_bytes(&all))
-}
-
-/// The merged file system in a directory, which is made if it is missing.
-fn local(store: &Store, image: &StoredImage, dest: &Path) -> Result<(), ExportError> {
-    fs::create_dir_all(dest).map_err(|e| file::context(e, "create", dest))?;
-    let unpacking = store.unpacking();
-    let options =
-        UnpackOptions { marks: unpacking.marks(), owners: unpacking.owners(), devices: Devices::Skip };
-    let mut tar = file::Unnamed::new(&store.root().join("tmp"))?;
-    let written = flatten::flatten(store, image, BufWriter::with_capacity(1 << 18, &mut tar))?;
-    unpack(tar.file(), &written.toc, dest, &options)
-        .map_err(|source| ExportError::Unpack { dest: dest.to_owned(), source })
 }
 
 /// Runs `write` on a stream. A file appears under its name only when it is whole.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod hostile;
+mod local;
 mod peers;
 
 fn new_store() -> (TempDir, Store) {
@@ -255,7 +256,7 @@ fn a_directory_keeps_what_it_has() {
     fs::write(&blob, b"x").unwrap();
     put(&["app:2"]);
     assert_eq!(fs::read(&blob).unwrap(), image.config_bytes);
-    let mut left: Vec<String> = lith::sys::dir::list(&dest)
+    let mut left: Vec<String> = lith::sys::dir::list_path(&dest)
         .unwrap()
         .iter()
         .map(|entry| String::from_utf8_lossy(&entry.name).into_owned())
@@ -309,7 +310,7 @@ fn a_file_appears_whole_or_not_at_all() {
     let kept = fs::read(&path).unwrap();
     fs::write(&path, b"damaged").unwrap();
     assert!(export(&store, &image, &[], &spec, &mut Vec::new()).is_err());
-    assert!(lith::sys::dir::list(out.path()).unwrap().is_empty(), "nothing is left of a failed output");
+    assert!(lith::sys::dir::list_path(out.path()).unwrap().is_empty(), "nothing is left of a failed output");
     fs::write(&path, kept).unwrap();
     export(&store, &image, &[], &spec, &mut Vec::new()).unwrap();
     assert_eq!(load_path(&store, &dest, &options()).unwrap()[0].image.id, image.id);

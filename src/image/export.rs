@@ -1,7 +1,7 @@
 //! Images given out: one function for every `--output`, and what `save` needs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::flatten;
 use super::layout;
+use super::local::{self, LocalError};
 use super::output::{Dest, OutputKind, OutputSpec};
 use super::pack::{Verified, pack};
 use super::stored::StoredImage;
 use super::tarball::Tarball;
 use crate::digest::DiffId;
-use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::layer::write::WriteError;
 use crate::oci::{Descriptor, DocumentError, Reference, json};
 use crate::path::ImagePath;
@@ -38,8 +38,8 @@ pub enum ExportError {
     NotAnIndex { path: PathBuf },
     #[error("{path} is damaged: {source}; choose an empty directory for the layout")]
     ExistingIndex { path: PathBuf, source: DocumentError },
-    #[error("unpack the image into {dest}: {source}")]
-    Unpack { dest: PathBuf, source: crate::layer::unpack::UnpackError },
+    #[error(transparent)]
+    Local(#[from] LocalError),
 }
 
 /// What was written.
@@ -47,6 +47,8 @@ pub enum ExportError {
 pub struct Exported {
     /// The manifest of an OCI output; its digest differs from the image's if layers were packed.
     pub manifest: Option<Descriptor>,
+    /// Devices, which a local output leaves out.
+    pub skipped: Vec<ImagePath>,
 }
 
 /// Writes an image. `names` are those it has; `stdout` takes what `dest=-` asks for.
@@ -60,6 +62,7 @@ pub fn export(
     let names: BTreeSet<Reference> =
         names.iter().chain(&spec.names).filter(|name| name.tag().is_some()).cloned().collect();
     let mut manifest = None;
+    let mut skipped = Vec::new();
     match &spec.kind {
         OutputKind::OciArchive { dest, layers } => {
             let packed = pack(store, image, *layers)?;
@@ -77,9 +80,9 @@ pub fn export(
         OutputKind::RootFsTar { dest } => {
             to(dest, stdout, |sink| flatten::flatten(store, image, sink).map(drop))?;
         }
-        OutputKind::Local { dest } => local(store, image, dest)?,
+        OutputKind::Local { dest } => skipped = local::write(store, image, dest)?,
     }
-    Ok(Exported { manifest })
+    Ok(Exported { manifest, skipped })
 }
 
 /// Writes several images into one docker archive. An image given twice gets both lists of names, a layer that
@@ -172,18 +175,6 @@ fn repositories(images: &[Named<'_>]) -> Option<Vec<u8>> {
     (!all.is_empty()).then(|| json::to_bytes(&all))
 }
 
-/// The merged file system in a directory, which is made if it is missing.
-fn local(store: &Store, image: &StoredImage, dest: &Path) -> Result<(), ExportError> {
-    fs::create_dir_all(dest).map_err(|e| file::context(e, "create", dest))?;
-    let unpacking = store.unpacking();
-    let options =
-        UnpackOptions { marks: unpacking.marks(), owners: unpacking.owners(), devices: Devices::Skip };
-    let mut tar = file::Unnamed::new(&store.root().join("tmp"))?;
-    let written = flatten::flatten(store, image, BufWriter::with_capacity(1 << 18, &mut tar))?;
-    unpack(tar.file(), &written.toc, dest, &options)
-        .map_err(|source| ExportError::Unpack { dest: dest.to_owned(), source })
-}
-
 /// Runs `write` on a stream. A file appears under its name only when it is whole.
 fn to(
     dest: &Dest,
@@ -209,25 +200,25 @@ fn to_file(
         let device = OpenOptions::new().write(true).open(path).map_err(|e| file::context(e, "open", path))?;
         return write_through(device, write);
     }
-    let name = path
-        .file_name()
-        .ok_or_else(|| file::context(io::Error::from(io::ErrorKind::IsADirectory), "write", path))?;
+    let is_a_directory = || file::context(io::Error::from(io::ErrorKind::IsADirectory), "write", path);
+    let name = path.file_name().filter(|_| !path.is_dir()).ok_or_else(is_a_directory)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temp = file::Unnamed::new(dir)?;
+    write_through(&mut temp, write)?;
+    // A name cannot be taken over by a link, only by a rename, so the file gets a hidden name for a moment.
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{}", file::unique_name()));
-    let temp = path.with_file_name(hidden);
-    let created = OpenOptions::new().write(true).create_new(true).open(&temp);
-    let created = created.map_err(|e| file::context(e, "create", path))?;
-    let written = write_through(created, write)
-        .and_then(|()| fs::rename(&temp, path).map_err(|e| file::context(e, "write", path).into()));
-    if written.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
-    written
+    let hidden = dir.join(hidden);
+    temp.publish(&hidden)?;
+    fs::rename(&hidden, path).map_err(|error| {
+        let _ = fs::remove_file(&hidden);
+        file::context(error, "write", path).into()
+    })
 }
 
 fn write_through(
-    file: File,
+    file: impl Write + Send,
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let mut sink = BufWriter::with_capacity(1 << 18, file);

@@ -1,10 +1,10 @@
 //! The files of an image that is not in the store yet: a directory or a tar, read by name and never outside.
 //!
 //! Owns: how a name in a layout becomes bytes. A tar may be packed (gzip, zstd, xz, bzip2) and may come from a
-//! pipe; it is laid down unpacked once, in the store's own temporary space, and read in place after that.
+//! pipe; then it is laid down once, in the store's own temporary space, and read there.
 
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io::{self, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,22 @@ pub struct Files {
 
 enum Form {
     Directory(OwnedFd),
-    Tar { tar: Unnamed, toc: Toc },
+    Tar { tar: Tar, toc: Toc },
+}
+
+/// Where an unpacked tar lies.
+enum Tar {
+    Spooled(Unnamed),
+    InPlace(File),
+}
+
+impl Tar {
+    fn file(&self) -> &File {
+        match self {
+            Self::Spooled(spool) => spool.file(),
+            Self::InPlace(file) => file,
+        }
+    }
 }
 
 /// Why a file of an archive cannot be had.
@@ -72,7 +87,21 @@ impl Files {
         let plain = Decompressor::new(input, limits.max_size).map_err(read_error)?;
         let indexed = read::index(Tee { from: plain, to: &mut spool }, &limits)
             .map_err(|source| FilesError::Tar { archive: shown.clone(), source })?;
-        Ok(Self { shown, form: Form::Tar { tar: spool, toc: indexed.toc } })
+        Ok(Self { shown, form: Form::Tar { tar: Tar::Spooled(spool), toc: indexed.toc } })
+    }
+
+    /// The files of a tar file, packed or not. A tar that is not packed is read where it lies.
+    pub fn tar_file(store: &Store, path: &Path) -> Result<Self, FilesError> {
+        let file = File::open(path).map_err(|source| FilesError::Open { path: path.to_owned(), source })?;
+        let shown = path.to_string_lossy();
+        if !is_plain_tar(&file) {
+            return Self::tar(store, &shown, file);
+        }
+        let shown = escape(shown.as_bytes());
+        let size = file.metadata().map_or(0, |meta| meta.len());
+        let indexed = read::index(Slice::new(&file, 0, size), &Limits::default())
+            .map_err(|source| FilesError::Tar { archive: shown.clone(), source })?;
+        Ok(Self { shown, form: Form::Tar { tar: Tar::InPlace(file), toc: indexed.toc } })
     }
 
     /// How messages call the whole.
@@ -214,10 +243,10 @@ impl Read for Slice<'_> {
     }
 }
 
-/// Opens a file for [`Files::tar`].
-pub(super) fn open_archive(path: &Path) -> Result<File, FilesError> {
-    let mut file = File::open(path).map_err(|source| FilesError::Open { path: path.to_owned(), source })?;
-    // A pipe cannot seek and stands at its start anyway.
-    let _ = file.seek(SeekFrom::Start(0));
-    Ok(file)
+/// Whether a regular file begins with a tar header as POSIX has it.
+fn is_plain_tar(file: &File) -> bool {
+    let mut magic = [0; 5];
+    file.metadata().is_ok_and(|meta| meta.is_file())
+        && file.read_exact_at(&mut magic, 257).is_ok()
+        && magic == *b"ustar"
 }

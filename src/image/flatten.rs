@@ -41,18 +41,19 @@ pub(super) fn merged(store: &Store, image: &StoredImage) -> Result<Tree, ExportE
     Ok(Tree::new(tocs))
 }
 
-fn open_tars(store: &Store, image: &StoredImage) -> Result<Vec<File>, ExportError> {
+/// The layers' uncompressed tars, bottom first.
+pub(super) fn open_tars(store: &Store, image: &StoredImage) -> Result<Vec<File>, ExportError> {
     Ok(image.layers().iter().map(|diff| store.layer_tar(*diff)).collect::<Result<_, _>>()?)
 }
 
 /// The names that files of a layer have in the merged view. The name that holds the bytes in the layer may be
 /// hidden from above; then the next name holds them.
 #[derive(Default)]
-struct FirstNames(BTreeMap<(usize, ImagePath), ImagePath>);
+pub(super) struct FirstNames(BTreeMap<(usize, ImagePath), ImagePath>);
 
 impl FirstNames {
     /// What to write in place of a body; `None` for a regular file with bytes.
-    fn node(&mut self, found: &Found<'_>) -> Option<Node> {
+    pub(super) fn node(&mut self, found: &Found<'_>) -> Option<Node> {
         let own_name = &found.entry.path;
         let holder = match &found.entry.node {
             Node::File { .. } => own_name,

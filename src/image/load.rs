@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::assemble::AssembleError;
 use super::choose::{ChoiceError, choose};
 use super::docker_archive;
-use super::files::{self, Files, FilesError};
+use super::files::{Files, FilesError};
 use super::ingest::{BlobSource, IngestError, Ingested, ingest};
 use crate::diag::escape;
 use crate::oci::json::{self, JsonError, MAX_DOCUMENT};
@@ -86,8 +86,7 @@ pub fn load_path(store: &Store, path: &Path, options: &LoadOptions) -> Result<Ve
     if path.is_dir() {
         return load_files(store, &Files::directory(path)?, options);
     }
-    let shown = path.to_string_lossy();
-    load_files(store, &Files::tar(store, &shown, files::open_archive(path)?)?, options)
+    load_files(store, &Files::tar_file(store, path)?, options)
 }
 
 /// Loads from a stream, packed or not; `shown` names it in messages.

@@ -13,6 +13,7 @@ pub mod import;
 pub mod ingest;
 mod layout;
 pub mod load;
+pub mod local;
 pub mod output;
 mod pack;
 pub mod stored;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod hostile;
+mod local;
 mod peers;
 
 fn new_store() -> (TempDir, Store) {

@@ -1,5 +1,7 @@
 //! Archives that lie: one or more a row of the M table, each an error that names the object.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A layout under construction: files by name.
@@ -483,6 +485,36 @@ fn l43_l44_every_gzip_member_counts() {
     layout.seal().refused("layer sha256:");
 }
 
+/// A layout whose only layer is these bytes, over the sound tar's diff id.
+fn packed_as(media_type: &str, packed: &[u8]) -> Layout {
+    let mut layout = Layout::new();
+    layout.blob(packed);
+    layout.manifest["layers"][0] = describe(media_type, packed);
+    layout.seal()
+}
+
+#[test]
+fn l45_gzip_that_ends_badly() {
+    let sound = gzip(&base_layer());
+    let mut wrong_crc = sound.clone();
+    let at = wrong_crc.len() - 8;
+    wrong_crc[at] ^= 1;
+    for bytes in [[&sound[..], b"garbage"].concat(), sound[..sound.len() - 4].to_vec(), wrong_crc] {
+        let digest = BlobDigest::of(&bytes).to_string();
+        packed_as("application/vnd.oci.image.layer.v1.tar+gzip", &bytes).refused(&digest);
+    }
+}
+
+#[test]
+fn l46_zstd_frames() {
+    let tar = base_layer();
+    let (head, tail) = tar.split_at(700);
+    let frame = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
+    let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+    let bytes = [skipped, frame(head), frame(tail)].concat();
+    packed_as("application/vnd.oci.image.layer.v1.tar+zstd", &bytes).load().unwrap();
+}
+
 #[test]
 fn l49_what_is_no_tar() {
     for bytes in [&b"hello"[..], b"", &[0xff; 2048]] {
@@ -510,4 +542,24 @@ fn other_files_are_not_images() {
     let missing = load_path(&store, Path::new("/nonexistent.tar"), &options()).unwrap_err();
     assert!(missing.to_string().contains("/nonexistent.tar"));
     assert!(File::open("/nonexistent.tar").is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn damage_is_an_error_or_harmless_but_never_another_image(at in 0..1000_usize, flip in 1..=255_u8, cut in 0..3_u8) {
+        let sound = Layout::new().seal();
+        let mut bytes = sound.tar();
+        let index = bytes.len() * at / 1000;
+        match cut {
+            0 => bytes.truncate(index),
+            _ => bytes[index] ^= flip,
+        }
+        let (_a, store) = new_store();
+        if let Ok(loaded) = load_stream(&store, "x", &bytes[..], &options()) {
+            let config = serde_json::to_vec(&sound.config).unwrap();
+            prop_assert_eq!(loaded[0].image.id, BlobDigest::of(&config).into());
+        }
+    }
 }

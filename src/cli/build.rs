@@ -109,7 +109,8 @@ pub struct Build {
 impl Build {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let start = Instant::now();
-        let names: Vec<Reference> = self.tag.iter().map(|name| names::parse(name)).collect::<Result<_, _>>()?;
+        let names: Vec<Reference> =
+            self.tag.iter().map(|name| names::parse(name)).collect::<Result<_, _>>()?;
         let session = session::open(root, Need::FileSystems)?;
         let mut options = self.what.options(&session.store)?;
         options.names = names;
@@ -150,7 +151,8 @@ impl Build {
 
     fn write_files(&self, built: &Built, outputs: &[String]) -> Result<(), CliError> {
         if let Some(path) = &self.iidfile {
-            fs::write(path, built.image.to_string()).map_err(CliError::io(format!("write {}", path.display())))?;
+            fs::write(path, built.image.to_string())
+                .map_err(CliError::io(format!("write {}", path.display())))?;
         }
         if let Some(path) = &self.metadata_file {
             let digest = outputs.first().cloned().unwrap_or_else(|| built.manifest.to_string());
@@ -178,11 +180,10 @@ impl What {
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
         let (dockerfile, ignore) = self.read_files()?;
         let build_args = pairs(&self.build_arg, "--build-arg", variable)?;
-        let contexts: BTreeMap<String, String> =
-            pairs(&self.build_context, "--build-context", |_| None)?
-                .into_iter()
-                .map(|(name, value)| (name.to_lowercase(), value))
-                .collect();
+        let contexts: BTreeMap<String, String> = pairs(&self.build_context, "--build-context", |_| None)?
+            .into_iter()
+            .map(|(name, value)| (name.to_lowercase(), value))
+            .collect();
         let is_dir = |value: &&String| Path::new(value).is_dir();
         let named_contexts: BTreeSet<String> =
             contexts.iter().filter(|(_, value)| is_dir(value)).map(|(name, _)| name.clone()).collect();
@@ -286,9 +287,10 @@ impl What {
 
 fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
     fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            CliError::Usage(format!("there is no Dockerfile at {}; say where it is with -f FILE", path.display()))
-        }
+        io::ErrorKind::NotFound => CliError::Usage(format!(
+            "there is no Dockerfile at {}; say where it is with -f FILE",
+            path.display()
+        )),
         _ => CliError::Io { act: format!("read {}", path.display()), source: error },
     })
 }
@@ -340,4 +342,3 @@ fn now() -> Epoch {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).ok().and_then(Epoch::from_seconds).unwrap_or(Epoch::ZERO)
 }
-

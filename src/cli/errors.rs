@@ -109,7 +109,10 @@ fn store_code(error: &StoreError) -> u8 {
 
 fn build_code(error: &BuildError) -> u8 {
     match error {
-        BuildError::File(_) | BuildError::Base { .. } | BuildError::Ignore { .. } | BuildError::Context(_) => 2,
+        BuildError::File(_)
+        | BuildError::Base { .. }
+        | BuildError::Ignore { .. }
+        | BuildError::Context(_) => 2,
         BuildError::Step { source, .. } => exec_code(source),
         BuildError::Exec(source) => exec_code(source),
         BuildError::Store(error) => store_code(error),

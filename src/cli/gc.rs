@@ -11,7 +11,9 @@ use crate::store::gc::Scope;
 
 /// Arguments of `lith gc`.
 #[derive(Debug, Args)]
-#[command(after_help = "Without --all only leftovers go: what killed builds left, and what removed images had.")]
+#[command(
+    after_help = "Without --all only leftovers go: what killed builds left, and what removed images had."
+)]
 pub struct Gc {
     /// Also the cache: action records, intermediate and unnamed images
     #[arg(short, long)]

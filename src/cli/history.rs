@@ -41,12 +41,14 @@ impl History {
         let rows = self.rows(&store)?;
         match self.format {
             Format::Json => {
-                let lines = rows.iter().map(|row| serde_json::to_string(row).expect("plain rows serialise") + "\n");
+                let lines =
+                    rows.iter().map(|row| serde_json::to_string(row).expect("plain rows serialise") + "\n");
                 out::print(&lines.collect::<String>());
             }
             Format::Table => {
                 let head = ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"].map(str::to_owned).to_vec();
-                let cells = rows.into_iter().map(|r| vec![r.id, r.created_at, r.created_by, r.size, r.comment]);
+                let cells =
+                    rows.into_iter().map(|r| vec![r.id, r.created_at, r.created_by, r.size, r.comment]);
                 out::print(&out::table(&[head].into_iter().chain(cells).collect::<Vec<_>>()));
             }
         }

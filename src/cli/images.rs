@@ -68,7 +68,8 @@ impl Images {
         }
         match self.format {
             Format::Json => {
-                let lines = rows.iter().map(|row| serde_json::to_string(row).expect("plain rows serialise") + "\n");
+                let lines =
+                    rows.iter().map(|row| serde_json::to_string(row).expect("plain rows serialise") + "\n");
                 out::print(&lines.collect::<String>());
             }
             Format::Table => out::print(&self.table(&rows)),
@@ -101,7 +102,13 @@ impl Images {
         Ok(rows)
     }
 
-    fn row(&self, store: &Store, record: &ImageRecord, repository: String, tag: String) -> Result<Row, CliError> {
+    fn row(
+        &self,
+        store: &Store,
+        record: &ImageRecord,
+        repository: String,
+        tag: String,
+    ) -> Result<Row, CliError> {
         let config = find::config(store, &record.id)?;
         let id = if self.no_trunc { record.id.to_string() } else { record.id.short() };
         Ok(Row {

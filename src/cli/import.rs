@@ -16,7 +16,9 @@ use crate::store::Store;
 
 /// Arguments of `lith load`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lith load image.tar\n  skopeo copy docker://alpine oci-archive:/dev/stdout | lith load -t alpine -")]
+#[command(
+    after_help = "Examples:\n  lith load image.tar\n  skopeo copy docker://alpine oci-archive:/dev/stdout | lith load -t alpine -"
+)]
 pub struct Load {
     /// A file, a directory, or - for standard input
     #[arg(default_value = "-")]
@@ -35,8 +37,10 @@ impl Load {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let tag = self.tag.as_deref().map(names::parse).transpose()?;
         let store = session::open(root, Need::Store)?.store;
-        let options =
-            LoadOptions { platform: self.platform.clone().unwrap_or_else(Platform::host), name: self.only.clone() };
+        let options = LoadOptions {
+            platform: self.platform.clone().unwrap_or_else(Platform::host),
+            name: self.only.clone(),
+        };
         let loaded = if self.archive.as_os_str() == "-" {
             load_stream(&store, "standard input", io::stdin(), &options)?
         } else {
@@ -102,7 +106,8 @@ impl Import {
         if self.tarball.as_os_str() == "-" {
             return Ok(import(store, "standard input", io::stdin(), &options)?);
         }
-        let file = File::open(&self.tarball).map_err(CliError::io(format!("open {}", self.tarball.display())))?;
+        let file =
+            File::open(&self.tarball).map_err(CliError::io(format!("open {}", self.tarball.display())))?;
         Ok(import(store, &self.tarball.to_string_lossy(), file, &options)?)
     }
 }

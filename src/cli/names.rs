@@ -23,7 +23,10 @@ impl Tag {
         let store = session::open(root, Need::Store)?.store;
         let image = find::image(&store, &self.image)?;
         let manifest = image.manifest.ok_or_else(|| {
-            CliError::Usage(format!("{} is an intermediate image; build with --target to name a stage", self.image))
+            CliError::Usage(format!(
+                "{} is an intermediate image; build with --target to name a stage",
+                self.image
+            ))
         })?;
         Ok(store.set_ref(&name.to_string(), manifest, image.id)?)
     }
@@ -33,7 +36,9 @@ impl Tag {
 pub fn parse(text: &str) -> Result<Reference, CliError> {
     let reference: Reference = text.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
     if reference.digest().is_some() {
-        return Err(CliError::Usage(format!("{text}: a name that is given cannot hold a digest; use NAME:TAG")));
+        return Err(CliError::Usage(format!(
+            "{text}: a name that is given cannot hold a digest; use NAME:TAG"
+        )));
     }
     Ok(reference)
 }

@@ -75,7 +75,8 @@ fn tree(stages: &[StageLines]) -> String {
             let branch = if last { "└─" } else { "├─" };
             let shown = crate::diag::escape(line.text.as_bytes());
             let _ = writeln!(text, "{branch} {:<7} {}  {shown}", word(line.status), key(line));
-            let own_stage = |need: &&String| !need.starts_with(&format!("{}/", stage.name)) && **need != stage.base;
+            let own_stage =
+                |need: &&String| !need.starts_with(&format!("{}/", stage.name)) && **need != stage.base;
             for need in line.needs.iter().filter(own_stage) {
                 let bar = if last { ' ' } else { '│' };
                 let _ = writeln!(text, "{bar}            needs {need}");
@@ -88,7 +89,12 @@ fn tree(stages: &[StageLines]) -> String {
 fn dot(stages: &[StageLines]) -> String {
     let mut text = String::from("digraph plan {\n  rankdir=BT;\n  node [shape=box, fontname=monospace];\n");
     for stage in stages {
-        let _ = writeln!(text, "  {:?} [shape=folder, label={:?}];", stage.name, format!("{} from {}", stage.name, stage.base));
+        let _ = writeln!(
+            text,
+            "  {:?} [shape=folder, label={:?}];",
+            stage.name,
+            format!("{} from {}", stage.name, stage.base)
+        );
         for line in stage.steps.iter().filter(|line| line.status != Status::Config) {
             let color = match line.status {
                 Status::Hit => "palegreen",

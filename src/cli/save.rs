@@ -34,9 +34,9 @@ impl Save {
         let mut images = Vec::new();
         for text in &self.images {
             let record = find::image(&store, text)?;
-            let manifest = record
-                .manifest
-                .ok_or_else(|| CliError::Usage(format!("{text} is an intermediate image and cannot be saved")))?;
+            let manifest = record.manifest.ok_or_else(|| {
+                CliError::Usage(format!("{text} is an intermediate image and cannot be saved"))
+            })?;
             let named = text.parse::<Reference>().ok().filter(|r| store.get_ref(&r.to_string()).is_some());
             let names: BTreeSet<Reference> = named.into_iter().collect();
             images.push((StoredImage::open(&store, manifest)?, names));

@@ -40,10 +40,12 @@ pub fn root(given: Option<&Path>) -> Result<PathBuf, CliError> {
         return Ok("/var/lib/lith".into());
     }
     let data = variable("XDG_DATA_HOME").filter(|dir| dir.starts_with('/')).map(PathBuf::from);
-    let home = || variable("HOME").filter(|dir| dir.starts_with('/')).map(|home| Path::new(&home).join(".local/share"));
-    data.or_else(home)
-        .map(|dir| dir.join("lith"))
-        .ok_or_else(|| CliError::Environment("neither LITH_ROOT nor HOME says where the store is; pass --root DIR".into()))
+    let home = || {
+        variable("HOME").filter(|dir| dir.starts_with('/')).map(|home| Path::new(&home).join(".local/share"))
+    };
+    data.or_else(home).map(|dir| dir.join("lith")).ok_or_else(|| {
+        CliError::Environment("neither LITH_ROOT nor HOME says where the store is; pass --root DIR".into())
+    })
 }
 
 /// Opens the store. As a plain user a verb that needs file systems goes on as root of a user namespace of its own,

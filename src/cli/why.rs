@@ -26,7 +26,11 @@ impl Why {
         let builds = store.builds()?;
         let found = self.steps(&store, &builds)?;
         for (build, step) in found {
-            let why = if step.why.is_empty() { "hit: every input was as before".to_owned() } else { format!("built because {}", step.why) };
+            let why = if step.why.is_empty() {
+                "hit: every input was as before".to_owned()
+            } else {
+                format!("built because {}", step.why)
+            };
             out::print(&format!("{} `{}` (line {}): {why}\n", step.name, step.text, step.line));
             if self.fields {
                 out::print(&details(build, step));
@@ -53,7 +57,11 @@ impl Why {
         }
         let after_step: Vec<_> = all.filter(|(_, step)| step.image == Some(image.id)).collect();
         if after_step.is_empty() {
-            return Err(StoreError::MissingImage(format!("{}: no build is remembered that made it, so it", self.what)).into());
+            return Err(StoreError::MissingImage(format!(
+                "{}: no build is remembered that made it, so it",
+                self.what
+            ))
+            .into());
         }
         Ok(after_step)
     }
@@ -65,7 +73,10 @@ fn details(build: &BuildRecord, step: &StepRecord) -> String {
         text.push_str(&format!("  {name} = {value}\n"));
     }
     for observation in &step.observations {
-        text.push_str(&format!("  observed {}\n", serde_json::to_string(observation).expect("plain data serialises")));
+        text.push_str(&format!(
+            "  observed {}\n",
+            serde_json::to_string(observation).expect("plain data serialises")
+        ));
     }
     text.push_str(&format!("  layer {} ({} bytes)\n", step.layer.diff_id, step.layer.size));
     text

@@ -118,7 +118,8 @@ impl StatIndex {
 }
 
 fn encode(known: &[Known]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(MAGIC.len() + 32 + known.iter().map(|k| FIXED + 4 + k.path.len()).sum::<usize>());
+    let mut bytes =
+        Vec::with_capacity(MAGIC.len() + 32 + known.iter().map(|k| FIXED + 4 + k.path.len()).sum::<usize>());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&[0; 32]);
     for k in known {
@@ -148,8 +149,10 @@ fn decode(bytes: &[u8]) -> Option<Vec<Known>> {
         let (length, tail) = rest.split_first_chunk::<4>()?;
         let (path, tail) = tail.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
         let (fixed, tail) = tail.split_first_chunk::<FIXED>()?;
-        let number = |at: usize| u64::from_le_bytes(fixed[at * 8..at * 8 + 8].try_into().expect("eight bytes"));
-        let signed = |at: usize| i64::from_le_bytes(fixed[at * 8..at * 8 + 8].try_into().expect("eight bytes"));
+        let number =
+            |at: usize| u64::from_le_bytes(fixed[at * 8..at * 8 + 8].try_into().expect("eight bytes"));
+        let signed =
+            |at: usize| i64::from_le_bytes(fixed[at * 8..at * 8 + 8].try_into().expect("eight bytes"));
         known.push(Known {
             path: path.to_vec(),
             stamp: Stamp {

@@ -72,7 +72,8 @@ impl Context {
     /// Opens a regular file of a scan for reading and checks that it is still the file that was seen.
     pub fn open_file(&self, path: &ImagePath, seen: &Stamp) -> Result<File, ContextError> {
         let io = |source| ContextError::Io { act: "open", path: path.clone(), source };
-        let file = crate::sys::beneath::open(&self.dir, path, FILE, Mode::empty()).map(File::from).map_err(io)?;
+        let file =
+            crate::sys::beneath::open(&self.dir, path, FILE, Mode::empty()).map(File::from).map_err(io)?;
         if Stamp::of_file(&file).map_err(io)? != *seen {
             return Err(ContextError::Changed(path.clone()));
         }

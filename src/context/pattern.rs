@@ -78,7 +78,9 @@ impl Part {
             Part::Star => false,
             Part::Any => true,
             Part::Char(own) => *own == c,
-            Part::Class { negated, ranges } => ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated,
+            Part::Class { negated, ranges } => {
+                ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
+            }
         }
     }
 }

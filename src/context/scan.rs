@@ -89,7 +89,9 @@ impl Context {
             let pattern = Pattern::parse(name)
                 .map_err(|source| ContextError::Pattern { pattern: whole.clone(), source })?;
             match self.open_dir(&place.path) {
-                Ok(dir) => sorted_names(&dir, &place.path)?.into_iter().filter(|n| pattern.matches(n)).collect(),
+                Ok(dir) => {
+                    sorted_names(&dir, &place.path)?.into_iter().filter(|n| pattern.matches(n)).collect()
+                }
                 Err(_) => Vec::new(),
             }
         } else {
@@ -155,7 +157,12 @@ impl Context {
     }
 
     /// Reads one selected place; nothing if it is ignored whole.
-    fn select_place(&self, name: Vec<u8>, place: &Place, wild: bool) -> Result<Option<Selected>, ContextError> {
+    fn select_place(
+        &self,
+        name: Vec<u8>,
+        place: &Place,
+        wild: bool,
+    ) -> Result<Option<Selected>, ContextError> {
         let Some(top) = self.stat(&place.path)? else { return Ok(None) };
         if place.ignored && (top.kind != Kind::Dir || !self.ignore.may_reinclude_below(&place.path)) {
             return if wild { Ok(None) } else { Err(self.ignored(&place.path)) };
@@ -179,9 +186,11 @@ impl Context {
     }
 
     fn open_dir(&self, path: &ImagePath) -> Result<File, ContextError> {
-        crate::sys::beneath::open_dir(&self.dir, path)
-            .map(File::from)
-            .map_err(|source| ContextError::Io { act: "open directory", path: path.clone(), source })
+        crate::sys::beneath::open_dir(&self.dir, path).map(File::from).map_err(|source| ContextError::Io {
+            act: "open directory",
+            path: path.clone(),
+            source,
+        })
     }
 
     fn stat(&self, path: &ImagePath) -> Result<Option<Found>, ContextError> {
@@ -259,7 +268,8 @@ fn stat_child(dir: &File, path: &ImagePath) -> Result<Option<Found>, ContextErro
         FileType::Directory => Kind::Dir,
         FileType::RegularFile => Kind::File(Stamp::of_statx(&stat)),
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(dir, name, Vec::new()).map_err(|e| io_error("read link", path, e))?;
+            let target =
+                rustix::fs::readlinkat(dir, name, Vec::new()).map_err(|e| io_error("read link", path, e))?;
             Kind::Symlink(target.into_bytes())
         }
         FileType::Fifo => return special("FIFO"),

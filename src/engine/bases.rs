@@ -84,8 +84,8 @@ impl Bases<'_> {
     }
 
     fn import(&self, path: &Path) -> Result<BlobDigest, BaseError> {
-        let file = std::fs::File::open(path)
-            .map_err(|source| BaseError::Open { path: path.to_owned(), source })?;
+        let file =
+            std::fs::File::open(path).map_err(|source| BaseError::Open { path: path.to_owned(), source })?;
         let options = ImportOptions { platform: self.platform.clone(), epoch: self.epoch, comment: None };
         let (image, _) = import(self.store, &path.to_string_lossy(), file, &options)?;
         Ok(image.digest)
@@ -94,7 +94,11 @@ impl Bases<'_> {
     fn in_store(&self, text: &str) -> Result<BlobDigest, BaseError> {
         let reference: Reference = text.parse()?;
         if let Some(digest) = reference.digest() {
-            return if self.store.has_blob(&digest) { Ok(digest) } else { Err(BaseError::Missing(text.into())) };
+            return if self.store.has_blob(&digest) {
+                Ok(digest)
+            } else {
+                Err(BaseError::Missing(text.into()))
+            };
         }
         let record = self.store.get_ref(&reference.to_string());
         record.map(|r| r.manifest).ok_or_else(|| BaseError::Missing(reference.familiar()))

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::bases::Resolved;
 use super::{BuildError, Options};
-use crate::action::{
-    Action, BoundCopy, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest,
-};
+use crate::action::{Action, BoundCopy, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
 use crate::context::{Context, StatIndex};
 use crate::digest::ContentDigest;
 use crate::exec::observe::Rootfs;
@@ -62,7 +60,11 @@ impl Inputs<'_> {
             user: run.user.clone(),
             network,
             hermetic,
-            scripts: run.scripts.iter().map(|(path, bytes)| (path.clone(), ContentDigest::of(bytes))).collect(),
+            scripts: run
+                .scripts
+                .iter()
+                .map(|(path, bytes)| (path.clone(), ContentDigest::of(bytes)))
+                .collect(),
         };
         let mut job = self.job(BoundOp::Run(bound), platform);
         job.scripts.clone_from(&run.scripts);
@@ -73,7 +75,12 @@ impl Inputs<'_> {
     }
 
     /// Binds a COPY or ADD; reads what the index does not know.
-    pub fn copy(&self, copy: &Copy, stages: &dyn Fn(usize) -> Arc<Rootfs>, platform: &Platform) -> Result<Job, BuildError> {
+    pub fn copy(
+        &self,
+        copy: &Copy,
+        stages: &dyn Fn(usize) -> Arc<Rootfs>,
+        platform: &Platform,
+    ) -> Result<Job, BuildError> {
         let (mut sources, keep) = self.sources(copy, stages)?;
         sources.extend(
             copy.inline.iter().map(|(name, bytes)| Source::from_bytes(name, bytes, self.options.epoch)),
@@ -115,7 +122,8 @@ impl Inputs<'_> {
         Ok(match &copy.from {
             CopyFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
             CopyFrom::NamedContext(name) => {
-                let (context, index) = self.named.get(name).expect("named contexts are opened before binding");
+                let (context, index) =
+                    self.named.get(name).expect("named contexts are opened before binding");
                 (from_context(context, index)?, KeepMeta::Fixed)
             }
             CopyFrom::Stage(stage) => (from_rootfs(&stages(*stage))?, KeepMeta::Source),

@@ -59,10 +59,7 @@ pub enum BuildError {
     #[error("the build file has errors")]
     File(Vec<Diagnostic>),
     #[error("step {} (line {}) `{}`: {source}", .step.name, .step.line, .step.text)]
-    Step {
-        step: Box<StepInfo>,
-        source: Box<ExecError>,
-    },
+    Step { step: Box<StepInfo>, source: Box<ExecError> },
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error("base image {reference} (line {line}): {source}")]
@@ -196,7 +193,8 @@ fn named_contexts(
         Op::Copy(crate::recipe::Copy { from: CopyFrom::NamedContext(name), .. }) => Some(name),
         Op::Copy(_) | Op::Run(_) | Op::MakeDir { .. } | Op::Config => None,
     }) {
-        let path = PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));
+        let path =
+            PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));
         let ignore_name = format!("{name}:.dockerignore");
         let text = std::fs::read(path.join(".dockerignore")).unwrap_or_default();
         let ignore = Ignore::parse(&text)
@@ -244,7 +242,8 @@ impl Prepared<'_> {
 
     /// Where this build is built from: the key of its last build record.
     pub fn place(&self) -> String {
-        let context = std::fs::canonicalize(&self.options.context).unwrap_or_else(|_| self.options.context.clone());
+        let context =
+            std::fs::canonicalize(&self.options.context).unwrap_or_else(|_| self.options.context.clone());
         let target = self.options.frontend.target.as_deref().unwrap_or("");
         let platform = &self.options.frontend.platform;
         format!("{}\n{}\n{target}\n{platform}", context.display(), self.options.dockerfile.name)

@@ -120,9 +120,7 @@ impl Running<'_> {
             self.ui.event(Event::Ended { step: &info, end: End::Failed { error: reason(error) } });
         }
         result.map_err(|error| match error {
-            BuildError::Exec(source) => {
-                BuildError::Step { step: Box::new(info), source: Box::new(source) }
-            }
+            BuildError::Exec(source) => BuildError::Step { step: Box::new(info), source: Box::new(source) },
             other => other,
         })
     }
@@ -150,9 +148,9 @@ impl Running<'_> {
         match self.executor.perform(job, &parent, &mut Relay { ui: self.ui, info }) {
             Ok(Outcome { how: How::Hit, .. }) => Ok(None),
             Ok(Outcome { record, how: How::Built | How::Rebuilt { .. } }) => Ok(Some(record)),
-            Err(E::NotADirectory { .. } | E::IsADirectory { .. } | E::UnknownName { .. } | E::NotAFile { .. }) => {
-                Ok(None)
-            }
+            Err(
+                E::NotADirectory { .. } | E::IsADirectory { .. } | E::UnknownName { .. } | E::NotAFile { .. },
+            ) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -21,23 +21,39 @@ pub enum End {
     /// From the cache.
     Hit,
     /// Done, and why it had to be.
-    Built { why: String },
-    Failed { error: String },
+    Built {
+        why: String,
+    },
+    Failed {
+        error: String,
+    },
 }
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The build has so many steps that make layers.
-    Planned { steps: usize },
+    Planned {
+        steps: usize,
+    },
     /// Work on a step began.
     Started(&'a StepInfo),
     /// The step's process wrote something.
-    Output { step: &'a StepInfo, stream: Stream, bytes: &'a [u8] },
-    Warning { step: &'a StepInfo, text: &'a str },
+    Output {
+        step: &'a StepInfo,
+        stream: Stream,
+        bytes: &'a [u8],
+    },
+    Warning {
+        step: &'a StepInfo,
+        text: &'a str,
+    },
     /// A shell is about to be opened in the failed state of a step; it gets the terminal.
     Shell(&'a StepInfo),
-    Ended { step: &'a StepInfo, end: End },
+    Ended {
+        step: &'a StepInfo,
+        end: End,
+    },
 }
 
 /// Shows a build. Called from several threads, one call at a time for one step.

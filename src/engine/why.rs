@@ -32,7 +32,9 @@ impl Case<'_> {
                 Some(moved) => format!("the layer of {} `{}` changed", moved.name, moved.text),
                 None => explain::contradiction(expected, found),
             },
-            How::Built | How::Hit => "its record is gone from the cache, or the cache was not asked".to_owned(),
+            How::Built | How::Hit => {
+                "its record is gone from the cache, or the cache was not asked".to_owned()
+            }
         }
     }
 

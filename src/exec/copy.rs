@@ -36,10 +36,19 @@ struct Landing<'a, 'b> {
 }
 
 /// Where every source lands.
-pub fn land(parent: &Observer<'_>, placement: &Placement<'_>, sources: &[Source]) -> Result<Planned, ExecError> {
+pub fn land(
+    parent: &Observer<'_>,
+    placement: &Placement<'_>,
+    sources: &[Source],
+) -> Result<Planned, ExecError> {
     let owner = placement.chown.map(|text| users::chown(text, parent)).transpose()?;
-    let mut landing =
-        Landing { parent, placement, owner, entries: BTreeMap::new(), touched: std::collections::BTreeSet::new() };
+    let mut landing = Landing {
+        parent,
+        placement,
+        owner,
+        entries: BTreeMap::new(),
+        touched: std::collections::BTreeSet::new(),
+    };
     let dest = parent.resolve(placement.dest)?;
     let inside = placement.dest_is_dir || sources.len() > 1;
     for source in sources {
@@ -113,8 +122,7 @@ impl Landing<'_, '_> {
 
     /// Makes sure of a directory and everything above it, as `mkdir -p` with mode 0755 does.
     fn make_dirs(&mut self, path: &ImagePath) -> Result<(), ExecError> {
-        let steps: Vec<ImagePath> =
-            path.ancestors().chain((!path.is_root()).then(|| path.clone())).collect();
+        let steps: Vec<ImagePath> = path.ancestors().chain((!path.is_root()).then(|| path.clone())).collect();
         for step in steps {
             if let Some(made) = self.entries.get(&step) {
                 if !matches!(made.node, SourceNode::Dir) {

@@ -132,7 +132,10 @@ pub enum How {
     Built,
     /// Not a hit although there were records: the first observation of the newest that did not hold, and what
     /// holds instead.
-    Rebuilt { expected: Observation, found: String },
+    Rebuilt {
+        expected: Observation,
+        found: String,
+    },
 }
 
 /// The answer of the cache.
@@ -142,7 +145,10 @@ pub enum Lookup {
     /// No record of the static key.
     Unknown,
     /// Records, but none whose observations hold.
-    Contradicted { expected: Observation, found: String },
+    Contradicted {
+        expected: Observation,
+        found: String,
+    },
 }
 
 impl Executor<'_> {
@@ -177,7 +183,12 @@ impl Executor<'_> {
     }
 
     /// Looks a job up and does it if need be; work on one key is done once among all processes.
-    pub fn perform(&self, job: &Job, parent: &Rootfs, output: &mut dyn run::Sink) -> Result<Outcome, ExecError> {
+    pub fn perform(
+        &self,
+        job: &Job,
+        parent: &Rootfs,
+        output: &mut dyn run::Sink,
+    ) -> Result<Outcome, ExecError> {
         if !self.rules.no_cache
             && let Lookup::Hit(record) = self.lookup(job.key, parent)?
         {

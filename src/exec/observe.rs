@@ -93,7 +93,9 @@ impl<'a> Observer<'a> {
             if target.first() == Some(&b'/') {
                 done = ImagePath::root();
             }
-            todo.extend(target.split(|b| *b == b'/').filter(|n| !matches!(*n, b"" | b".")).map(<[u8]>::to_vec).rev());
+            todo.extend(
+                target.split(|b| *b == b'/').filter(|n| !matches!(*n, b"" | b".")).map(<[u8]>::to_vec).rev(),
+            );
         }
         Ok(done)
     }
@@ -159,7 +161,8 @@ fn describe_entry(found: &Found<'_>) -> String {
 }
 
 fn describe_meta(meta: &Meta) -> String {
-    let mut text = format!("{:04o} {}:{} {}.{}", meta.mode, meta.uid, meta.gid, meta.mtime.secs, meta.mtime.nanos);
+    let mut text =
+        format!("{:04o} {}:{} {}.{}", meta.mode, meta.uid, meta.gid, meta.mtime.secs, meta.mtime.nanos);
     for (name, value) in &meta.xattrs {
         let _ = write!(text, " {}={}", crate::diag::escape(name), crate::digest::hex(value));
     }

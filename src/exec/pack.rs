@@ -2,8 +2,8 @@
 //! written, large ones stream through.
 
 use std::io::Read;
-use std::os::unix::fs::FileExt as _;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 
 use rayon::prelude::*;
 
@@ -89,7 +89,12 @@ fn read_small(path: &ImagePath, entry: &Entry) -> Result<Option<Vec<u8>>, ExecEr
 }
 
 /// A file that hashes differently from when it was planned would make the key a lie.
-fn check(path: &ImagePath, body: &Body, actual: ContentDigest, planned: ContentDigest) -> Result<(), ExecError> {
+fn check(
+    path: &ImagePath,
+    body: &Body,
+    actual: ContentDigest,
+    planned: ContentDigest,
+) -> Result<(), ExecError> {
     if actual == planned {
         return Ok(());
     }
@@ -106,7 +111,9 @@ fn write_batch(
 ) -> Result<(), ExecError> {
     for ((path, entry), bytes) in batch.iter().zip(bodies) {
         match (&entry.node, bytes) {
-            (SourceNode::File { content, .. }, Some(bytes)) => writer.bytes(path, &entry.meta, bytes, *content)?,
+            (SourceNode::File { content, .. }, Some(bytes)) => {
+                writer.bytes(path, &entry.meta, bytes, *content)?
+            }
             (SourceNode::File { size, content, body }, None) => {
                 let actual = stream(writer, path, entry, *size, body)?;
                 check(path, body, actual, *content)?;

@@ -85,7 +85,13 @@ impl Executor<'_> {
     }
 
     /// Everything the sandbox needs to know. Layers that are not unpacked yet are unpacked, in parallel.
-    pub fn spec(&self, job: &Job, run: &BoundRun, parent: &Rootfs, scratch: &Scratch) -> Result<Spec, ExecError> {
+    pub fn spec(
+        &self,
+        job: &Job,
+        run: &BoundRun,
+        parent: &Rootfs,
+        scratch: &Scratch,
+    ) -> Result<Spec, ExecError> {
         if let Some(reason) = &self.rules.no_sandbox {
             return Err(ExecError::NoSandbox { reason: reason.clone() });
         }
@@ -118,13 +124,24 @@ impl Executor<'_> {
         Ok(layers.par_iter().map(|layer| self.store.unpacked(layer.diff_id)).collect::<Result<_, _>>()?)
     }
 
-    fn env(&self, job: &Job, run: &BoundRun, user: &Ids, parent: &Observer<'_>) -> Result<Vec<String>, ExecError> {
+    fn env(
+        &self,
+        job: &Job,
+        run: &BoundRun,
+        user: &Ids,
+        parent: &Observer<'_>,
+    ) -> Result<Vec<String>, ExecError> {
         let mut env: Vec<String> = run.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let has = |wanted: &str| run.env.iter().any(|(name, _)| name == wanted);
         if !has("HOME") {
             env.push(format!("HOME={}", users::home(user.uid, parent)?));
         }
-        env.extend(job.hidden_env.iter().filter(|(name, _)| !has(name)).map(|(name, value)| format!("{name}={value}")));
+        env.extend(
+            job.hidden_env
+                .iter()
+                .filter(|(name, _)| !has(name))
+                .map(|(name, value)| format!("{name}={value}")),
+        );
         Ok(env)
     }
 

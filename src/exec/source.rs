@@ -45,7 +45,11 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub enum SourceNode {
     Dir,
-    File { size: u64, content: ContentDigest, body: Body },
+    File {
+        size: u64,
+        content: ContentDigest,
+        body: Body,
+    },
     /// Another name of a file of the same source, by its path relative to the source's directory.
     Hardlink(ImagePath),
     /// Symlinks, devices, FIFOs.
@@ -55,9 +59,16 @@ pub enum SourceNode {
 /// Where a file's bytes are.
 #[derive(Debug, Clone)]
 pub enum Body {
-    Context { context: Arc<Context>, path: ImagePath, stamp: Stamp },
+    Context {
+        context: Arc<Context>,
+        path: ImagePath,
+        stamp: Stamp,
+    },
     /// At an offset of an uncompressed tar that nobody changes.
-    Tar { tar: Arc<File>, offset: u64 },
+    Tar {
+        tar: Arc<File>,
+        offset: u64,
+    },
     Bytes(Arc<[u8]>),
 }
 
@@ -101,7 +112,11 @@ impl Source {
     }
 
     /// What a path or pattern selects in another image's file system.
-    pub fn from_rootfs(store: &Store, rootfs: &[LayerRef], pattern: &ImagePath) -> Result<Vec<Self>, ExecError> {
+    pub fn from_rootfs(
+        store: &Store,
+        rootfs: &[LayerRef],
+        pattern: &ImagePath,
+    ) -> Result<Vec<Self>, ExecError> {
         let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
         let tree = Tree::new(tocs);
         let tars: Vec<Arc<File>> = rootfs
@@ -122,7 +137,12 @@ impl Source {
             body: Body::Bytes(bytes.into()),
         };
         let top = Entry { meta: fixed_meta(0o644, epoch), node };
-        Self { name: name.as_bytes().to_vec(), shown: crate::diag::escape(name.as_bytes()), top, below: vec![] }
+        Self {
+            name: name.as_bytes().to_vec(),
+            shown: crate::diag::escape(name.as_bytes()),
+            top,
+            below: vec![],
+        }
     }
 
     /// The digest of names, kinds, modes, contents, and with `KeepMeta::Source` of owners, times and xattrs.
@@ -152,7 +172,9 @@ fn describe(entry: &Entry, keep: KeepMeta, sink: &mut Hasher) {
         SourceNode::Other(Node::Char { major, minor }) => sink.text("char", &format!("{major}:{minor}")),
         SourceNode::Other(Node::Block { major, minor }) => sink.text("block", &format!("{major}:{minor}")),
         SourceNode::Other(Node::Fifo) => sink.text("kind", "fifo"),
-        SourceNode::Other(Node::Dir | Node::File { .. } | Node::Hardlink(_) | Node::Whiteout | Node::Opaque) => {
+        SourceNode::Other(
+            Node::Dir | Node::File { .. } | Node::Hardlink(_) | Node::Whiteout | Node::Opaque,
+        ) => {
             unreachable!("these have shapes of their own or cannot be copied")
         }
     }

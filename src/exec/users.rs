@@ -123,7 +123,8 @@ pub fn process(text: &str, parent: &Observer<'_>) -> Result<Ids, ExecError> {
 /// The home directory of a user as the image's passwd has it, else `/`.
 pub fn home(uid: u32, parent: &Observer<'_>) -> Result<String, ExecError> {
     let passwd = text(parent, b"etc/passwd")?;
-    let home = lines(&passwd).find(|f| owner(f).is_some_and(|o| o.uid == uid)).and_then(|f| f.get(5).copied());
+    let home =
+        lines(&passwd).find(|f| owner(f).is_some_and(|o| o.uid == uid)).and_then(|f| f.get(5).copied());
     Ok(home.filter(|home| !home.is_empty()).unwrap_or("/").to_owned())
 }
 

@@ -18,7 +18,9 @@ pub fn changed(old: &Fields, new: &Fields) -> Option<String> {
     for name in names {
         match (old.get(name), new.get(name)) {
             (Some(was), Some(is)) if was == is => {}
-            (was, is) => parts.push(difference(name, was.map_or(&[], Vec::as_slice), is.map_or(&[], Vec::as_slice))),
+            (was, is) => {
+                parts.push(difference(name, was.map_or(&[], Vec::as_slice), is.map_or(&[], Vec::as_slice)))
+            }
         }
     }
     Some(parts.join("; "))
@@ -33,7 +35,9 @@ fn grouped(fields: &Fields) -> BTreeMap<&str, Vec<String>> {
             "run.env.name" => pending.clone_from(value),
             "run.env.value" => groups.entry("run.env").or_default().push(format!("{pending}={value}")),
             "copy.source.name" => pending.clone_from(value),
-            "copy.source.content" => groups.entry("copy.source").or_default().push(pending.clone() + " " + value),
+            "copy.source.content" => {
+                groups.entry("copy.source").or_default().push(pending.clone() + " " + value)
+            }
             other => groups.entry(other).or_default().push(value.clone()),
         }
     }
@@ -47,7 +51,8 @@ fn difference(name: &str, was: &[String], is: &[String]) -> String {
     if name == "copy.source" {
         let name_of = |v: &&String| v.split(' ').next().unwrap_or_default().to_owned();
         let names: std::collections::BTreeSet<String> = gone.iter().chain(&come).map(name_of).collect();
-        let names: Vec<String> = names.into_iter().map(|n| if n.is_empty() { ".".into() } else { n }).collect();
+        let names: Vec<String> =
+            names.into_iter().map(|n| if n.is_empty() { ".".into() } else { n }).collect();
         return format!("content of {} changed", names.join(", "));
     }
     match (gone.as_slice(), come.as_slice()) {
@@ -85,7 +90,12 @@ mod tests {
 
     #[test]
     fn names_the_field() {
-        let old = fields(&[("run.argv", "sh"), ("run.argv", "echo a"), ("run.env.name", "A"), ("run.env.value", "1")]);
+        let old = fields(&[
+            ("run.argv", "sh"),
+            ("run.argv", "echo a"),
+            ("run.env.name", "A"),
+            ("run.env.value", "1"),
+        ]);
         let mut new = old.clone();
         assert_eq!(changed(&old, &new), None);
         new[1].1 = "echo b".into();

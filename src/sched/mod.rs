@@ -139,14 +139,20 @@ mod tests {
     }
 
     fn graphs() -> impl Strategy<Value = Given> {
-        prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..4), 0..40).prop_map(|raw| {
-            let needs = raw
-                .iter()
-                .enumerate()
-                .map(|(node, picks)| if node == 0 { vec![] } else { picks.iter().map(|i| i.index(node)).collect() })
-                .collect();
-            Given(needs)
-        })
+        prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..4), 0..40).prop_map(
+            |raw| {
+                let needs = raw
+                    .iter()
+                    .enumerate()
+                    .map(
+                        |(node, picks)| {
+                            if node == 0 { vec![] } else { picks.iter().map(|i| i.index(node)).collect() }
+                        },
+                    )
+                    .collect();
+                Given(needs)
+            },
+        )
     }
 
     proptest! {

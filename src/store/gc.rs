@@ -138,7 +138,9 @@ impl Store {
         reach.images.insert(image);
         reach.blobs.insert(image.into());
         let parse = |digest: BlobDigest| self.read_blob(&digest, DOCUMENT).ok();
-        if let Some(config) = parse(image.into()).and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok()) {
+        if let Some(config) =
+            parse(image.into()).and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok())
+        {
             reach.diffs.extend(config.rootfs.diff_ids);
         }
         if let Some(manifest) = manifest {

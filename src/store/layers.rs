@@ -36,7 +36,8 @@ impl Store {
 
     /// Whether the layer's tar and table are both here, the tar of `size` bytes.
     pub fn has_layer(&self, diff: DiffId, size: u64) -> bool {
-        fs::metadata(self.blob_path(&diff.into())).is_ok_and(|m| m.len() == size) && self.toc_path(diff).exists()
+        fs::metadata(self.blob_path(&diff.into())).is_ok_and(|m| m.len() == size)
+            && self.toc_path(diff).exists()
     }
 
     /// What a layer holds. A damaged table is made again from the layer's tar.
@@ -54,15 +55,19 @@ impl Store {
         let path = self.toc_path(diff);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::MissingToc(diff)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::MissingToc(diff));
+            }
             Err(error) => return Err(file::context(error, "read", &path).into()),
         };
-        Toc::decode(&bytes).or_else(|source| self.remake_toc(diff).ok_or(StoreError::CorruptToc { diff, source }))
+        Toc::decode(&bytes)
+            .or_else(|source| self.remake_toc(diff).ok_or(StoreError::CorruptToc { diff, source }))
     }
 
     /// Reads a table as it is on disk, without mending it.
     pub(super) fn check_toc(&self, diff: DiffId) -> Result<(), StoreError> {
-        let bytes = fs::read(self.toc_path(diff)).map_err(|e| file::context(e, "read", &self.toc_path(diff)))?;
+        let bytes =
+            fs::read(self.toc_path(diff)).map_err(|e| file::context(e, "read", &self.toc_path(diff)))?;
         Toc::decode(&bytes).map(drop).map_err(|source| StoreError::CorruptToc { diff, source })
     }
 
@@ -98,7 +103,9 @@ impl Store {
                 continue;
             }
             fs::create_dir_all(&dir).map_err(|e| file::context(e, "create", &dir))?;
-            let put = |name: &str, text: String| file::replace(&dir.join(name), text.as_bytes(), Durability::Cached);
+            let put = |name: &str, text: String| {
+                file::replace(&dir.join(name), text.as_bytes(), Durability::Cached)
+            };
             put("diff", diff.to_string())?;
             if at > 0 {
                 put("parent", chains[at - 1].to_string())?;
@@ -120,10 +127,12 @@ impl Store {
     /// The blob that this codec makes of a layer, if it was made before and is still here: digest and size.
     pub fn compressed(&self, diff: DiffId, codec: Codec) -> Result<Option<(BlobDigest, u64)>, StoreError> {
         let Ok(text) = fs::read_to_string(self.compressed_path(diff, codec)) else { return Ok(None) };
-        let parsed = text.trim().split_once(' ').and_then(|(digest, size)| {
-            Some((digest.parse::<BlobDigest>().ok()?, size.parse::<u64>().ok()?))
-        });
-        Ok(parsed.filter(|(digest, size)| fs::metadata(self.blob_path(digest)).is_ok_and(|m| m.len() == *size)))
+        let parsed = text
+            .trim()
+            .split_once(' ')
+            .and_then(|(digest, size)| Some((digest.parse::<BlobDigest>().ok()?, size.parse::<u64>().ok()?)));
+        Ok(parsed
+            .filter(|(digest, size)| fs::metadata(self.blob_path(digest)).is_ok_and(|m| m.len() == *size)))
     }
 
     /// Remembers the blob that a codec made of a layer.

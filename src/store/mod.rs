@@ -140,7 +140,8 @@ fn check_owner(root: &Path, meta: &fs::Metadata) -> Result<(), StoreError> {
         return Err(StoreError::Owner { root: root.to_owned(), owner: meta.uid(), me });
     }
     if meta.mode() & 0o077 != 0 {
-        fs::set_permissions(root, fs::Permissions::from_mode(0o700)).map_err(|e| file::context(e, "chmod", root))?;
+        fs::set_permissions(root, fs::Permissions::from_mode(0o700))
+            .map_err(|e| file::context(e, "chmod", root))?;
     }
     Ok(())
 }

@@ -47,7 +47,8 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 
 /// The modules a file names: every `crate::name`, comments left out.
 fn named(text: &str) -> Vec<String> {
-    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut names = Vec::new();
     for part in code.split("crate::").skip(1) {
         if let Some(group) = part.strip_prefix('{') {

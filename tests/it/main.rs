@@ -1,6 +1,6 @@
 //! Hermetic tests of contracts and of the command line.
 
 mod architecture;
-mod layer;
-mod image;
 mod frontend;
+mod image;
+mod layer;

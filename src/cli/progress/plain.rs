@@ -53,8 +53,10 @@ impl State {
             Event::Shell(step) => format!("[{}] shell in the failed step; exit it to go on\n", step.name),
             Event::Ended { step, end } => {
                 let time = self.elapsed(step);
-                let mut text: String =
-                    whole.iter().map(|line| format!("[{}] {:.2} {line}\n", step.name, time.as_secs_f64())).collect();
+                let mut text: String = whole
+                    .iter()
+                    .map(|line| format!("[{}] {:.2} {line}\n", step.name, time.as_secs_f64()))
+                    .collect();
                 text.push_str(&match end {
                     End::Hit => format!("[{}] {}\n[{}] HIT\n", step.name, step.text, step.name),
                     End::Built { why } => format!("[{}] BUILT {} because {why}\n", step.name, took(time)),

@@ -98,7 +98,8 @@ impl Screen {
         let _ = writeln!(text, "\x1b[2m{}/{} steps done\x1b[0m", self.ended, self.steps);
         self.drawn = 1;
         for (step, began) in self.running.values() {
-            let head = format!("{:>7} [{}] {}", took(began.elapsed()), step.name, escape(step.text.as_bytes()));
+            let head =
+                format!("{:>7} [{}] {}", took(began.elapsed()), step.name, escape(step.text.as_bytes()));
             let _ = writeln!(text, "{}", cut(&head, width));
             self.drawn += 1;
             if let Some(line) = self.log.newest(step) {
@@ -117,15 +118,19 @@ impl Screen {
                 self.running.entry(step.id).or_insert_with(|| ((*step).clone(), Instant::now()));
             }
             Event::Output { .. } => {}
-            Event::Warning { step, text } => return format!("\x1b[33mwarning\x1b[0m [{}] {text}\n", step.name),
+            Event::Warning { step, text } => {
+                return format!("\x1b[33mwarning\x1b[0m [{}] {text}\n", step.name);
+            }
             Event::Shell(step) => {
-                let text = self.erase() + &format!("shell in failed step [{}]; exit it to go on\n", step.name);
+                let text =
+                    self.erase() + &format!("shell in failed step [{}]; exit it to go on\n", step.name);
                 self.paused = true;
                 return text;
             }
             Event::Ended { step, end } => {
                 self.ended += 1;
-                let time = self.running.remove(&step.id).map(|(_, began)| began.elapsed()).unwrap_or_default();
+                let time =
+                    self.running.remove(&step.id).map(|(_, began)| began.elapsed()).unwrap_or_default();
                 return ended(step, end, time);
             }
         }

@@ -1,7 +1,5 @@
 //! The table of floors: a module names only modules of a lower floor, or of its own.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

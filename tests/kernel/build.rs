@@ -1,7 +1,5 @@
 //! Whole builds through the command line: what a cache must do and what must never show.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

@@ -1,8 +1,6 @@
 //! BuildKit's layers come out exactly: the diff ids of `tests/data/containerd-layers`, made by BuildKit 0.32 with
 //! `rewrite-timestamp`, from a cold and a warm cache, at one job and at eight.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;

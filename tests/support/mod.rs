@@ -1,7 +1,6 @@
 //! A laboratory for tests: stores, contexts and the program itself, in directories that vanish.
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

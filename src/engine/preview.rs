@@ -115,7 +115,9 @@ impl Asker<'_> {
             return Ok((None, Status::Unknown));
         };
         let status = match rootfs {
-            _ if self.prepared.store.action_records(job.key).is_empty() => Status::Miss,
+            None if !matches!(op, Op::Run(_)) && self.prepared.store.action_records(job.key).is_empty() => {
+                Status::Miss
+            }
             None => Status::Unknown,
             Some(parent) => match self.executor.lookup(job.key, parent)? {
                 Lookup::Hit(record) => {

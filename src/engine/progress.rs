@@ -144,7 +144,6 @@ impl Running<'_> {
     fn guess(&self, info: &StepInfo, job: &Arc<Job>) -> Result<Option<Record>, BuildError> {
         use crate::exec::ExecError as E;
         let parent = self.steps().nearest(self.prepared, info.id);
-        self.ui.event(Event::Started(info));
         match self.executor.perform(job, &parent, &mut Relay { ui: self.ui, info }) {
             Ok(Outcome { how: How::Hit, .. }) => Ok(None),
             Ok(Outcome { record, how: How::Built | How::Rebuilt { .. } }) => Ok(Some(record)),
@@ -183,9 +182,6 @@ impl Running<'_> {
     }
 
     fn perform(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>) -> Result<Outcome, BuildError> {
-        if self.prepared.rules.no_cache || !matches!(self.executor.lookup(job.key, parent)?, Lookup::Hit(_)) {
-            self.ui.event(Event::Started(info));
-        }
         Ok(self.executor.perform(job, parent, &mut Relay { ui: self.ui, info })?)
     }
 
@@ -216,7 +212,7 @@ impl Running<'_> {
             store: self.prepared.store,
             old: self.last.get(&info.name),
             fields,
-            layer: outcome.record.layer.diff_id,
+            record: &outcome.record,
             how: &outcome.how,
             moved,
         }
@@ -261,6 +257,10 @@ struct Relay<'a> {
 }
 
 impl run::Sink for Relay<'_> {
+    fn started(&mut self) {
+        self.ui.event(Event::Started(self.info));
+    }
+
     fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
         self.ui.event(Event::Output { step: self.info, stream, bytes });
     }

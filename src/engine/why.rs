@@ -1,12 +1,11 @@
 //! Why a step was not a hit, in one line, from what the last build of the same place remembers.
 
-use crate::digest::DiffId;
 use crate::exec::How;
 use crate::layer::{Toc, TocEntry};
 use crate::path::ImagePath;
 use crate::plan::explain;
-use crate::store::Store;
 use crate::store::builds::StepRecord;
+use crate::store::{Record, Store};
 
 /// What is known of a step when it was done again.
 pub struct Case<'a> {
@@ -14,7 +13,8 @@ pub struct Case<'a> {
     /// The step as the last build had it.
     pub old: Option<&'a StepRecord>,
     pub fields: &'a [(String, String)],
-    pub layer: DiffId,
+    /// What it made now.
+    pub record: &'a Record,
     pub how: &'a How,
     /// The first step above this one whose layer differs from the last build's.
     pub moved: Option<&'a StepRecord>,
@@ -27,14 +27,13 @@ impl Case<'_> {
         if let Some(changed) = explain::changed(&old.fields, self.fields) {
             return self.name_files(old, changed);
         }
-        match self.how {
-            How::Rebuilt { expected, found } => match self.moved {
-                Some(moved) => format!("the layer of {} `{}` changed", moved.name, moved.text),
-                None => explain::contradiction(expected, found),
-            },
-            How::Built | How::Hit => {
+        match (self.moved, self.how) {
+            _ if old.observations == self.record.observations => {
                 "its record is gone from the cache, or the cache was not asked".to_owned()
             }
+            (Some(moved), _) => format!("the layer of {} `{}` changed", moved.name, moved.text),
+            (None, How::Rebuilt { expected, found }) => explain::contradiction(expected, found),
+            (None, How::Built | How::Hit) => "the image or stage it stands on changed".to_owned(),
         }
     }
 
@@ -43,7 +42,7 @@ impl Case<'_> {
         if !changed.starts_with("content of") {
             return changed;
         }
-        let tocs = (self.store.toc(old.layer.diff_id), self.store.toc(self.layer));
+        let tocs = (self.store.toc(old.layer.diff_id), self.store.toc(self.record.layer.diff_id));
         let (Ok(was), Ok(is)) = tocs else { return changed };
         match difference(&was, &is) {
             None => changed,

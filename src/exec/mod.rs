@@ -154,24 +154,17 @@ pub enum Lookup {
 impl Executor<'_> {
     /// Asks the cache about an action on a parent.
     pub fn lookup(&self, key: ActionKey, parent: &Rootfs) -> Result<Lookup, ExecError> {
+        if let Some(record) = self.store.exact_record(key, observe::chain(parent)) {
+            return Ok(Lookup::Hit(record));
+        }
         let records = self.store.action_records(key);
+        if records.is_empty() {
+            return Ok(Lookup::Unknown);
+        }
+        let observer = Observer::new(self.store, parent)?;
         let mut first = None;
-        let mut observer = None;
         for record in records {
-            let contradiction = match record.observations.as_slice() {
-                [only @ Observation::Rootfs(_)] => {
-                    let own = observe::whole(parent);
-                    (own != *only).then(|| (only.clone(), String::new()))
-                }
-                observations => {
-                    let observer = match &mut observer {
-                        Some(observer) => observer,
-                        none => none.insert(Observer::new(self.store, parent)?),
-                    };
-                    observer.contradiction(observations)
-                }
-            };
-            match contradiction {
+            match observer.contradiction(&record.observations) {
                 None => return Ok(Lookup::Hit(record)),
                 Some(it) => first = first.or(Some(it)),
             }
@@ -200,6 +193,7 @@ impl Executor<'_> {
             Lookup::Hit(_) | Lookup::Unknown => How::Built,
             Lookup::Contradicted { expected, found } => How::Rebuilt { expected, found },
         };
+        output.started();
         let (observations, layer) = self.work(job, parent, output)?;
         let record = Record { key: job.key, observations, layer };
         self.store.add_action_record(record.clone())?;

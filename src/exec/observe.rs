@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::ExecError;
 use crate::action::{Aspect, Observation};
-use crate::digest::{DiffId, chain_ids};
+use crate::digest::{ChainId, DiffId, chain_ids};
 use crate::layer::tree::{Found, Tree};
 use crate::layer::{Meta, Node};
 use crate::path::ImagePath;
@@ -16,10 +16,15 @@ use crate::store::{LayerRef, Store};
 /// The root file system a step stands on: layers, bottom first.
 pub type Rootfs = Vec<LayerRef>;
 
-/// The identity of a whole root file system.
-pub fn whole(rootfs: &[LayerRef]) -> Observation {
+/// The identity of a whole root file system; `None` for the empty one.
+pub fn chain(rootfs: &[LayerRef]) -> Option<ChainId> {
     let diffs: Vec<DiffId> = rootfs.iter().map(|layer| layer.diff_id).collect();
-    Observation::Rootfs(chain_ids(&diffs).pop())
+    chain_ids(&diffs).pop()
+}
+
+/// The observation of a whole root file system.
+pub fn whole(rootfs: &[LayerRef]) -> Observation {
+    Observation::Rootfs(chain(rootfs))
 }
 
 /// A parent that notes every question put to it.

@@ -19,6 +19,8 @@ use crate::store::{LayerRef, Scratch};
 
 /// Where a process' output and a step's notes go.
 pub trait Sink: Send {
+    /// It was no hit; work begins.
+    fn started(&mut self);
     fn chunk(&mut self, stream: Stream, bytes: &[u8]);
     fn warning(&mut self, text: &str);
     /// A shell is about to get the terminal.

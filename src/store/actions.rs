@@ -1,22 +1,23 @@
 //! Action records: static key and observations to result (spec/action-record.md).
 //!
-//! One file a static key, the newest records first. Each file carries a checksum: a damaged one is a miss.
+//! A record that observed its whole parent has a file of its own, named by key and parent. Records that observed single
+//! paths share one file a static key, the newest first. Each file carries a checksum: a damaged one is a miss.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
 use crate::action::Observation;
-use crate::digest::ActionKey;
+use crate::digest::{ActionKey, ChainId};
 use crate::sys::file::{self, Durability};
 
 pub use crate::action::LayerRef;
 
 /// The version of the record format.
 pub const RECORD_VERSION: u32 = 1;
-/// How many records one static key keeps.
+/// How many records of single paths one static key keeps.
 const KEEP: usize = 8;
 
 /// What came of an action once.
@@ -28,15 +29,40 @@ pub struct Record {
     pub layer: LayerRef,
 }
 
+impl Record {
+    /// The root file system a record is bound to, if it observed that whole and nothing else.
+    fn whole_rootfs(&self) -> Option<Option<ChainId>> {
+        match self.observations.as_slice() {
+            [Observation::Rootfs(chain)] => Some(*chain),
+            _ => None,
+        }
+    }
+}
+
 impl Store {
-    fn records_path(&self, key: ActionKey) -> PathBuf {
+    fn records_path(&self, key: ActionKey, rootfs: Option<Option<ChainId>>) -> PathBuf {
         let hex = key.hex();
-        self.root.join("actions").join(&hex[..2]).join(&hex[2..])
+        let name = match rootfs {
+            None => hex[2..].to_owned(),
+            Some(None) => format!("{}-scratch", &hex[2..]),
+            Some(Some(chain)) => format!("{}-{}", &hex[2..], chain.hex()),
+        };
+        self.root.join("actions").join(&hex[..2]).join(name)
     }
 
-    /// The newest records of a static key whose layers are still here, newest first.
+    /// The record of an action on exactly this root file system (`None`: the empty one), if its layer is still here.
+    pub fn exact_record(&self, key: ActionKey, rootfs: Option<ChainId>) -> Option<Record> {
+        let bound = |record: &Record| record.whole_rootfs() == Some(rootfs);
+        self.read_records(&self.records_path(key, Some(rootfs)), key).into_iter().find(bound)
+    }
+
+    /// The newest records of a static key that observed single paths, and whose layers are still here, newest first.
     pub fn action_records(&self, key: ActionKey) -> Vec<Record> {
-        let Ok(bytes) = fs::read(self.records_path(key)) else { return Vec::new() };
+        self.read_records(&self.records_path(key, None), key)
+    }
+
+    fn read_records(&self, path: &Path, key: ActionKey) -> Vec<Record> {
+        let Ok(bytes) = fs::read(path) else { return Vec::new() };
         let records: Vec<Record> = open_sealed("action", RECORD_VERSION, &bytes).unwrap_or_default();
         records
             .into_iter()
@@ -44,10 +70,10 @@ impl Store {
             .collect()
     }
 
-    /// Adds a record in front. The caller holds the work lock of the key.
+    /// Adds a record. The caller holds the work lock of the key.
     pub fn add_action_record(&self, record: Record) -> Result<(), StoreError> {
-        let path = self.records_path(record.key);
-        let mut records = self.action_records(record.key);
+        let path = self.records_path(record.key, record.whole_rootfs());
+        let mut records = self.read_records(&path, record.key);
         records.retain(|old| old.observations != record.observations);
         records.insert(0, record);
         records.truncate(KEEP);

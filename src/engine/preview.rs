@@ -50,11 +50,8 @@ pub struct StageLines {
 
 /// Asks the cache about every step in order.
 pub fn preview(prepared: &Prepared<'_>) -> Result<Vec<StageLines>, BuildError> {
-    let mut asker = Asker {
-        prepared,
-        executor: Executor { store: prepared.store, rules: &prepared.rules },
-        ends: BTreeMap::new(),
-    };
+    let mut asker =
+        Asker { prepared, executor: Executor::new(prepared.store, &prepared.rules), ends: BTreeMap::new() };
     let wanted = prepared.plan.wanted.iter().enumerate().filter(|(_, wanted)| **wanted);
     wanted.map(|(stage, _)| asker.stage(stage)).collect()
 }

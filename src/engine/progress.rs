@@ -58,7 +58,7 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> Result<Steps, BuildError> {
     let last = prepared.store.last_build(&prepared.place());
     let running = Running {
         prepared,
-        executor: Executor { store: prepared.store, rules: &prepared.rules },
+        executor: Executor::new(prepared.store, &prepared.rules),
         ui,
         steps: Mutex::default(),
         ready: Mutex::default(),

@@ -10,6 +10,7 @@ pub mod pack;
 pub mod run;
 pub mod select;
 pub mod source;
+pub mod trees;
 pub mod users;
 
 use std::io;
@@ -95,6 +96,7 @@ pub struct Rules {
 pub struct Executor<'a> {
     pub store: &'a Store,
     pub rules: &'a Rules,
+    trees: trees::Trees,
 }
 
 /// An action with what is needed to do it.
@@ -151,7 +153,15 @@ pub enum Lookup {
     },
 }
 
-impl Executor<'_> {
+impl<'a> Executor<'a> {
+    pub fn new(store: &'a Store, rules: &'a Rules) -> Self {
+        Self { store, rules, trees: trees::Trees::default() }
+    }
+
+    fn observer<'b>(&'b self, parent: &'b Rootfs) -> Result<Observer<'b>, ExecError> {
+        Ok(Observer::new(self.store, parent, self.trees.of(self.store, parent)?))
+    }
+
     /// Asks the cache about an action on a parent.
     pub fn lookup(&self, key: ActionKey, parent: &Rootfs) -> Result<Lookup, ExecError> {
         if let Some(record) = self.store.exact_record(key, observe::chain(parent)) {
@@ -161,7 +171,7 @@ impl Executor<'_> {
         if records.is_empty() {
             return Ok(Lookup::Unknown);
         }
-        let observer = Observer::new(self.store, parent)?;
+        let observer = self.observer(parent)?;
         let mut first = None;
         for record in records {
             match observer.contradiction(&record.observations) {
@@ -213,12 +223,12 @@ impl Executor<'_> {
                 Ok((vec![observe::whole(parent)], layer))
             }
             BoundOp::MakeDir { path, user } => {
-                let observer = Observer::new(self.store, parent)?;
+                let observer = self.observer(parent)?;
                 let planned = copy::make_dir(&observer, path, user, epoch)?;
                 Ok((observer.observations(), self.store_layer(&planned)?))
             }
             BoundOp::Copy(bound) => {
-                let observer = Observer::new(self.store, parent)?;
+                let observer = self.observer(parent)?;
                 let placement = copy::Placement {
                     dest: &bound.dest,
                     dest_is_dir: bound.dest_is_dir,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use super::ExecError;
 use crate::action::{Aspect, Observation};
@@ -31,7 +32,7 @@ pub fn whole(rootfs: &[LayerRef]) -> Observation {
 pub struct Observer<'a> {
     store: &'a Store,
     rootfs: &'a [LayerRef],
-    tree: Tree,
+    tree: Arc<Tree>,
     seen: RefCell<BTreeMap<(ImagePath, Aspect), String>>,
 }
 
@@ -41,10 +42,9 @@ const MAX_LINKS: usize = 40;
 const MAX_NAMES_FILE: u64 = 1 << 20;
 
 impl<'a> Observer<'a> {
-    /// Reads the tables of contents of all layers.
-    pub fn new(store: &'a Store, rootfs: &'a [LayerRef]) -> Result<Self, ExecError> {
-        let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
-        Ok(Self { store, rootfs, tree: Tree::new(tocs), seen: RefCell::default() })
+    /// `tree` is the view of `rootfs`.
+    pub fn new(store: &'a Store, rootfs: &'a [LayerRef], tree: Arc<Tree>) -> Self {
+        Self { store, rootfs, tree, seen: RefCell::default() }
     }
 
     /// What stands at a path, symlinks not followed.

@@ -9,7 +9,6 @@ use super::observe::{Observer, Rootfs};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
 use crate::layer::capture::{CaptureOptions, capture};
-use crate::layer::tree::Tree;
 use crate::layer::write::LayerWriter;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
@@ -97,7 +96,7 @@ impl Executor<'_> {
         if let Some(reason) = &self.rules.no_sandbox {
             return Err(ExecError::NoSandbox { reason: reason.clone() });
         }
-        let observer = Observer::new(self.store, parent)?;
+        let observer = self.observer(parent)?;
         let user = users::process(&run.user, &observer)?;
         Ok(Spec {
             root: Overlay {
@@ -168,7 +167,7 @@ impl Executor<'_> {
         output: &mut dyn Sink,
     ) -> Result<LayerRef, ExecError> {
         use std::os::unix::ffi::OsStrExt as _;
-        let tocs = parent.iter().map(|layer| self.store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
+        let lower = self.trees.of(self.store, parent)?;
         let stubs: Vec<(ImagePath, u64)> = stubs
             .iter()
             .map(|stub| {
@@ -184,7 +183,7 @@ impl Executor<'_> {
         };
         let mut writer = LayerWriter::new(self.store.layer_sink()?);
         let upper = scratch.writable().upper;
-        let captured = capture(&upper, &Tree::new(tocs), &options, &mut writer)?;
+        let captured = capture(&upper, &lower, &options, &mut writer)?;
         for text in &captured.warnings {
             output.warning(text);
         }

@@ -33,7 +33,7 @@ pub struct Tree {
 }
 
 /// What is visible, in layer order; the root comes first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Merged {
     items: Vec<Item>,
     /// Directories that no layer lists though it lists what they hold.
@@ -111,6 +111,19 @@ impl Tree {
     /// A view of layers, bottom first. Costs nothing before the first question.
     pub fn new(layers: Vec<Arc<Toc>>) -> Self {
         Self { layers, merged: OnceLock::new() }
+    }
+
+    /// The view with one more layer on top. What this view has merged already is not merged again.
+    pub fn with_layer(&self, layer: Arc<Toc>) -> Self {
+        let top = self.layers.len();
+        let is_empty = layer.entries().is_empty();
+        let layers: Vec<Arc<Toc>> = self.layers.iter().cloned().chain([layer]).collect();
+        let merged = match self.merged.get() {
+            None => OnceLock::new(),
+            Some(below) if is_empty => OnceLock::from(below.clone()),
+            Some(below) => OnceLock::from(Stacking::new(&layers, below.clone(), top).run()),
+        };
+        Self { layers, merged }
     }
 
     /// The layers, bottom first.
@@ -194,7 +207,8 @@ impl Tree {
             let mut merged = Merged { items: Vec::new(), implied: Vec::new() };
             let root = merged.imply(0, ImagePath::root());
             merged.items.push(root);
-            for layer in 0..self.layers.len() {
+            let holds_something = |layer: &usize| !self.layers[*layer].entries().is_empty();
+            for layer in (0..self.layers.len()).filter(holds_something) {
                 merged = Stacking::new(&self.layers, merged, layer).run();
             }
             merged
@@ -577,11 +591,25 @@ mod tests {
         })
     }
 
+    /// The same view made by adding one layer at a time to a view that was asked already.
+    fn grown(layers: Vec<Vec<TocEntry>>) -> Tree {
+        layers.into_iter().fold(Tree::new(Vec::new()), |tree, layer| {
+            assert!(tree.get(&ImagePath::root()).is_some());
+            tree.with_layer(Arc::new(Toc::new(layer)))
+        })
+    }
+
+    fn everything(tree: &Tree) -> Vec<(usize, TocEntry)> {
+        tree.walk(&ImagePath::root()).iter().map(|f| (f.layer, f.entry.clone())).collect()
+    }
+
     proptest! {
         #[test]
         fn the_view_is_that_of_a_naive_model(layers in prop::collection::vec(layer(), 0..5)) {
             let model = naive(&layers);
+            let grown = grown(layers.clone());
             let tree = tree(layers);
+            prop_assert_eq!(everything(&grown), everything(&tree), "layer by layer as all at once");
             let mut seen: Vec<Found<'_>> = tree.get(&ImagePath::root()).into_iter().collect();
             seen.extend(tree.walk(&ImagePath::root()));
             let seen: Vec<_> = seen.iter().map(|f| (f.entry.path.clone(), f.entry.node.clone(), f.entry.meta.mode)).collect();

@@ -306,7 +306,8 @@ fn main() {
         env!("CARGO_PKG_VERSION"),
         std::thread::available_parallelism().unwrap()
     );
-    let works: [(&str, fn(&Bench)); 6] = [
+    type Piece = (&'static str, fn(&Bench));
+    let works: [Piece; 6] = [
         ("seed", Bench::seed),
         ("many", Bench::many_files),
         ("large", Bench::one_large_file),

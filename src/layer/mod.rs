@@ -6,13 +6,16 @@
 
 pub mod capture;
 pub mod entry;
+mod hash;
 mod header;
+pub mod read;
 pub mod toc;
 pub mod tree;
 pub mod write;
 
 pub use capture::{CaptureError, CaptureOptions, Captured, Owners, capture};
 pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
+pub use read::{Eof, Fault, Indexed, Limits, Member, MemberKind, ReadError, archive_entries, index};
 pub use toc::TocError;
 pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};
 pub use write::{LayerWriter, WriteError, Written};

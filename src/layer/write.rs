@@ -4,22 +4,15 @@
 //! or a time.
 
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-
-use sha2::{Digest as _, Sha256};
 
 use super::entry::{Meta, Node, Toc, TocEntry};
+use super::hash::{BUFFER, DiffHasher, fill};
 use super::header::{self, Header, HeaderError};
 use crate::digest::{ContentDigest, DiffId};
 use crate::path::ImagePath;
 
 /// What a tar is padded to.
 const BLOCK: u64 = 512;
-/// Bytes gathered before they are hashed and written.
-const BUFFER: usize = 256 * 1024;
-/// Buffers under way to the hashing thread: with those in hand this bounds memory to 4 MiB.
-const IN_FLIGHT: usize = 12;
 
 /// Why a layer could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +65,7 @@ pub struct LayerWriter<W: Write> {
     buffer: Vec<u8>,
     /// Bytes of the layer so far, those in the buffer included.
     position: u64,
-    hash: Hash,
+    hash: DiffHasher,
     entries: Vec<TocEntry>,
 }
 
@@ -83,7 +76,7 @@ impl<W: Write> LayerWriter<W> {
             sink,
             buffer: Vec::with_capacity(BUFFER),
             position: 0,
-            hash: Hash::Here(Sha256::new()),
+            hash: DiffHasher::new(),
             entries: Vec::new(),
         }
     }
@@ -149,7 +142,7 @@ impl<W: Write> LayerWriter<W> {
         self.drain(&ImagePath::root())?;
         self.sink.flush().map_err(|source| WriteError::Sink { path: ImagePath::root(), source })?;
         let written = Written {
-            diff_id: DiffId::from_bytes(self.hash.finish()),
+            diff_id: self.hash.finish().expect("the writer's hash is on"),
             size: self.position,
             toc: Toc::from_sorted(self.entries),
         };
@@ -267,72 +260,5 @@ impl<W: Write> LayerWriter<W> {
         written.map_err(|source| WriteError::Sink { path: path.clone(), source })?;
         self.hash.update(&mut self.buffer);
         Ok(())
-    }
-}
-
-/// Reads until the slice is full or the reader ends.
-fn fill(reader: &mut dyn Read, mut into: &mut [u8]) -> io::Result<usize> {
-    let mut got = 0;
-    while !into.is_empty() {
-        match reader.read(into) {
-            Ok(0) => break,
-            Ok(n) => {
-                got += n;
-                into = &mut into[n..];
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(got)
-}
-
-/// The diff id under way. A small layer hashes where it is; once a buffer is full a thread takes over, so that
-/// sha256 overlaps with reading, BLAKE3 and writing.
-enum Hash {
-    Here(Sha256),
-    There { full: SyncSender<Vec<u8>>, empty: Receiver<Vec<u8>>, thread: JoinHandle<Sha256> },
-}
-
-impl Hash {
-    /// Takes the bytes and leaves an empty buffer.
-    fn update(&mut self, buffer: &mut Vec<u8>) {
-        match self {
-            Hash::Here(sha) if buffer.len() < BUFFER / 2 => sha.update(&buffer[..]),
-            Hash::Here(sha) => {
-                *self = Self::spawn(std::mem::take(sha));
-                return self.update(buffer);
-            }
-            Hash::There { full, empty, .. } => {
-                let next = empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER));
-                let sent = full.send(std::mem::replace(buffer, next));
-                sent.expect("the hashing thread lives until the sender is dropped");
-            }
-        }
-        buffer.clear();
-    }
-
-    fn spawn(mut sha: Sha256) -> Self {
-        let (full, blocks) = sync_channel::<Vec<u8>>(IN_FLIGHT);
-        let (back, empty) = sync_channel(IN_FLIGHT + 2);
-        let thread = std::thread::spawn(move || {
-            for block in blocks {
-                sha.update(&block);
-                // A full or closed channel only means that the buffer is not needed again.
-                let _ = back.try_send(block);
-            }
-            sha
-        });
-        Hash::There { full, empty, thread }
-    }
-
-    fn finish(self) -> [u8; 32] {
-        match self {
-            Hash::Here(sha) => sha.finalize().into(),
-            Hash::There { full, thread, .. } => {
-                drop(full);
-                thread.join().expect("hashing does not panic").finalize().into()
-            }
-        }
     }
 }

@@ -2,4 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails by panicking, as the test does")]
 
+mod hostile;
+mod legal;
+mod raw;
+mod round_trip;
 mod vectors;

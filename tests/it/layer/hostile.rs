@@ -256,7 +256,7 @@ fn l28_sizes_that_lie() {
     let minus = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\0";
     assert!(matches!(refused(&[sized(minus)], "f"), Fault::Range { .. }));
     assert!(matches!(refused(&[sized(b"-0000000512")], "f"), Fault::Number { .. }));
-    assert!(matches!(refused(&[sized(b"00000002000")], "f"), Fault::Truncated));
+    assert!(matches!(refused(&[sized(b"00000003000")], "f"), Fault::Truncated));
     assert!(matches!(refused(&[sized(b"77777777777")], "f"), Fault::Truncated));
     assert!(matches!(
         refused(&[sized(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff")], "f"),

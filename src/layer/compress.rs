@@ -46,7 +46,8 @@ enum Inner<W: Write> {
 impl<W: Write> Compressor<W> {
     /// Packs with a thread for every processor.
     pub fn new(codec: Codec, sink: W) -> io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(64));
+        let threads =
+            std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(64));
         Self::with_threads(codec, sink, threads)
     }
 

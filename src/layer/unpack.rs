@@ -59,7 +59,8 @@ pub fn unpack(tar: &File, toc: &Toc, dest: &Path, options: &UnpackOptions) -> Re
     let open = || Beneath::open(dest).map_err(|source| UnpackError::Open { source });
     let mut root = open()?;
     make_dirs(&mut root, toc)?;
-    let files: Vec<&TocEntry> = toc.entries().iter().filter(|e| matches!(e.node, Node::File { .. })).collect();
+    let files: Vec<&TocEntry> =
+        toc.entries().iter().filter(|e| matches!(e.node, Node::File { .. })).collect();
     files.par_chunks(PIECE).try_for_each(|piece| {
         let mut root = open()?;
         piece.iter().try_for_each(|entry| file::write(&mut root, tar, entry, options))
@@ -128,6 +129,14 @@ fn io_error<'a, E: Into<io::Error>>(
     move |source| UnpackError::Io { act, path: path.clone(), source: source.into() }
 }
 
-fn owner_error<'a>(path: &'a ImagePath, meta: &'a Meta) -> impl FnOnce(rustix::io::Errno) -> UnpackError + use<'a> {
-    move |source| UnpackError::Owner { path: path.clone(), uid: meta.uid, gid: meta.gid, source: source.into() }
+fn owner_error<'a>(
+    path: &'a ImagePath,
+    meta: &'a Meta,
+) -> impl FnOnce(rustix::io::Errno) -> UnpackError + use<'a> {
+    move |source| UnpackError::Owner {
+        path: path.clone(),
+        uid: meta.uid,
+        gid: meta.gid,
+        source: source.into(),
+    }
 }

@@ -169,7 +169,9 @@ mod tests {
 
     #[test]
     fn l45_cut_trailers_bad_sums_and_garbage_are_refused() {
-        for whole in [gzip(b"hello hello"), zstd_with_sum(b"hello hello"), xz(b"hello hello"), bz(b"hello hello")] {
+        for whole in
+            [gzip(b"hello hello"), zstd_with_sum(b"hello hello"), xz(b"hello hello"), bz(b"hello hello")]
+        {
             assert_eq!(unpack(&whole).unwrap(), b"hello hello");
             for cut in 1..whole.len().min(9) {
                 assert!(is_bad(&whole[..whole.len() - cut]), "{:x?} cut by {cut}", &whole[..4]);

@@ -30,7 +30,14 @@ impl<W: Write> Encoder<W> {
         sink.write_all(&HEADER)?;
         let blocks = usize::try_from(threads.clamp(1, 16)).unwrap_or(1);
         let batch = blocks * BLOCK;
-        Ok(Self { sink, level, pending: Vec::with_capacity(batch), batch, crc: crc32fast::Hasher::new(), length: 0 })
+        Ok(Self {
+            sink,
+            level,
+            pending: Vec::with_capacity(batch),
+            batch,
+            crc: crc32fast::Hasher::new(),
+            length: 0,
+        })
     }
 
     /// Compresses whole blocks. A block is known to be the last only at the end, so one is always kept back.

@@ -72,7 +72,8 @@ pub(super) fn dress(
     for (name, value) in &meta.xattrs {
         crate::sys::xattr::set(fd, name, value).map_err(io_error("set an extended attribute of", path))?;
     }
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode.into())).map_err(io_error("set the mode of", path))?;
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode.into()))
+        .map_err(io_error("set the mode of", path))?;
     rustix::fs::futimens(fd, &times(meta.mtime)).map_err(io_error("set the time of", path))
 }
 

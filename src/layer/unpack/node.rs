@@ -20,13 +20,18 @@ pub(super) fn make(root: &mut Beneath, entry: &TocEntry, options: &UnpackOptions
         Node::Char { major, minor } => {
             device(root, entry, FileType::CharacterDevice, makedev(*major, *minor), options)
         }
-        Node::Block { major, minor } => device(root, entry, FileType::BlockDevice, makedev(*major, *minor), options),
+        Node::Block { major, minor } => {
+            device(root, entry, FileType::BlockDevice, makedev(*major, *minor), options)
+        }
     }
 }
 
 fn hard_link(root: &mut Beneath, path: &ImagePath, to: &ImagePath) -> Result<(), UnpackError> {
     // The file's own directory is opened through no symlink, and its name is not followed.
-    let from = root.holder(to).and_then(|fd| fd.try_clone_to_owned()).map_err(io_error("open the directory of", to))?;
+    let from = root
+        .holder(to)
+        .and_then(|fd| fd.try_clone_to_owned())
+        .map_err(io_error("open the directory of", to))?;
     let holder = root.holder(path).map_err(io_error("open the directory of", path))?;
     rustix::fs::linkat(from, to.name(), holder, path.name(), AtFlags::empty()).map_err(io_error("link", path))
 }
@@ -54,12 +59,23 @@ fn device(
     dress(root, entry, options)?;
     let holder = root.holder(&entry.path).map_err(io_error("open the directory of", &entry.path))?;
     // fchmodat follows symlinks, but nobody else works in here and this name was just made as a device.
-    rustix::fs::chmodat(holder, entry.path.name(), Mode::from_raw_mode(entry.meta.mode.into()), AtFlags::empty())
-        .map_err(io_error("set the mode of", &entry.path))?;
+    rustix::fs::chmodat(
+        holder,
+        entry.path.name(),
+        Mode::from_raw_mode(entry.meta.mode.into()),
+        AtFlags::empty(),
+    )
+    .map_err(io_error("set the mode of", &entry.path))?;
     set_times(root, entry)
 }
 
-fn mknod(root: &mut Beneath, path: &ImagePath, kind: FileType, mode: Mode, device: Dev) -> Result<(), UnpackError> {
+fn mknod(
+    root: &mut Beneath,
+    path: &ImagePath,
+    kind: FileType,
+    mode: Mode,
+    device: Dev,
+) -> Result<(), UnpackError> {
     let holder = root.holder(path).map_err(io_error("open the directory of", path))?;
     rustix::fs::mknodat(holder, path.name(), kind, mode, device).map_err(io_error("create device", path))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::{build, gc, history, images, import, inspect, names, plan, save, verify, why};
+use super::{build, gc, history, images, import, inspect, log, names, plan, save, verify, why};
 
 /// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Say which input made a step or an image differ from the build before
     Why(why::Why),
+    /// Print what a step's process printed when it last ran
+    Log(log::Log),
     /// List images
     Images(images::Images),
     /// Work on images
@@ -76,6 +78,7 @@ impl Args {
             Verb::Build(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
+            Verb::Log(verb) => verb.run(root),
             Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),
             Verb::Image(ImageVerb::Inspect(verb)) => verb.run(root),
             Verb::History(verb) | Verb::Image(ImageVerb::History(verb)) => verb.run(root),

@@ -3,6 +3,7 @@
 use super::CliError;
 use crate::digest::{BlobDigest, ImageId};
 use crate::oci::{ImageConfig, Reference};
+use crate::store::builds::{BuildRecord, StepRecord};
 use crate::store::{ImageRecord, Store, StoreError};
 
 /// The largest config or manifest that is read.
@@ -66,4 +67,27 @@ pub fn familiar(name: &str) -> String {
 /// Sizes of an image's layers, bottom first: bytes of the uncompressed tars.
 pub fn layer_sizes(store: &Store, config: &ImageConfig) -> Vec<u64> {
     config.rootfs.diff_ids.iter().map(|diff| store.layer_size(*diff).unwrap_or(0)).collect()
+}
+
+/// The steps a text means, with their builds: those of its name, else those of the image it names.
+pub fn steps<'a>(
+    store: &Store,
+    builds: &'a [BuildRecord],
+    text: &str,
+) -> Result<Vec<(&'a BuildRecord, &'a StepRecord)>, CliError> {
+    let all = builds.iter().flat_map(|build| build.steps.iter().map(move |step| (build, step)));
+    let named: Vec<_> = all.clone().filter(|(_, step)| step.name == text).collect();
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    let image = image(store, text)?;
+    let of_image: Vec<_> = all.clone().filter(|(build, _)| build.image == image.id).collect();
+    if !of_image.is_empty() {
+        return Ok(of_image);
+    }
+    let after_step: Vec<_> = all.filter(|(_, step)| step.image == Some(image.id)).collect();
+    if after_step.is_empty() {
+        return Err(CliError::Usage(format!("{text} was not built here, so nothing is known of its steps")));
+    }
+    Ok(after_step)
 }

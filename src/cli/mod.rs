@@ -9,6 +9,7 @@ mod history;
 mod images;
 mod import;
 mod inspect;
+mod log;
 mod names;
 mod out;
 mod plan;

@@ -7,7 +7,6 @@ use clap::Args;
 use super::session::{self, Need};
 use super::{CliError, find, out};
 use crate::store::builds::{BuildRecord, StepRecord};
-use crate::store::{Store, StoreError};
 
 /// Arguments of `lith why`.
 #[derive(Debug, Args)]
@@ -24,7 +23,7 @@ impl Why {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
         let builds = store.builds()?;
-        let found = self.steps(&store, &builds)?;
+        let found = find::steps(&store, &builds, &self.what)?;
         for (build, step) in found {
             let why = if step.why.is_empty() {
                 "hit: every input was as before".to_owned()
@@ -37,33 +36,6 @@ impl Why {
             }
         }
         Ok(())
-    }
-
-    /// The steps that are meant, with their builds.
-    fn steps<'a>(
-        &self,
-        store: &Store,
-        builds: &'a [BuildRecord],
-    ) -> Result<Vec<(&'a BuildRecord, &'a StepRecord)>, CliError> {
-        let all = builds.iter().flat_map(|build| build.steps.iter().map(move |step| (build, step)));
-        let named: Vec<_> = all.clone().filter(|(_, step)| step.name == self.what).collect();
-        if !named.is_empty() {
-            return Ok(named);
-        }
-        let image = find::image(store, &self.what)?;
-        let of_image: Vec<_> = all.clone().filter(|(build, _)| build.image == image.id).collect();
-        if !of_image.is_empty() {
-            return Ok(of_image);
-        }
-        let after_step: Vec<_> = all.filter(|(_, step)| step.image == Some(image.id)).collect();
-        if after_step.is_empty() {
-            return Err(StoreError::MissingImage(format!(
-                "{}: no build is remembered that made it, so it",
-                self.what
-            ))
-            .into());
-        }
-        Ok(after_step)
     }
 }
 

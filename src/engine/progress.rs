@@ -15,6 +15,7 @@ use crate::sandbox::Stream;
 use crate::sched;
 use crate::store::Record;
 use crate::store::builds::StepRecord;
+use crate::store::logs::MAX_LOG;
 
 /// One step after the build.
 #[derive(Debug, Clone)]
@@ -144,7 +145,7 @@ impl Running<'_> {
     fn guess(&self, info: &StepInfo, job: &Arc<Job>) -> Result<Option<Record>, BuildError> {
         use crate::exec::ExecError as E;
         let parent = self.steps().nearest(self.prepared, info.id);
-        match self.executor.perform(job, &parent, &mut Relay { ui: self.ui, info }) {
+        match self.executor.perform(job, &parent, &mut Relay { ui: self.ui, info, printed: Vec::new() }) {
             Ok(Outcome { how: How::Hit, .. }) => Ok(None),
             Ok(Outcome { record, how: How::Built | How::Rebuilt { .. } }) => Ok(Some(record)),
             Err(
@@ -182,7 +183,12 @@ impl Running<'_> {
     }
 
     fn perform(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>) -> Result<Outcome, BuildError> {
-        Ok(self.executor.perform(job, parent, &mut Relay { ui: self.ui, info })?)
+        let mut relay = Relay { ui: self.ui, info, printed: Vec::new() };
+        let outcome = self.executor.perform(job, parent, &mut relay);
+        if !relay.printed.is_empty() {
+            self.prepared.store.put_log(job.key, &relay.printed)?;
+        }
+        Ok(outcome?)
     }
 
     fn finish(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>, outcome: Outcome) {
@@ -254,6 +260,7 @@ fn reason(error: &BuildError) -> String {
 struct Relay<'a> {
     ui: &'a dyn Ui,
     info: &'a StepInfo,
+    printed: Vec<u8>,
 }
 
 impl run::Sink for Relay<'_> {
@@ -262,6 +269,10 @@ impl run::Sink for Relay<'_> {
     }
 
     fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
+        if self.printed.len() >= 2 * MAX_LOG {
+            self.printed.drain(..MAX_LOG);
+        }
+        self.printed.extend_from_slice(bytes);
         self.ui.event(Event::Output { step: self.info, stream, bytes });
     }
 

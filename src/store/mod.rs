@@ -9,6 +9,7 @@ pub mod builds;
 pub mod gc;
 pub mod images;
 pub mod layers;
+pub mod logs;
 pub mod snapshots;
 pub mod verify;
 

@@ -24,6 +24,7 @@ fn the_seed_builds_and_an_unchanged_rebuild_does_nothing() {
     let second = lab.build("store", "ctx", &["-t", "seed"]);
     assert_eq!(second.with_status("hit").len(), 3);
     assert_eq!(first.manifest(), second.manifest());
+    assert_eq!(lab.ok("store", &["log", "stage0/1"]).out, "first\n");
     let listed = lab.ok("store", &["images"]).out;
     assert!(listed.contains("seed") && listed.contains("alpine"), "{listed}");
     let inspected: serde_json::Value =

@@ -3,7 +3,7 @@
 //! Owns: the order of checks. A blob's size and digest are verified before anything reads it, a layer's diff id
 //! against its unpacked bytes before the layer gets a name, and the image is recorded last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use rayon::prelude::*;
@@ -176,21 +176,24 @@ fn take_layers(
     config: &ImageConfig,
 ) -> Result<Vec<String>, IngestError> {
     // The same layer may occur several times; each pair is looked at once.
-    let mut pairs = BTreeMap::new();
-    for (layer, diff) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
-        pairs.insert((layer.digest, *diff), layer);
-    }
-    let taken: Vec<Vec<String>> = pairs
-        .into_par_iter()
-        .map(|((_, diff), layer)| {
-            let announced = layer.media_type.layer_packing().ok_or_else(|| IngestError::LayerType {
-                layer: layer.digest,
-                media_type: layer.media_type.clone(),
-            })?;
-            fetch(store, source, layer)?;
-            take_layer(store, layer.digest, Some(announced), diff)
-        })
-        .collect::<Result<_, _>>()?;
+    let mut seen = BTreeSet::new();
+    let pairs: Vec<(&Descriptor, DiffId)> = manifest
+        .layers
+        .iter()
+        .zip(config.rootfs.diff_ids.iter().copied())
+        .filter(|(layer, diff)| seen.insert((layer.digest, *diff)))
+        .collect();
+    let take = |(layer, diff): (&Descriptor, DiffId)| {
+        let announced = layer.media_type.layer_packing().ok_or_else(|| IngestError::LayerType {
+            layer: layer.digest,
+            media_type: layer.media_type.clone(),
+        })?;
+        fetch(store, source, layer)?;
+        take_layer(store, layer.digest, Some(announced), diff)
+    };
+    // All are waited for, so that of several bad layers the lowest is named, whichever thread was first.
+    let results: Vec<Result<Vec<String>, IngestError>> = pairs.into_par_iter().map(take).collect();
+    let taken = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(taken.into_iter().flatten().collect())
 }
 

@@ -677,6 +677,14 @@ fn a_terminal_is_handed_on_and_given_back() {
     assert!(caller.0.wait().unwrap().success());
 }
 
+/// Held while accounts are changed: the tools give up on each other's locks.
+fn account_lock() -> fs::File {
+    let path = std::env::temp_dir().join("lith-test-accounts.lock");
+    let file = fs::File::options().create(true).truncate(false).write(true).open(path).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    file
+}
+
 /// A user of the host for the time of a test.
 struct User(String);
 
@@ -684,6 +692,7 @@ impl User {
     /// With ranges of subordinate ids or without.
     fn make(kind: &str, ranges: bool) -> Option<Self> {
         let user = Self(format!("lith-{kind}-{}", std::process::id()));
+        let _one_at_a_time = account_lock();
         let call = |program: &str, arguments: &[&str]| {
             std::process::Command::new(program)
                 .args(arguments)
@@ -696,6 +705,7 @@ impl User {
         }
         let added = !ranges
             || call("usermod", &["--add-subuids", "3000000-3065535", "--add-subgids", "3000000-3065535"]);
+        // The lock goes before the user, whose end takes it again.
         if added { Some(user) } else { skip("cannot grant a user subordinate ids") }
     }
 
@@ -707,6 +717,7 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
+        let _one_at_a_time = account_lock();
         let _ = std::process::Command::new("userdel").arg(&self.0).status();
     }
 }

@@ -63,11 +63,12 @@ pub(super) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T>
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// Sends one byte, with the caller's standard input if the process is to have it.
-pub(super) fn send_stdin(socket: &UnixStream, stdin: Option<BorrowedFd<'_>>) -> io::Result<()> {
+/// Sends one byte, and a descriptor with it if there is one: the program's standard input to the child, the
+/// supervisor's end of a filter to init.
+pub(super) fn send_descriptor(socket: &UnixStream, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let list = stdin.as_slice();
+    let list = fd.as_slice();
     if !list.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(list));
     }
@@ -75,8 +76,8 @@ pub(super) fn send_stdin(socket: &UnixStream, stdin: Option<BorrowedFd<'_>>) -> 
     Ok(())
 }
 
-/// The other end of [`send_stdin`].
-pub(super) fn receive_stdin(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
+/// The other end of [`send_descriptor`].
+pub(super) fn receive_descriptor(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -84,11 +85,11 @@ pub(super) fn receive_stdin(socket: &UnixStream) -> io::Result<Option<OwnedFd>> 
     if got.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let stdin = control.drain().find_map(|message| match message {
+    let fd = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut list) => list.next(),
         _ => None,
     });
-    Ok(stdin)
+    Ok(fd)
 }
 
 #[cfg(test)]

@@ -38,6 +38,24 @@ pub fn program() -> Vec<Instruction> {
     code.0
 }
 
+/// A second filter, that hands the calls of the native ABI with these numbers over to a supervisor.
+pub fn hand_over(numbers: &[u32]) -> Vec<Instruction> {
+    let native = match std::env::consts::ARCH {
+        "x86_64" => AUDIT_X86_64,
+        "aarch64" => AUDIT_AARCH64,
+        // Hands nothing over.
+        _ => 0,
+    };
+    let mut code = Code::default();
+    code.push(LOAD, ARCHITECTURE);
+    code.0.push(Instruction { code: JUMP_EQUAL, jump_true: 1, jump_false: 0, value: native });
+    code.push(RETURN, ALLOW);
+    code.push(LOAD, NUMBER);
+    numbers.iter().for_each(|number| code.when(JUMP_EQUAL, *number, HAND_OVER));
+    code.push(RETURN, ALLOW);
+    code.0
+}
+
 /// One way to make system calls.
 struct Abi {
     audit: u32,
@@ -64,6 +82,7 @@ const RETURN: u16 = 0x06;
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ALLOW: u32 = 0x7FFF_0000;
+const HAND_OVER: u32 = 0x7FC0_0000;
 
 /// The low half of an argument. The kernel looks at no more of a family, a request or clone's namespace flags,
 /// so the high half must not decide.

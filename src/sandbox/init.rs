@@ -4,10 +4,12 @@
 //! starts the program, reaps, and ends with it, upon which the kernel kills whatever is left in the pid namespace.
 //! Both die with their parent, so that killing the caller leaves nothing. Single-threaded throughout.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getppid, kill_process, set_dumpable_behavior,
     set_parent_process_death_signal, wait,
@@ -21,8 +23,8 @@ use crate::sys::signal::Set;
 use super::channel::{self, Job, Reply};
 use super::failure::{Doing as _, SetupError};
 use super::program::Program;
-use super::root;
 use super::spec::{Ended, Net, Status};
+use super::{owners, root};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
 pub(super) fn main() -> ExitCode {
@@ -42,7 +44,7 @@ pub(super) fn main() -> ExitCode {
 
 fn outer(socket: &UnixStream) -> Result<(), SetupError> {
     let lost = |error: std::io::Error| SetupError::Job { reason: error.to_string() };
-    let stdin = channel::receive_stdin(socket).map_err(lost)?;
+    let stdin = channel::receive_descriptor(socket).map_err(lost)?;
     let job: Job<'_> = channel::receive(socket).map_err(lost)?;
     die_with_parent(|| getppid().is_some_and(|parent| parent.as_raw_pid() == job.parent))?;
     let signals = Set::of_init();
@@ -56,16 +58,16 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
     match fork().doing("start", "the init process")? {
         Fork::Parent(init) => {
             drop(alive);
-            wait_for(init, &signals).doing("wait for", "the init process")?;
+            wait_for(init, &signals, None).doing("wait for", "the init process")?;
             Ok(())
         }
         Fork::Child => {
             drop(outer_end);
             // Its parent has no number in here; the pipe tells whether it is still there.
             let parent_lives = || {
-                let mut list = [rustix::event::PollFd::new(&alive, rustix::event::PollFlags::IN)];
-                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-                matches!(rustix::event::poll(&mut list, Some(&now)), Ok(0))
+                let mut list = [PollFd::new(&alive, PollFlags::IN)];
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                matches!(poll(&mut list, Some(&now)), Ok(0))
             };
             let reply = die_with_parent(parent_lives)
                 .and_then(|()| inner(&job, stdin, &signals))
@@ -89,7 +91,7 @@ fn namespaces(network: Net) -> UnshareFlags {
 }
 
 /// Pid 1: builds the root, starts the program and waits for it.
-fn inner(job: &Job<'_>, stdin: Option<std::os::fd::OwnedFd>, signals: &Set) -> Result<Ended, SetupError> {
+fn inner(job: &Job<'_>, stdin: Option<OwnedFd>, signals: &Set) -> Result<Ended, SetupError> {
     let spec = &job.spec;
     rustix::process::umask(rustix::fs::Mode::empty());
     // Executed by descriptor, it would show as that one's number.
@@ -110,13 +112,18 @@ fn inner(job: &Job<'_>, stdin: Option<std::os::fd::OwnedFd>, signals: &Set) -> R
         .doing("make", "a socket")?;
     match fork().doing("start", "the program's process")? {
         Fork::Child => {
-            let failure = program.become_it();
+            let failure = program.become_it(&report_end);
             report(&report_end, Reply::Failed(failure));
             exit(1)
         }
         Fork::Parent(main) => {
             drop(report_end);
-            let status = wait_for(main, signals).doing("wait for", "the program")?;
+            // None if the program's process failed that early; it says so below.
+            let listener = match program.is_supervised() {
+                true => channel::receive_descriptor(&failed).ok().flatten(),
+                false => None,
+            };
+            let status = wait_for(main, signals, listener).doing("wait for", "the program")?;
             // Closed by exec, so empty unless the program never came to run.
             match channel::receive::<Reply>(&failed) {
                 Ok(Reply::Failed(failure)) => Err(failure),
@@ -143,14 +150,16 @@ fn die_with_parent(parent_lives: impl Fn() -> bool) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Reaps whatever ends until `main` does; passes signals on to it meanwhile.
-fn wait_for(main: Pid, signals: &Set) -> rustix::io::Result<WaitStatus> {
+/// Reaps whatever ends until `main` does; passes signals on to it and answers calls handed over meanwhile.
+fn wait_for(main: Pid, signals: &Set, mut listener: Option<OwnedFd>) -> rustix::io::Result<WaitStatus> {
+    let pending = signals.descriptor()?;
     loop {
         while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
             if pid == main {
                 return Ok(status);
             }
         }
+        serve_until(&pending, &mut listener)?;
         match signals.wait() {
             Ok(signal) if !sys::signal::is_child(signal) => {
                 // It may just have ended; then there is nobody to tell.
@@ -162,6 +171,25 @@ fn wait_for(main: Pid, signals: &Set) -> rustix::io::Result<WaitStatus> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Answers calls until a signal is pending.
+fn serve_until(pending: &OwnedFd, listener: &mut Option<OwnedFd>) -> rustix::io::Result<()> {
+    while let Some(calls) = listener {
+        let mut list = [PollFd::new(pending, PollFlags::IN), PollFd::new(calls, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut list, None))?;
+        let (signal, call) = (list[0].revents(), list[1].revents());
+        if call.contains(PollFlags::IN) {
+            owners::serve(calls);
+        } else if !call.is_empty() {
+            // Nobody is left who could call.
+            *listener = None;
+        }
+        if !signal.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The parent may be gone; nobody is left to care then.

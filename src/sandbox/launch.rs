@@ -129,7 +129,7 @@ impl Launcher {
     ) -> io::Result<Reply> {
         let parent = rustix::process::getpid().as_raw_pid();
         let stdin = std::io::stdin();
-        channel::send_stdin(socket, spec.interactive.then(|| stdin.as_fd()))?;
+        channel::send_descriptor(socket, spec.interactive.then(|| stdin.as_fd()))?;
         channel::send(socket, &Job { spec: Cow::Borrowed(spec), writes: self.writes, parent })?;
         let streams = [
             (Stream::Stdout, child.stdout.take().map(OwnedFd::from)),

@@ -12,6 +12,7 @@ mod filter;
 mod init;
 mod kernel;
 mod launch;
+mod owners;
 mod program;
 mod root;
 mod sealed;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 pub use failure::{Errno, SetupError};
 pub use launch::{Launcher, Output, SandboxError, Stream, Writes};
+pub use owners::XATTR as OWNER_XATTR;
 use spec::{Ended, Spec};
 
 /// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map

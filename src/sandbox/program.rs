@@ -4,6 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
 
 use rustix::fs::{CWD, Mode, OFlags, fchown, openat};
 use rustix::io::Errno;
@@ -14,8 +15,8 @@ use crate::sys;
 use crate::sys::seccomp::Instruction;
 
 use super::failure::{Doing as _, SetupError};
-use super::filter;
 use super::spec::{Ids, Spec};
+use super::{channel, filter, owners};
 
 /// What a container may do: docker's default set.
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
@@ -47,6 +48,8 @@ pub(super) struct Program {
     interactive: bool,
     stdin: Option<OwnedFd>,
     filter: Vec<Instruction>,
+    /// Hands changes of owner over to init.
+    owners: Option<Vec<Instruction>>,
 }
 
 impl Program {
@@ -65,16 +68,32 @@ impl Program {
             interactive: spec.interactive,
             stdin,
             filter: filter::program(),
+            owners: owners::are_recorded().then(owners::filter),
         })
     }
 
     /// Turns this process into the program. Returns only if the way there failed; a program that cannot be
     /// executed is said on standard error and ends the process.
-    pub(super) fn become_it(&self) -> SetupError {
-        match self.get_ready() {
+    pub(super) fn become_it(&self, init: &UnixStream) -> SetupError {
+        match self.hand_owners_over(init).and_then(|()| self.get_ready()) {
             Ok(()) => self.exec(),
             Err(failure) => failure,
         }
+    }
+
+    /// Whether init will answer calls of the program; then it first takes a descriptor from the socket.
+    pub(super) fn is_supervised(&self) -> bool {
+        self.owners.is_some()
+    }
+
+    fn hand_owners_over(&self, init: &UnixStream) -> Result<(), SetupError> {
+        let Some(filter) = &self.owners else { return Ok(()) };
+        let listener = sys::seccomp::load_with_listener(filter);
+        let fd = listener.as_ref().ok().map(|fd| fd.as_fd());
+        channel::send_descriptor(init, fd)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .doing("hand over", "changes of owner")?;
+        listener.map(drop).doing("load", "the filter for changes of owner")
     }
 
     fn get_ready(&self) -> Result<(), SetupError> {

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "signal sets and dispositions have no safe wrapper")]
 
 use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use rustix::io::{Errno, Result};
 
@@ -50,6 +51,15 @@ impl Set {
         // SAFETY: the set is initialised; no old set is asked for.
         let code = unsafe { libc::pthread_sigmask(how, &raw const self.0, std::ptr::null_mut()) };
         if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(code)) }
+    }
+
+    /// A descriptor that is readable while one of these signals, which must be blocked, is pending.
+    pub fn descriptor(&self) -> Result<OwnedFd> {
+        // SAFETY: the set is initialised; -1 asks for a new descriptor, which is then ours.
+        unsafe {
+            let fd = libc::signalfd(-1, &raw const self.0, libc::SFD_CLOEXEC);
+            if fd < 0 { Err(last_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+        }
     }
 
     /// Waits for one of these signals, which must be blocked, and takes it.

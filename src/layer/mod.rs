@@ -11,6 +11,7 @@ mod header;
 pub mod read;
 pub mod toc;
 pub mod tree;
+pub mod unpack;
 pub mod write;
 
 pub use capture::{CaptureError, CaptureOptions, Captured, Owners, capture};
@@ -18,4 +19,5 @@ pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
 pub use read::{Eof, Fault, Indexed, Limits, Member, MemberKind, ReadError, archive_entries, index};
 pub use toc::TocError;
 pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};
+pub use unpack::{Devices, Existing, TreeOptions, UnpackError, UnpackOptions, unpack, unpack_tree};
 pub use write::{LayerWriter, WriteError, Written};

@@ -5,6 +5,7 @@
 //! directory tree.
 
 pub mod capture;
+pub mod compress;
 pub mod entry;
 mod hash;
 mod header;
@@ -15,6 +16,7 @@ pub mod unpack;
 pub mod write;
 
 pub use capture::{CaptureError, CaptureOptions, Captured, Owners, capture};
+pub use compress::{Codec, Compressor, DecompressError, DecompressLimits, Decompressor, Format};
 pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
 pub use read::{Eof, Fault, Indexed, Limits, Member, MemberKind, ReadError, archive_entries, index};
 pub use toc::TocError;

@@ -1,1 +1,3 @@
 //! Tests on the real kernel.
+
+mod layer;

@@ -88,7 +88,7 @@ fn accepts(program: &str, args: &[&str], input: &[u8]) {
     let mut child = match child {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            writeln!(std::io::stderr(), "SKIP: {program} is not installed").unwrap();
+            eprintln!("SKIP: {program} is not installed");
             return;
         }
         Err(error) => panic!("{program}: {error}"),

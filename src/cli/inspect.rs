@@ -58,7 +58,8 @@ fn describe(store: &Store, record: &ImageRecord) -> Result<Value, CliError> {
 
 /// The directories the layers are, or will be, unpacked in: the topmost as UpperDir, the others top first.
 fn graph_driver(store: &Store, layers: &[crate::digest::DiffId]) -> Value {
-    let mut dirs = layers.iter().rev().map(|diff| store.diff_dir(*diff).display().to_string());
+    let stacks = (1..=layers.len()).rev().map(|top| &layers[..top]);
+    let mut dirs = stacks.filter_map(|stack| store.diff_dir(stack).ok()).map(|dir| dir.display().to_string());
     let mut data = serde_json::Map::new();
     if let Some(upper) = dirs.next() {
         let cache = upper.strip_suffix("/diff").unwrap_or(&upper).to_owned();

@@ -20,7 +20,7 @@ pub fn open(store: &Store, source: &Source) -> Result<Option<Source>, ExecError>
     let error = |error| ExecError::Archive { name: source.shown.clone(), source: error };
     let mut plain = crate::sys::file::Unnamed::new(&store.root().join("tmp"))?;
     let limits = Limits::default();
-    let mut reader = Decompressor::new(reader(body)?, limits.max_size).map_err(ExecError::Io)?;
+    let mut reader = Decompressor::new(reader(body)?, limits.unpacking()).map_err(ExecError::Io)?;
     let copied = io::copy(&mut reader, &mut plain).and_then(|_| plain.flush());
     copied.map_err(ExecError::Io)?;
     let mut file = plain.file().try_clone()?;
@@ -60,7 +60,7 @@ fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]
 
 /// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a sound first tar entry.
 fn looks_like_tar(body: &Body) -> Result<bool, ExecError> {
-    let Ok(reader) = Decompressor::new(reader(body)?, u64::MAX) else { return Ok(false) };
+    let Ok(reader) = Decompressor::new(reader(body)?, Limits::default().unpacking()) else { return Ok(false) };
     let first = read::archive_entries(reader, &Limits::default(), |_, _| Err(First::Entry));
     Ok(matches!(first, Err(First::Entry)))
 }

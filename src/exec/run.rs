@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::observe::{Observer, Rootfs};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
+use crate::digest::DiffId;
 use crate::layer::capture::{CaptureOptions, capture};
 use crate::layer::write::LayerWriter;
 use crate::mount::Overlay;
@@ -121,8 +122,9 @@ impl Executor<'_> {
 
     /// The unpacked directories of all layers that hold anything, bottom first.
     fn lowers(&self, parent: &Rootfs) -> Result<Vec<PathBuf>, ExecError> {
-        let layers: Vec<&LayerRef> = parent.iter().filter(|layer| layer.size > EMPTY_LAYER).collect();
-        Ok(layers.par_iter().map(|layer| self.store.unpacked(layer.diff_id)).collect::<Result<_, _>>()?)
+        let diffs: Vec<DiffId> = parent.iter().map(|layer| layer.diff_id).collect();
+        let tops: Vec<usize> = (0..parent.len()).filter(|at| parent[*at].size > EMPTY_LAYER).collect();
+        Ok(tops.par_iter().map(|top| self.store.unpacked(&diffs[..=*top])).collect::<Result<_, _>>()?)
     }
 
     fn env(

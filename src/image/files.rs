@@ -84,7 +84,7 @@ impl Files {
         let read_error = |source| FilesError::Read { archive: shown.clone(), source };
         let limits = Limits::default();
         let mut spool = Unnamed::new(&store.root().join("tmp")).map_err(read_error)?;
-        let plain = Decompressor::new(input, limits.max_size).map_err(read_error)?;
+        let plain = Decompressor::new(input, limits.unpacking()).map_err(read_error)?;
         let indexed = read::index(Tee { from: plain, to: &mut spool }, &limits)
             .map_err(|source| FilesError::Tar { archive: shown.clone(), source })?;
         Ok(Self { shown, form: Form::Tar { tar: Tar::Spooled(spool), toc: indexed.toc } })

@@ -46,7 +46,7 @@ pub fn import(
 ) -> Result<(Assembled, Vec<String>), ImportError> {
     let archive = || crate::diag::escape(shown.as_bytes());
     let limits = Limits::default();
-    let plain = Decompressor::new(input, limits.max_size)
+    let plain = Decompressor::new(input, limits.unpacking())
         .map_err(|source| ImportError::Read { archive: archive(), source })?;
     let mut writer = store.blob_writer()?;
     let indexed = read::index(Tee { from: plain, to: &mut writer }, &limits)

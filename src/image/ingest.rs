@@ -219,7 +219,7 @@ pub(super) fn take_layer(
         Packing::Plain if store.has_layer(diff, size) => return Ok(Vec::new()),
         Packing::Plain => read::index(file, &limits).map_err(layer_error)?,
         Packing::Gzip | Packing::Zstd => {
-            let plain = Decompressor::new(file, limits.max_size).map_err(read_error)?;
+            let plain = Decompressor::new(file, limits.unpacking()).map_err(read_error)?;
             let mut writer = store.blob_writer()?;
             let indexed = read::index(Tee { from: plain, to: &mut writer }, &limits).map_err(layer_error)?;
             if indexed.diff_id != diff {

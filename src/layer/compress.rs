@@ -41,6 +41,16 @@ impl Codec {
         }
     }
 
+    /// What a store calls the blobs that this codec makes at its pinned level: another name for other bytes.
+    pub fn memo_name(self) -> String {
+        let name = match self {
+            Codec::None => "none",
+            Codec::Gzip => "gzip",
+            Codec::Zstd => "zstd",
+        };
+        format!("{name}-{}-v{COMPRESSION_VERSION}", self.level())
+    }
+
     /// What follows `application/vnd.oci.image.layer.v1.tar` in the media type.
     pub const fn suffix(self) -> &'static str {
         match self {

@@ -91,6 +91,20 @@ impl Toc {
         &self.entries
     }
 
+    /// Whether every entry's directory is listed too, so that the layer unpacks to the same whatever is below it.
+    /// Layers that lith writes always are.
+    pub fn is_self_contained(&self) -> bool {
+        let mut last = None;
+        self.entries.iter().all(|entry| {
+            let holder = entry.path.parent().filter(|holder| !holder.is_root());
+            let known = last == holder || holder.as_ref().is_none_or(|dir| {
+                self.get(dir).is_some_and(|e| e.node == Node::Dir)
+            });
+            last = holder;
+            known
+        })
+    }
+
     /// The entry of a path, `Opaque` left out.
     pub fn get(&self, path: &ImagePath) -> Option<&TocEntry> {
         let at = self.entries.partition_point(|e| e.path < *path);

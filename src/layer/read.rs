@@ -13,6 +13,7 @@ mod tar;
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use super::compress::DecompressLimits;
 use super::entry::{Meta, Node, Toc, TocEntry};
 use super::hash::DiffHasher;
 use super::header::WHITEOUT_PREFIX;
@@ -40,6 +41,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { max_size: 1 << 40, max_entries: 4_000_000, max_metadata: 256 << 20 }
+    }
+}
+
+impl Limits {
+    /// The same bound on size for a tar that is packed.
+    pub fn unpacking(&self) -> DecompressLimits {
+        DecompressLimits { max_size: self.max_size, ..DecompressLimits::default() }
     }
 }
 

@@ -44,6 +44,8 @@ struct Reach {
     blobs: BTreeSet<BlobDigest>,
     diffs: BTreeSet<DiffId>,
     images: BTreeSet<ImageId>,
+    /// Cache ids of unpacked layers.
+    caches: BTreeSet<String>,
 }
 
 /// The largest manifest or config that is read.
@@ -64,6 +66,7 @@ impl Store {
             root: root.to_owned(),
             unpacking,
             tocs: std::sync::Mutex::default(),
+            self_contained: std::sync::Mutex::default(),
             _lease: lease,
         }))
     }
@@ -79,9 +82,8 @@ impl Store {
         let diff = |name: &str| DiffId::from_hex(name).is_ok_and(|diff| reach.diffs.contains(&diff));
         self.doom(&mut plan, "tocs", diff)?;
         self.doom(&mut plan, "compressed", |name| name.split('.').next().is_some_and(diff))?;
-        let caches: BTreeSet<String> = reach.diffs.iter().map(|diff| Self::cache_id(*diff)).collect();
-        self.doom(&mut plan, "overlay", |name| name == "mapping" || caches.contains(name))?;
-        let links: BTreeSet<String> = reach.diffs.iter().map(|diff| Self::short_link(*diff)).collect();
+        self.doom(&mut plan, "overlay", |name| name == "mapping" || reach.caches.contains(name))?;
+        let links: BTreeSet<String> = reach.caches.iter().map(|cache| Self::short_link(cache)).collect();
         self.doom(&mut plan, "l", |name| links.contains(name))?;
         self.doom(&mut plan, "images", |name| {
             ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
@@ -124,6 +126,7 @@ impl Store {
             }
             for record in self.all_action_records()? {
                 reach.diffs.insert(record.layer.diff_id);
+                reach.caches.extend(self.cache_id(&[record.layer.diff_id]).ok());
             }
         }
         let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
@@ -141,7 +144,9 @@ impl Store {
         if let Some(config) =
             parse(image.into()).and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok())
         {
-            reach.diffs.extend(config.rootfs.diff_ids);
+            let layers = &config.rootfs.diff_ids;
+            reach.caches.extend((1..=layers.len()).filter_map(|top| self.cache_id(&layers[..top]).ok()));
+            reach.diffs.extend(layers);
         }
         if let Some(manifest) = manifest {
             reach.blobs.insert(manifest);

@@ -110,7 +110,7 @@ impl Store {
             if at > 0 {
                 put("parent", chains[at - 1].to_string())?;
             }
-            put("cache-id", Self::cache_id(*diff))?;
+            put("cache-id", self.cache_id(&layers[..=at])?)?;
             put("size", self.layer_size(*diff)?.to_string())?;
         }
         Ok(())

@@ -71,6 +71,7 @@ pub struct Store {
     root: PathBuf,
     unpacking: Unpacking,
     tocs: Mutex<HashMap<DiffId, Arc<Toc>>>,
+    self_contained: Mutex<HashMap<DiffId, bool>>,
     _lease: Lock,
 }
 
@@ -97,7 +98,7 @@ impl Store {
     pub fn open(root: &Path, unpacking: Unpacking) -> Result<Self, StoreError> {
         prepare(root)?;
         let lease = Lock::wait(&root.join("lock"), Hold::Shared)?;
-        Ok(Self { root: root.to_owned(), unpacking, tocs: Mutex::default(), _lease: lease })
+        Ok(Self { root: root.to_owned(), unpacking, tocs: Mutex::default(), self_contained: Mutex::default(), _lease: lease })
     }
 
     /// The directory of the store.

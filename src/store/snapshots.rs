@@ -9,8 +9,8 @@ use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
-use crate::digest::DiffId;
-use crate::layer::Owners;
+use crate::digest::{DiffId, chain_ids};
+use crate::layer::{Owners, Tree};
 use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
@@ -47,8 +47,8 @@ impl Unpacking {
 
     const fn devices(self) -> Devices {
         match self {
-            Self::Root => Devices::Create,
-            Self::Mapped | Self::SingleId | Self::Never => Devices::Skip,
+            Self::Root => Devices::Make,
+            Self::Mapped | Self::SingleId | Self::Never => Devices::Record,
         }
     }
 
@@ -94,59 +94,90 @@ impl Store {
         self.unpacking
     }
 
-    /// The local name of a layer's unpacked directory: 64 hex digits made from the diff id.
-    pub fn cache_id(diff: DiffId) -> String {
-        blake3::derive_key("lith 2026 cache id", diff.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    /// The local name of the unpacked directory of a stack's top layer: 64 hex digits. It depends on what is below
+    /// only if the layer names files without their directories, which then come from there.
+    pub fn cache_id(&self, stack: &[DiffId]) -> Result<String, StoreError> {
+        let (Some(diff), chain) = (stack.last(), chain_ids(stack).pop()) else {
+            unreachable!("a stack has a top");
+        };
+        let hash = match chain {
+            Some(chain) if !self.is_self_contained(*diff)? => {
+                blake3::derive_key("lith 2026 cache id of a chain", chain.as_bytes())
+            }
+            Some(_) | None => blake3::derive_key("lith 2026 cache id", diff.as_bytes()),
+        };
+        Ok(crate::digest::hex(&hash))
     }
 
-    /// The short link's name in `l/`: 26 characters as docker has them.
-    pub fn short_link(diff: DiffId) -> String {
+    fn is_self_contained(&self, diff: DiffId) -> Result<bool, StoreError> {
+        let memo = || self.self_contained.lock().expect("no panic while held");
+        if let Some(known) = memo().get(&diff) {
+            return Ok(*known);
+        }
+        let is = self.toc(diff)?.is_self_contained();
+        memo().insert(diff, is);
+        Ok(is)
+    }
+
+    /// The short link's name in `l/` of a cache id: 26 characters as docker has them.
+    pub fn short_link(cache_id: &str) -> String {
         const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-        let bytes = blake3::derive_key("lith 2026 short link", diff.as_bytes());
+        let bytes = blake3::derive_key("lith 2026 short link", cache_id.as_bytes());
         bytes.iter().take(26).map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect()
     }
 
-    fn unpacked_dir(&self, diff: DiffId) -> PathBuf {
-        self.root.join("overlay").join(Self::cache_id(diff))
+    /// The directory that a stack's top layer is or will be unpacked in.
+    pub fn diff_dir(&self, stack: &[DiffId]) -> Result<PathBuf, StoreError> {
+        Ok(self.root.join("overlay").join(self.cache_id(stack)?).join("diff"))
     }
 
-    /// The directory a layer is or will be unpacked in.
-    pub fn diff_dir(&self, diff: DiffId) -> PathBuf {
-        self.unpacked_dir(diff).join("diff")
-    }
-
-    /// Makes sure a layer is unpacked; gives its `diff` directory. Work is done once among all processes.
-    pub fn unpacked(&self, diff: DiffId) -> Result<PathBuf, StoreError> {
-        let dir = self.unpacked_dir(diff);
-        if self.is_unpacked(&dir)? {
-            return Ok(dir.join("diff"));
-        }
-        let _once = self.work_lock(&format!("unpack-{}", Self::cache_id(diff)))?;
+    /// Makes sure that a stack's top layer is unpacked; gives its `diff` directory. Work is done once among all
+    /// processes.
+    pub fn unpacked(&self, stack: &[DiffId]) -> Result<PathBuf, StoreError> {
+        let cache_id = self.cache_id(stack)?;
+        let dir = self.root.join("overlay").join(&cache_id);
         if !self.is_unpacked(&dir)? {
-            let scratch = self.scratch()?;
-            let options = UnpackOptions {
-                marks: self.unpacking.marks(),
-                owners: self.unpacking.owners(),
-                devices: self.unpacking.devices(),
-            };
-            let toc = self.toc(diff)?;
-            unpack(&self.layer_tar(diff)?, &toc, &scratch.writable().upper, &options)
-                .map_err(|source| StoreError::Unpack { diff, source })?;
-            self.adopt(diff, scratch)?;
+            let _once = self.work_lock(&format!("unpack-{cache_id}"))?;
+            if !self.is_unpacked(&dir)? {
+                let scratch = self.unpack_new(stack)?;
+                self.publish(&cache_id, scratch)?;
+            }
         }
         Ok(dir.join("diff"))
     }
 
+    fn unpack_new(&self, stack: &[DiffId]) -> Result<Scratch, StoreError> {
+        let (diff, below) = stack.split_last().expect("a stack has a top");
+        let scratch = self.scratch()?;
+        let toc = self.toc(*diff)?;
+        let below = if self.is_self_contained(*diff)? { &[] } else { below };
+        let lower = Tree::new(below.iter().map(|diff| self.toc(*diff)).collect::<Result<_, _>>()?);
+        let options = UnpackOptions {
+            marks: self.unpacking.marks(),
+            owners: self.unpacking.owners(),
+            devices: self.unpacking.devices(),
+            lower: &lower,
+        };
+        unpack(&self.layer_tar(*diff)?, &toc, &scratch.writable().upper, &options)
+            .map_err(|source| StoreError::Unpack { diff: *diff, source })?;
+        Ok(scratch)
+    }
+
     /// Makes a captured upper directory the unpacked form of the layer that was captured from it.
     pub fn adopt(&self, diff: DiffId, scratch: Scratch) -> Result<(), StoreError> {
+        self.publish(&self.cache_id(&[diff])?, scratch)
+    }
+
+    /// Gives an unpacked layer its name.
+    fn publish(&self, cache_id: &str, scratch: Scratch) -> Result<(), StoreError> {
         self.claim_mapping()?;
-        let dir = self.unpacked_dir(diff);
+        let dir = self.root.join("overlay").join(cache_id);
         if self.is_unpacked(&dir)? {
             return Ok(());
         }
         remove_tree(&scratch.dir.join("work"));
         file::replace(&scratch.dir.join("boot"), boot_id()?.as_bytes(), Durability::Cached)?;
-        let link = Self::short_link(diff);
+        let link = Self::short_link(cache_id);
         file::replace(&scratch.dir.join("link"), link.as_bytes(), Durability::Cached)?;
         if dir.exists() {
             remove_tree(&dir);
@@ -158,11 +189,11 @@ impl Store {
             Err(error) => return Err(file::context(error, "publish", &dir).into()),
         }
         let short = self.root.join("l").join(link);
-        match symlink(format!("../overlay/{}/diff", Self::cache_id(diff)), &short) {
+        match symlink(format!("../overlay/{cache_id}/diff"), &short) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(file::context(error, "link", &short).into())
             }
-            _ => Ok(()),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 

@@ -260,10 +260,8 @@ fn sockets_and_stubs_leave_no_trace() {
         return;
     }
     let world = World::new(BASE);
-    world.change(
-        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"etc/sock\")'
-         mkdir -p run/secrets kept; touch etc/resolv.conf kept/in; touch d/stub",
-    );
+    world.change("mkdir -p run/secrets kept; touch etc/resolv.conf kept/in; touch d/stub");
+    let _socket = std::os::unix::net::UnixListener::bind(world.at("upper/etc/sock")).unwrap();
     let inode = |name: &str| std::fs::metadata(world.at("upper").join(name)).unwrap().ino();
     let stubs = ["run", "run/secrets", "etc/resolv.conf", "kept", "d/stub"].map(|n| (path(n), inode(n)));
     let result = world.capture_with("upper", &world.lower(), "diff.tar", &stubs, Owners::AsOnDisk);
@@ -371,4 +369,40 @@ fn d21_a_local_output_stays_where_it_is() {
     unpack(Existing::Replace).unwrap();
     assert_eq!(std::fs::read_to_string(world.at("out/t")).unwrap(), "top\n");
     assert_eq!(std::fs::read_to_string(world.at("outside/f")).unwrap(), "keep\n");
+}
+
+/// Layers as other programs make them: parents left out, opaque marks, whiteouts of nothing. The view from the tables
+/// of contents and what the kernel shows must be one.
+#[test]
+fn foreign_layers_look_the_same_from_their_contents_and_on_overlay() {
+    if !kernel_is_ours() {
+        return;
+    }
+    let world = World::new(&format!("{BASE}; mkdir -p tmp; chmod 1777 tmp; chown 5:6 tmp"));
+    let empty = || Node::File { size: 0, content: ContentDigest::of(b""), offset: 0 };
+    let meta = Meta { mode: 0o640, uid: 9, gid: 9, ..Meta::default() };
+    let entries = [
+        ("d", Node::Opaque),
+        ("d/new", empty()),
+        ("tmp/f", empty()),
+        ("brand/new/f", empty()),
+        ("no/such", Node::Whiteout),
+        ("etc/a", Node::Whiteout),
+        ("etc/b", Node::Dir),
+        ("etc/b/c", Node::Symlink(b"x".to_vec())),
+        ("bin", empty()),
+        ("fresh", Node::Opaque),
+    ];
+    let entries = entries.map(|(at, node)| {
+        let bare = matches!(node, Node::Whiteout | Node::Opaque);
+        let mut meta = if bare { Meta::default() } else { meta.clone() };
+        if matches!(node, Node::Symlink(_)) {
+            meta.mode = 0o777;
+        }
+        lith::layer::TocEntry { path: path(at), meta, node }
+    });
+    let foreign = Toc::new(entries.into());
+    world.unpack("base.tar", &foreign, "unpacked");
+    let tree = Tree::new(vec![Arc::clone(&world.base), Arc::new(foreign)]);
+    assert_eq!(world.merged("unpacked:lower"), shown(&tree));
 }

@@ -28,6 +28,10 @@ pub(super) fn settle(mut placed: Vec<Placed>) -> Result<Toc, ReadError> {
 
 /// Makes one of several entries of a path, or refuses them.
 fn unite(placed: Vec<Placed>) -> Result<Vec<Placed>, ReadError> {
+    if placed.windows(2).all(|pair| stand_alone(&pair[0].entry, &pair[1].entry)) {
+        // Nearly every layer; a second list would double what a large one takes.
+        return Ok(placed);
+    }
     let mut united: Vec<Placed> = Vec::with_capacity(placed.len());
     let mut rest = placed.into_iter().peekable();
     while let Some(first) = rest.next() {
@@ -41,6 +45,12 @@ fn unite(placed: Vec<Placed>) -> Result<Vec<Placed>, ReadError> {
         group.finish(has_children, &mut united);
     }
     Ok(united)
+}
+
+/// Whether neighbours have nothing to do with each other: different paths, and none below a whiteout.
+fn stand_alone(first: &TocEntry, second: &TocEntry) -> bool {
+    first.path != second.path
+        && (first.node != Node::Whiteout || second.path.strip_prefix(&first.path).is_none())
 }
 
 /// The entries of one path.

@@ -24,6 +24,10 @@ pub struct Writable {
     pub work: PathBuf,
 }
 
+/// Where a single-id user namespace notes the owner that a file should have: `uid:gid`; none means 0:0. It is lith's
+/// own and never part of a layer.
+pub const OWNER_XATTR: &str = "user.lith.owner";
+
 /// The xattr namespace of overlayfs' own marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

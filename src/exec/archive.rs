@@ -60,7 +60,9 @@ fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]
 
 /// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a sound first tar entry.
 fn looks_like_tar(body: &Body) -> Result<bool, ExecError> {
-    let Ok(reader) = Decompressor::new(reader(body)?, Limits::default().unpacking()) else { return Ok(false) };
+    let Ok(reader) = Decompressor::new(reader(body)?, Limits::default().unpacking()) else {
+        return Ok(false);
+    };
     let first = read::archive_entries(reader, &Limits::default(), |_, _| Err(First::Entry));
     Ok(matches!(first, Err(First::Entry)))
 }

@@ -13,6 +13,11 @@ pub struct Mtime {
 /// Name and value of an extended attribute.
 pub type Xattr = (Vec<u8>, Vec<u8>);
 
+/// Whether an xattr of this name can be part of a layer: those that overlayfs or SELinux obey cannot.
+pub(super) fn is_carried(name: &[u8]) -> bool {
+    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+}
+
 /// What every entry has besides its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Meta {
@@ -97,9 +102,8 @@ impl Toc {
         let mut last = None;
         self.entries.iter().all(|entry| {
             let holder = entry.path.parent().filter(|holder| !holder.is_root());
-            let known = last == holder || holder.as_ref().is_none_or(|dir| {
-                self.get(dir).is_some_and(|e| e.node == Node::Dir)
-            });
+            let known = last == holder
+                || holder.as_ref().is_none_or(|dir| self.get(dir).is_some_and(|e| e.node == Node::Dir));
             last = holder;
             known
         })

@@ -14,11 +14,13 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use super::compress::DecompressLimits;
+use super::entry::is_carried;
 use super::entry::{Meta, Node, Toc, TocEntry};
 use super::hash::DiffHasher;
 use super::header::WHITEOUT_PREFIX;
 use crate::diag::escape;
 use crate::digest::{ContentDigest, DiffId};
+use crate::mount::OWNER_XATTR;
 use crate::path::{ImagePath, MAX_PATH};
 use settle::Placed;
 use tar::{Body, Kind, Raw, Tar};
@@ -252,18 +254,13 @@ fn symlink_target(link: Vec<u8>) -> Result<Vec<u8>, Fault> {
 /// Keeps the xattrs that a layer may carry; overlayfs and SELinux would obey the others.
 fn screened(mut meta: Meta, warnings: &mut Warnings) -> Meta {
     meta.xattrs.retain(|(name, _)| {
-        let kept = is_carried(name);
+        let kept = is_carried(name) && name != OWNER_XATTR.as_bytes();
         if !kept {
             warnings.add(format!("xattr {} is dropped wherever it occurs", escape(name)));
         }
         kept
     });
     meta
-}
-
-/// Whether an xattr may be in a layer.
-pub(super) fn is_carried(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 /// Each line once, and not too many.

@@ -22,9 +22,9 @@ pub mod userns;
 
 use std::process::ExitCode;
 
+pub use crate::mount::OWNER_XATTR;
 pub use failure::{Errno, SetupError};
 pub use launch::{Launcher, Output, SandboxError, Stream, Writes};
-pub use owners::XATTR as OWNER_XATTR;
 use spec::{Ended, Spec};
 
 /// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map

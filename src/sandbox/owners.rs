@@ -17,9 +17,7 @@ use rustix::io::{Errno, Result};
 use crate::sys::seccomp::{self, Answer, Instruction, Notification};
 
 use super::filter;
-
-/// Where the owner is noted.
-pub const XATTR: &str = "user.lith.owner";
+use crate::mount::OWNER_XATTR as XATTR;
 
 /// The longest path of a process, with its zero byte.
 const PATH_MAX: u64 = 4096;

@@ -98,7 +98,13 @@ impl Store {
     pub fn open(root: &Path, unpacking: Unpacking) -> Result<Self, StoreError> {
         prepare(root)?;
         let lease = Lock::wait(&root.join("lock"), Hold::Shared)?;
-        Ok(Self { root: root.to_owned(), unpacking, tocs: Mutex::default(), self_contained: Mutex::default(), _lease: lease })
+        Ok(Self {
+            root: root.to_owned(),
+            unpacking,
+            tocs: Mutex::default(),
+            self_contained: Mutex::default(),
+            _lease: lease,
+        })
     }
 
     /// The directory of the store.

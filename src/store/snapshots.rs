@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
 use crate::digest::{DiffId, chain_ids};
-use crate::layer::{Owners, Tree};
 use crate::layer::unpack::{Devices, UnpackOptions, unpack};
+use crate::layer::{Owners, Tree};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
 

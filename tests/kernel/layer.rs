@@ -300,12 +300,18 @@ fn recorded_owners_survive_a_single_id() {
         return;
     }
     let world = World::new(BASE);
-    // As in a user namespace of one id: whatever is copied up belongs to root.
-    world.change_without_state("echo more >>etc/b; chown 0:0 etc/b; echo n >etc/n");
+    // As in a user namespace of one id: all belongs to root, and a note says whose it should be.
+    world.change_without_state(
+        "echo more >>etc/b; chown 0:0 etc/b; setfattr -n user.lith.owner -v 7:8 etc/b; echo n >etc/n; mkdir etc/d; setfattr -n user.lith.owner -v 5:6 etc/d",
+    );
     let result = world.capture_with("upper", &world.lower(), "diff.tar", &[], Owners::Recorded);
     let toc = result.unwrap().0.toc;
     let owner = |name: &str| toc.get(&path(name)).map(|e| (e.meta.uid, e.meta.gid));
-    assert_eq!((owner("etc/b"), owner("etc/n")), (Some((7, 8)), Some((0, 0))));
+    assert_eq!((owner("etc/b"), owner("etc/n"), owner("etc/d")), (Some((7, 8)), Some((0, 0)), Some((5, 6))));
+    assert!(
+        toc.entries().iter().all(|e| e.meta.xattrs.is_empty()),
+        "the note itself is no part of the layer"
+    );
 }
 
 #[test]

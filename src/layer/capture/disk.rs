@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, Timespec, T
 
 use super::{CaptureError, Mend, Plan, Planned, Removal, Verdict, io_error};
 use crate::digest::ContentDigest;
-use crate::layer::entry::{Mtime, Node, TocEntry, Xattr};
+use crate::layer::entry::{Mtime, Node, TocEntry, Xattr, is_carried};
 use crate::mount::OverlayMarks;
 use crate::path::ImagePath;
 use crate::sys::beneath::{self, Beneath};
@@ -211,7 +211,7 @@ impl Disk {
 
 /// Whether an xattr of a captured file belongs into the layer.
 pub(super) fn is_kept(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    is_carried(name)
 }
 
 /// The bits that chmod sets.

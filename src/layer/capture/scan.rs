@@ -8,6 +8,7 @@ use crate::digest::ContentDigest;
 use crate::layer::entry::{Meta, Mtime, Node, TocEntry, Xattr};
 use crate::layer::header::WHITEOUT_PREFIX;
 use crate::layer::tree::{Found, Tree};
+use crate::mount::OWNER_XATTR;
 use crate::path::ImagePath;
 
 /// Decides for everything in the directory. Only an unlocked mode changes on disk.
@@ -177,18 +178,25 @@ impl Scan<'_> {
         })
     }
 
-    fn meta(&self, path: &ImagePath, stat: &Statx, xattrs: Vec<Xattr>, node: &Node) -> Meta {
-        let (uid, gid) = self.owner(path, stat, node);
+    fn meta(&self, path: &ImagePath, stat: &Statx, mut xattrs: Vec<Xattr>, node: &Node) -> Meta {
+        let noted = xattrs.iter().position(|(name, _)| name == OWNER_XATTR.as_bytes());
+        let noted = noted.map(|at| xattrs.remove(at).1);
+        let (uid, gid) = self.owner(path, stat, node, noted.as_deref());
         let secs = stat.stx_mtime.tv_sec.min(self.options.epoch.seconds());
         let mode = u16::try_from(mode_of(stat).as_raw_mode()).expect("twelve bits");
         Meta { mode, uid, gid, mtime: Mtime { secs, nanos: 0 }, xattrs }
     }
 
-    fn owner(&self, path: &ImagePath, stat: &Statx, node: &Node) -> (u32, u32) {
+    /// With recorded owners a file or directory says itself whose it is; what can carry no note keeps the owner of
+    /// its like below.
+    fn owner(&self, path: &ImagePath, stat: &Statx, node: &Node, noted: Option<&[u8]>) -> (u32, u32) {
         let on_disk = (stat.stx_uid, stat.stx_gid);
-        match self.options.owners {
-            Owners::AsOnDisk => on_disk,
-            Owners::Recorded => {
+        match (self.options.owners, node) {
+            (Owners::AsOnDisk, _) => on_disk,
+            (Owners::Recorded, Node::File { .. } | Node::Dir) if is_the_only_id(on_disk) => {
+                noted.and_then(parse_owner).unwrap_or((0, 0))
+            }
+            (Owners::Recorded, _) => {
                 let found = self.lower.get(path).filter(|found| is_same_kind(found, node));
                 match found.map(|found| &found.entry.meta) {
                     _ if !is_the_only_id(on_disk) => on_disk,
@@ -253,4 +261,10 @@ fn is_same_kind(found: &Found<'_>, node: &Node) -> bool {
         | Node::Whiteout
         | Node::Opaque => std::mem::discriminant(&found.entry.node) == std::mem::discriminant(node),
     }
+}
+
+/// `uid:gid` as [`OWNER_XATTR`] holds it.
+fn parse_owner(note: &[u8]) -> Option<(u32, u32)> {
+    let (uid, gid) = std::str::from_utf8(note).ok()?.split_once(':')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?))
 }

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::{Devices, Existing, UnpackError};
 use crate::layer::capture::Owners;
 use crate::layer::entry::{Meta, Mtime};
+use crate::mount::OWNER_XATTR;
 use crate::path::ImagePath;
 use crate::sys::beneath::{self, Beneath};
 use crate::sys::xattr;
@@ -229,6 +230,11 @@ impl Maker {
                 }
                 set => set.map_err(failed("set an xattr of", path))?,
             }
+        }
+        if self.owners == Owners::Recorded && (meta.uid, meta.gid) != (0, 0) {
+            let note = format!("{}:{}", meta.uid, meta.gid);
+            xattr::set(fd, OWNER_XATTR.as_bytes(), note.as_bytes())
+                .map_err(failed("note the owner of", path))?;
         }
         rustix::fs::futimens(fd, &times(meta.mtime)).map_err(failed("set the time of", path))
     }

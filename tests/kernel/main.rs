@@ -1,3 +1,11 @@
 //! Tests on the real kernel.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod build;
 mod layer;
+mod sandbox;
+mod vectors;

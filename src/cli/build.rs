@@ -291,7 +291,7 @@ fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
             "there is no Dockerfile at {}; say where it is with -f FILE",
             path.display()
         )),
-        _ => CliError::Io { act: format!("read {}", path.display()), source: error },
+        _ => CliError::Usage(format!("read {}: {error}", path.display())),
     })
 }
 

@@ -4,5 +4,7 @@
 mod support;
 
 mod build;
+mod faults;
+mod rootless;
 mod sandbox;
 mod vectors;

@@ -44,6 +44,10 @@ pub enum UnpackError {
     Io { act: &'static str, path: ImagePath, source: io::Error },
     #[error("set the owner of {path} to {uid}:{gid}; the user namespace may lack these ids (subuid, subgid)")]
     Owner { path: ImagePath, uid: u32, gid: u32, source: io::Error },
+    #[error(
+        "{path} in the layer's tar does not have the bytes of the table of contents; load or build it again"
+    )]
+    Corrupt { path: ImagePath },
     #[error("open the directory to unpack into")]
     Open { source: io::Error },
 }

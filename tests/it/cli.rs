@@ -127,7 +127,7 @@ fn missing_files_are_named() {
     ends(&lab.run("store", &["build", "-f", "other", "empty"]), 2, &["other"]);
     ends(&lab.run("store", &["build", "-f", "empty", "empty"]), 2, &["empty"]);
     let ran = build("FROM scratch\nCOPY a missing /\n", &[]);
-    ends(&ran, 2, &["missing", "Dockerfile:2:"]);
+    ends(&ran, 1, &["/missing", "Dockerfile:2:"]);
     ends(&lab.run("store", &["load", "no.tar"]), 2, &["no.tar"]);
     ends(&lab.run("store", &["import", "no.tar", "x"]), 2, &["no.tar"]);
 }

@@ -572,7 +572,7 @@ fn d24_steps_that_look_alike_have_different_keys() {
         lab.write("Dockerfile", format!("FROM scratch\n{step}\n"));
         let out = lab.ok("store", &["plan", "--format", "json", "-f", "Dockerfile", "ctx"]).out;
         let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
-        let stage = plan["stages"].as_array().unwrap().last().unwrap();
+        let stage = plan.as_array().unwrap().last().unwrap();
         let last = stage["steps"].as_array().unwrap().last().unwrap();
         let key = last["key"].as_str().unwrap_or_else(|| panic!("{step}: {out}")).to_owned();
         if let Some(other) = seen.insert(key, step) {

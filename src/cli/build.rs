@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
-use super::progress::{self, Mode};
+use super::progress;
 use super::session::{self, Need, variable};
 use super::{CliError, names};
 use crate::diag::{Diagnostic, Source};
@@ -91,7 +92,7 @@ pub struct Build {
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     #[arg(long, value_enum, default_value_t)]
-    progress: Mode,
+    progress: progress::Mode,
     /// Print the image id alone
     #[arg(short, long)]
     quiet: bool,
@@ -120,7 +121,7 @@ impl Build {
         if let Some(jobs) = self.jobs {
             options.jobs = jobs;
         }
-        let mode = if self.quiet { Mode::Quiet } else { self.progress };
+        let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
         let ui = progress::start(mode, &options.dockerfile, start);
         let built = engine::build(&session.store, &options, ui.as_ref());
         let built = built.map_err(|error| self.failed(error, ui.as_ref(), &options.dockerfile))?;
@@ -251,10 +252,10 @@ impl What {
         let mut own = file.into_os_string();
         own.push(".dockerignore");
         for path in [PathBuf::from(own), self.context.join(".dockerignore")] {
-            match fs::read(&path) {
+            match read_regular(&path) {
                 Ok(bytes) => return Ok((bytes, path.display().to_string())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(CliError::io(format!("read {}", path.display()))(error)),
+                Err(error) => return Err(CliError::Usage(format!("read {}: {error}", path.display()))),
             }
         }
         Ok((Vec::new(), ".dockerignore".into()))
@@ -291,8 +292,20 @@ fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
             "there is no Dockerfile at {}; say where it is with -f FILE",
             path.display()
         )),
-        _ => CliError::Io { act: format!("read {}", path.display()), source: error },
+        _ => CliError::Usage(format!("read {}: {error}", path.display())),
     })
+}
+
+/// Reads a file of the context that nobody named: a FIFO or a device there must not hold the build up.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// `NAME=VALUE` arguments; a bare name asks `missing` and is left out if that knows nothing.

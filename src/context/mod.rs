@@ -72,11 +72,23 @@ impl Context {
     /// Opens a regular file of a scan for reading and checks that it is still the file that was seen.
     pub fn open_file(&self, path: &ImagePath, seen: &Stamp) -> Result<File, ContextError> {
         let io = |source| ContextError::Io { act: "open", path: path.clone(), source };
-        let file =
-            crate::sys::beneath::open(&self.dir, path, FILE, Mode::empty()).map(File::from).map_err(io)?;
+        let file = match crate::sys::beneath::open(&self.dir, path, FILE, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(error) if is_replaced(&error) => return Err(ContextError::Changed(path.clone())),
+            Err(error) => return Err(io(error)),
+        };
         if Stamp::of_file(&file).map_err(io)? != *seen {
             return Err(ContextError::Changed(path.clone()));
         }
         Ok(file)
     }
+}
+
+/// Whether opening what was a regular file failed because something else, or nothing, has its name now: gone, a
+/// symlink, below what is no directory any more, a socket.
+fn is_replaced(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::NOENT, Errno::LOOP, Errno::NOTDIR, Errno::NXIO, Errno::XDEV]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

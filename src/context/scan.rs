@@ -1,6 +1,7 @@
 //! The scan: names sorted, every entry stated once, directories in parallel.
 
 use std::fs::File;
+use std::io::ErrorKind;
 
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, StatxFlags};
@@ -92,7 +93,10 @@ impl Context {
                 Ok(dir) => {
                     sorted_names(&dir, &place.path)?.into_iter().filter(|n| pattern.matches(n)).collect()
                 }
-                Err(_) => Vec::new(),
+                Err(ContextError::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
+                    Vec::new()
+                }
+                Err(error) => return Err(error),
             }
         } else {
             vec![name.to_vec()]

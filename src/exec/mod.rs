@@ -65,6 +65,8 @@ pub enum ExecError {
     UnknownName { name: String, file: &'static str },
     #[error("{text:?} is not a user or group id between 0 and 2147483647")]
     BadId { text: String },
+    #[error("{text:?} is not a user; expected `user` or `user:group`, by name or number")]
+    BadUser { text: String },
     #[error("archive {name}: {source}")]
     Archive { name: String, source: crate::layer::read::ReadError },
     #[error("archive {name} is cut: it ends without the two zero blocks that end a tar")]

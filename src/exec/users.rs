@@ -32,14 +32,14 @@ impl Names {
     }
 
     fn group(&self, name: &str) -> Option<u32> {
-        lines(&self.group).find(|f| f.first() == Some(&name)).and_then(|f| f.get(2)?.parse().ok())
+        lines(&self.group).find(|f| f.first() == Some(&name)).and_then(|f| id(f.get(2)?))
     }
 
     /// The groups a user is listed in, sorted.
     fn memberships(&self, user: &str) -> Vec<u32> {
         let mut gids: Vec<u32> = lines(&self.group)
             .filter(|f| f.get(3).is_some_and(|members| members.split(',').any(|m| m == user)))
-            .filter_map(|f| f[2].parse().ok())
+            .filter_map(|f| id(f[2]))
             .collect();
         gids.sort_unstable();
         gids.dedup();
@@ -57,7 +57,13 @@ fn lines(text: &Option<String>) -> impl Iterator<Item = Vec<&str>> {
 }
 
 fn owner(fields: &[&str]) -> Option<Owner> {
-    Some(Owner { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+    Some(Owner { uid: id(fields.get(2)?)?, gid: id(fields.get(3)?)? })
+}
+
+/// An id of a file: decimal digits, below 2^31. 2^32-1 would mean "do not change" to the kernel, and so root.
+fn id(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|id| digits && *id <= i32::MAX.unsigned_abs())
 }
 
 /// A number as docker takes it: decimal, below 2^31; `None` if the text is no number at all.
@@ -96,6 +102,9 @@ pub fn process(text: &str, parent: &Observer<'_>) -> Result<Ids, ExecError> {
         return Ok(Ids::default());
     }
     let (user, group) = split(text);
+    if user.is_empty() || text.ends_with(':') {
+        return Err(ExecError::BadUser { text: text.to_owned() });
+    }
     let names = Names::read(parent)?;
     let unknown = |name: &str, file| ExecError::UnknownName { name: name.to_owned(), file };
     let (owner, name) = match number(user, text)? {

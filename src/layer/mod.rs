@@ -21,5 +21,5 @@ pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
 pub use read::{Eof, Fault, Indexed, Limits, Member, MemberKind, ReadError, archive_entries, index};
 pub use toc::TocError;
 pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};
-pub use unpack::{Devices, Existing, TreeOptions, UnpackError, UnpackOptions, unpack, unpack_tree};
+pub use unpack::{Devices, UnpackError, UnpackOptions, unpack};
 pub use write::{LayerWriter, WriteError, Written};

@@ -1,11 +1,10 @@
-//! From a layer's tar to a directory: the unpacked layer that overlayfs stacks, or a whole tree as plain files.
+//! From a layer's tar to a directory: the unpacked layer that overlayfs stacks.
 //!
 //! Owns: what is made from which entry. The tar was read and judged before; here nothing of it is parsed, only bytes at
 //! known offsets are copied. Everything is made through descriptors below the destination, never through a symlink.
 
 mod make;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -44,8 +43,10 @@ pub enum UnpackError {
     Io { act: &'static str, path: ImagePath, source: io::Error },
     #[error("cannot read the bytes of {path} from the tar of its layer")]
     Tar { path: ImagePath, source: io::Error },
-    #[error("cannot open the tar of layer {layer}")]
-    Open { layer: usize, source: io::Error },
+    #[error(
+        "{path} in the layer's tar does not have the bytes of the table of contents; load or build it again"
+    )]
+    Corrupt { path: ImagePath },
 }
 
 /// Unpacks one layer for overlayfs: whiteouts as devices 0:0, opaque marks as xattrs. `tar` is the uncompressed layer,
@@ -54,57 +55,10 @@ pub enum UnpackError {
 /// # Errors
 /// [`UnpackError`] names the act and the path; `dest` is half made then and to be thrown away.
 pub fn unpack(tar: &File, toc: &Toc, dest: &Path, options: &UnpackOptions<'_>) -> Result<(), UnpackError> {
-    let tars =
-        BTreeMap::from([(0, tar.try_clone().map_err(|source| UnpackError::Open { layer: 0, source })?)]);
     let items = layer_items(toc, options);
-    let maker = Maker {
-        tars,
-        owners: options.owners,
-        devices: options.devices,
-        opaque: Some(options.marks.opaque()),
-        existing: Existing::Refuse,
-    };
+    let maker =
+        Maker { tar, owners: options.owners, devices: options.devices, opaque: options.marks.opaque() };
     maker.make(dest, &items)
-}
-
-/// What to do about files that are there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// It is an error.
-    Refuse,
-    /// They are replaced; directories are kept and added to. A symlink where a directory belongs is an error.
-    Replace,
-}
-
-/// How to write a whole tree out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TreeOptions {
-    pub owners: Owners,
-    pub devices: Devices,
-    pub existing: Existing,
-}
-
-/// Writes what a stack of layers shows into a plain directory (`--output type=local`). `open_layer` gives the
-/// uncompressed tar of a layer. The metadata of `dest` itself is left alone.
-///
-/// # Errors
-/// [`UnpackError`] names the act and the path. Nothing outside `dest` is ever touched.
-pub fn unpack_tree(
-    tree: &Tree,
-    open_layer: &dyn Fn(usize) -> io::Result<File>,
-    dest: &Path,
-    options: &TreeOptions,
-) -> Result<(), UnpackError> {
-    let found = tree.walk(&ImagePath::root());
-    let mut tars = BTreeMap::new();
-    for layer in found.iter().filter(|found| found.file().is_some()).map(|found| found.layer) {
-        if let std::collections::btree_map::Entry::Vacant(place) = tars.entry(layer) {
-            place.insert(open_layer(layer).map_err(|source| UnpackError::Open { layer, source })?);
-        }
-    }
-    let TreeOptions { owners, devices, existing } = *options;
-    let maker = Maker { tars, owners, devices, opaque: None, existing };
-    maker.make(dest, &tree_items(&found))
 }
 
 /// The entries of one layer with the directories they need.
@@ -142,7 +96,9 @@ impl<'a> Dirs<'a> {
                 }
                 What::Whiteout
             }
-            Node::File { size, offset, .. } => What::File { layer: 0, size: *size, offset: *offset },
+            Node::File { size, offset, content } => {
+                What::File { size: *size, offset: *offset, content: *content }
+            }
             Node::Hardlink(target) => What::Link(target.clone()),
             Node::Symlink(target) => What::Symlink(target),
             Node::Char { major, minor } => What::Char { major: *major, minor: *minor },
@@ -192,37 +148,4 @@ impl<'a> Dirs<'a> {
     fn find(&self, dir: &ImagePath) -> Option<usize> {
         self.way.iter().rev().copied().find(|at| self.items[*at].path == *dir)
     }
-}
-
-/// What a tree shows. Of the names of one file the first that is still visible holds it.
-fn tree_items<'a>(found: &[Found<'a>]) -> Vec<Item<'a>> {
-    let mut first: BTreeMap<(usize, &ImagePath), &ImagePath> = BTreeMap::new();
-    let mut items = Vec::with_capacity(found.len());
-    for found in found {
-        let TocEntry { path, meta, node } = found.entry;
-        let what = match node {
-            Node::Dir => What::Dir { opaque: false },
-            Node::File { .. } | Node::Hardlink(_) => {
-                let leader = match node {
-                    Node::Hardlink(target) => target,
-                    _ => path,
-                };
-                let Some((size, _, offset)) = found.file() else { continue };
-                match first.get(&(found.layer, leader)) {
-                    Some(first) => What::Link((*first).clone()),
-                    None => {
-                        first.insert((found.layer, leader), path);
-                        What::File { layer: found.layer, size, offset }
-                    }
-                }
-            }
-            Node::Symlink(target) => What::Symlink(target),
-            Node::Char { major, minor } => What::Char { major: *major, minor: *minor },
-            Node::Block { major, minor } => What::Block { major: *major, minor: *minor },
-            Node::Fifo => What::Fifo,
-            Node::Whiteout | Node::Opaque => continue,
-        };
-        items.push(Item { path: path.clone(), meta: meta.clone(), what });
-    }
-    items
 }

@@ -5,13 +5,13 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Store, StoreError};
 use crate::digest::BlobDigest;
-use crate::sys::file::{self, Durability, Unnamed};
+use crate::sys::file::{self, Durability, Unnamed, unique_name};
 
 /// Bytes on their way to becoming a blob. Dropping it leaves nothing.
 pub struct BlobWriter {
@@ -42,7 +42,7 @@ impl BlobWriter {
             return Err(StoreError::CorruptBlob { expected, actual: digest });
         }
         self.file.file().sync_data()?;
-        self.file.publish(&self.blobs.join(digest.hex()))?;
+        publish(self.file, &self.blobs.join(digest.hex()))?;
         Ok((digest, self.size))
     }
 }
@@ -54,9 +54,9 @@ pub struct LayerSink {
 }
 
 impl LayerSink {
-    pub(super) fn publish(self, dest: &std::path::Path) -> io::Result<()> {
+    pub(super) fn publish(self, dest: &Path) -> io::Result<()> {
         self.file.file().sync_data()?;
-        self.file.publish(dest).map(drop)
+        publish(self.file, dest)
     }
 }
 
@@ -68,6 +68,17 @@ impl Write for LayerSink {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Gives a blob its name. What has the name already may have rotted, so bytes that were just hashed take its place;
+/// whoever reads the old file keeps it.
+fn publish(file: Unnamed, dest: &Path) -> io::Result<()> {
+    if !dest.exists() {
+        return file.publish(dest).map(drop);
+    }
+    let hidden = dest.with_file_name(format!(".{}", unique_name()));
+    file.publish(&hidden)?;
+    fs::rename(&hidden, dest).map_err(|e| file::context(e, "replace", dest))
 }
 
 impl Store {

@@ -76,28 +76,28 @@ impl Store {
     pub fn gc_plan(&self, scope: Scope) -> Result<GcPlan, StoreError> {
         let reach = self.reach(scope)?;
         let mut plan = GcPlan::default();
-        self.doom(&mut plan, "blobs/sha256", |name| {
-            BlobDigest::from_hex(name).is_ok_and(|digest| reach.blobs.contains(&digest))
+        // What points goes before what it points to: a sweep that is killed leaves no record of what is gone.
+        for dir in ["actions", "builds", "logs"] {
+            self.doom(&mut plan, dir, |_| scope == Scope::Garbage)?;
+        }
+        self.doom(&mut plan, "images", |name| {
+            ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
         })?;
+        self.doom(&mut plan, "layerdb/sha256", |name| self.chain_is_reached(name, &reach))?;
         let diff = |name: &str| DiffId::from_hex(name).is_ok_and(|diff| reach.diffs.contains(&diff));
         self.doom(&mut plan, "tocs", diff)?;
         self.doom(&mut plan, "compressed", |name| name.split('.').next().is_some_and(diff))?;
         self.doom(&mut plan, "overlay", |name| name == "mapping" || reach.caches.contains(name))?;
         let links: BTreeSet<String> = reach.caches.iter().map(|cache| Self::short_link(cache)).collect();
         self.doom(&mut plan, "l", |name| links.contains(name))?;
-        self.doom(&mut plan, "images", |name| {
-            ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
-        })?;
-        self.doom(&mut plan, "layerdb/sha256", |name| self.chain_is_reached(name, &reach))?;
         self.doom(&mut plan, "tmp", |_| false)?;
         self.doom(&mut plan, "locks", |_| false)?;
         for dir in ["refs", "contexts"] {
             self.doom(&mut plan, dir, |_| true)?;
         }
-        for dir in ["actions", "builds", "logs"] {
-            self.doom(&mut plan, dir, |_| scope == Scope::Garbage)?;
-        }
-        plan.doomed.sort();
+        self.doom(&mut plan, "blobs/sha256", |name| {
+            BlobDigest::from_hex(name).is_ok_and(|digest| reach.blobs.contains(&digest))
+        })?;
         Ok(plan)
     }
 
@@ -113,6 +113,26 @@ impl Store {
             None => Ok(()),
             Some(error) => Err(error.into()),
         }
+    }
+
+    /// One line for each thing that a name or an image with a manifest needs and that is not here.
+    pub(super) fn missing(&self) -> Result<Vec<String>, StoreError> {
+        let mut problems = Vec::new();
+        let names = self.refs()?.into_iter().map(|r| (r.name, r.image, r.manifest));
+        let whole = |r: super::ImageRecord| Some((format!("image {}", r.id), r.id, r.manifest?));
+        for (who, image, manifest) in names.chain(self.images()?.into_iter().filter_map(whole)) {
+            let mut reach = Reach::default();
+            self.reach_image(&mut reach, image, Some(manifest));
+            reach.blobs.extend(reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect::<Vec<_>>());
+            let gone = reach.blobs.iter().filter(|digest| !self.has_blob(digest));
+            problems
+                .extend(gone.map(|digest| format!("{who} needs blob {digest}, which is not in the store")));
+            if self.image(&image).is_none() {
+                problems
+                    .push(format!("{who} needs the record of image {image}, which is missing or damaged"));
+            }
+        }
+        Ok(problems)
     }
 
     fn reach(&self, scope: Scope) -> Result<Reach, StoreError> {

@@ -4,7 +4,7 @@
 //! name and a manifest digest. Refs are the roots of gc.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +33,11 @@ pub struct RefRecord {
 }
 
 impl Store {
-    fn image_path(&self, id: &ImageId) -> std::path::PathBuf {
+    fn image_path(&self, id: &ImageId) -> PathBuf {
         self.root.join("images").join(id.hex())
     }
 
-    fn ref_path(&self, name: &str) -> std::path::PathBuf {
+    fn ref_path(&self, name: &str) -> PathBuf {
         self.root.join("refs").join(blake3::hash(name.as_bytes()).to_hex().as_str())
     }
 
@@ -60,7 +60,7 @@ impl Store {
 
     /// All images, by id.
     pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
-        let mut all: Vec<ImageRecord> = self.records("images")?;
+        let mut all: Vec<ImageRecord> = self.records("images", |r: &ImageRecord| self.image_path(&r.id))?;
         all.sort_by_key(|record| record.id);
         Ok(all)
     }
@@ -93,20 +93,46 @@ impl Store {
 
     /// All names, sorted.
     pub fn refs(&self) -> Result<Vec<RefRecord>, StoreError> {
-        let mut all: Vec<RefRecord> = self.records("refs")?;
+        let mut all: Vec<RefRecord> = self.records("refs", |r: &RefRecord| self.ref_path(&r.name))?;
         all.sort();
         Ok(all)
     }
 
-    fn records<T: for<'de> Deserialize<'de>>(&self, dir: &str) -> Result<Vec<T>, StoreError> {
+    /// The records of a directory that are whole and under the name they should have.
+    fn records<T: for<'de> Deserialize<'de>>(
+        &self,
+        dir: &str,
+        home: impl Fn(&T) -> PathBuf,
+    ) -> Result<Vec<T>, StoreError> {
+        let whole = |path: &PathBuf| read_record(path).filter(|record| home(record) == *path);
+        Ok(self.record_files(dir)?.iter().filter_map(whole).collect())
+    }
+
+    fn record_files(&self, dir: &str) -> Result<Vec<PathBuf>, StoreError> {
         let dir = self.root.join(dir);
         let names = crate::sys::dir::list_path(&dir)?;
         Ok(names
             .iter()
             .filter_map(|entry| std::str::from_utf8(&entry.name).ok())
             .filter(|name| !name.starts_with('.'))
-            .filter_map(|name| read_record(&dir.join(name)))
+            .map(|name| dir.join(name))
             .collect())
+    }
+
+    /// One line for each name and image record that cannot be read and so does not count.
+    pub(super) fn damaged_records(&self) -> Result<Vec<String>, StoreError> {
+        let mut problems = Vec::new();
+        for path in self.record_files("refs")? {
+            if read_record(&path).is_none_or(|r: RefRecord| self.ref_path(&r.name) != path) {
+                problems.push(format!("name {} is damaged; tag or load the image again", path.display()));
+            }
+        }
+        for path in self.record_files("images")? {
+            if read_record(&path).is_none_or(|r: ImageRecord| self.image_path(&r.id) != path) {
+                problems.push(format!("image record {} is damaged; build or load it again", path.display()));
+            }
+        }
+        Ok(problems)
     }
 }
 

@@ -27,9 +27,8 @@ impl Store {
 
     /// Remembers what a layer holds. Its tar is, or becomes, the blob of the same sha256.
     pub fn add_layer(&self, diff: DiffId, toc: &Toc) -> Result<(), StoreError> {
-        let path = self.toc_path(diff);
-        if !path.exists() {
-            file::replace(&path, &toc.encode(), Durability::Cached)?;
+        if self.check_toc(diff).is_err() {
+            file::replace(&self.toc_path(diff), &toc.encode(), Durability::Cached)?;
         }
         Ok(())
     }

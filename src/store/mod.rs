@@ -124,29 +124,48 @@ impl Store {
 
 /// Makes sure of a store of our version at `root`.
 fn prepare(root: &Path) -> Result<(), StoreError> {
-    match fs::symlink_metadata(root) {
+    let meta = match fs::symlink_metadata(root) {
         Ok(meta) if !meta.is_dir() => return Err(StoreError::NotADirectory { root: root.to_owned() }),
-        Ok(meta) => check_owner(root, &meta)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create_dir(root)?,
+        Ok(meta) => Some(meta),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(file::context(error, "open", root).into()),
-    }
+    };
+    let Some(meta) = meta else {
+        create_dir(root)?;
+        return initialise(root);
+    };
+    check_owner(root, &meta)?;
+    let whole = check_version(root)?;
+    shut(root, &meta)?;
+    if whole { Ok(()) } else { initialise(root) }
+}
+
+/// Whether a version stands there. An empty file is what a file system may leave of a store that was just made.
+fn check_version(root: &Path) -> Result<bool, StoreError> {
     let version = root.join("version");
-    match fs::read_to_string(&version) {
-        Ok(text) if text.trim() == format!("lith-store {LAYOUT_VERSION}") => Ok(()),
-        Ok(text) => {
-            Err(StoreError::Version { root: root.to_owned(), found: text.trim().chars().take(40).collect() })
+    match fs::read(&version) {
+        Ok(bytes) if bytes.is_empty() => Ok(false),
+        Ok(bytes) if bytes.trim_ascii() == format!("lith-store {LAYOUT_VERSION}").as_bytes() => Ok(true),
+        Ok(bytes) => {
+            let found = String::from_utf8_lossy(&bytes).trim().chars().take(40).collect();
+            Err(StoreError::Version { root: root.to_owned(), found })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => initialise(root),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(file::context(error, "read", &version).into()),
     }
 }
 
-/// A store others can write is a store others can poison; one they can enter shows them setuid files.
+/// A store others own is a store others can poison.
 fn check_owner(root: &Path, meta: &fs::Metadata) -> Result<(), StoreError> {
     let me = rustix::process::geteuid().as_raw();
     if meta.uid() != me {
         return Err(StoreError::Owner { root: root.to_owned(), owner: meta.uid(), me });
     }
+    Ok(())
+}
+
+/// Takes away what others may do: whoever can write poisons the store, whoever can enter finds setuid files.
+fn shut(root: &Path, meta: &fs::Metadata) -> Result<(), StoreError> {
     if meta.mode() & 0o077 != 0 {
         fs::set_permissions(root, fs::Permissions::from_mode(0o700))
             .map_err(|e| file::context(e, "chmod", root))?;
@@ -164,7 +183,9 @@ fn create_dir(path: &Path) -> Result<(), StoreError> {
 
 /// Lays out an empty store; the version file comes last, so a half-made store is made again.
 fn initialise(root: &Path) -> Result<(), StoreError> {
-    let ours = |name: &str| name == "lock" || DIRS.iter().any(|dir| dir.split('/').next() == Some(name));
+    let ours = |name: &str| {
+        matches!(name, "lock" | "version") || DIRS.iter().any(|dir| dir.split('/').next() == Some(name))
+    };
     let _alone = {
         let foreign = crate::sys::dir::list_path(root)?
             .into_iter()

@@ -1,4 +1,4 @@
-//! Every blob hashed again, every table of contents read again.
+//! Every blob hashed again, every table of contents and record read again.
 
 use rayon::prelude::*;
 
@@ -15,7 +15,8 @@ pub struct Report {
 }
 
 impl Store {
-    /// Hashes all blobs, in parallel, and decodes all tables. Damage is reported, not mended.
+    /// Hashes all blobs, in parallel, decodes all tables and records, and looks for what images need. Damage is
+    /// reported, not mended.
     pub fn verify(&self) -> Result<Report, StoreError> {
         let blobs = self.names_in("blobs/sha256", |hex| BlobDigest::from_hex(hex).ok())?;
         let tocs = self.names_in("tocs", |hex| DiffId::from_hex(hex).ok())?;
@@ -25,6 +26,8 @@ impl Store {
             .map(|e| e.to_string())
             .collect();
         problems.extend(tocs.iter().filter_map(|diff| self.check_toc(*diff).err()).map(|e| e.to_string()));
+        problems.extend(self.damaged_records()?);
+        problems.extend(self.missing()?);
         Ok(Report { blobs: blobs.len(), problems })
     }
 

@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod architecture;
+mod cli;
+mod context;
 mod frontend;
 mod image;
 mod layer;
+mod store;

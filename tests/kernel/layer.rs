@@ -12,8 +12,8 @@ use std::sync::Arc;
 use lith::digest::{ContentDigest, DiffId};
 use lith::epoch::Epoch;
 use lith::layer::{
-    CaptureError, CaptureOptions, Captured, Devices, Existing, LayerWriter, Meta, Node, Owners, Toc, Tree,
-    TreeOptions, UnpackOptions, Written, capture, unpack, unpack_tree,
+    CaptureError, CaptureOptions, Captured, Devices, LayerWriter, Meta, Node, Owners, Toc, Tree,
+    UnpackOptions, Written, capture, unpack,
 };
 use lith::mount::OverlayMarks;
 use lith::path::ImagePath;
@@ -333,48 +333,6 @@ fn l16_l26_what_is_unpacked_is_what_the_layer_says() {
     let (diff, _) = world.capture_onto("upper", &world.lower(), "diff.tar").unwrap();
     assert_eq!(names(&diff.toc), ["/tmp", "-/tmp/x"]);
     assert_eq!(std::fs::metadata("/etc/passwd").unwrap().mtime(), before.mtime());
-}
-
-#[test]
-fn unpacking_a_tree_is_the_merged_view() {
-    if !kernel_is_ours() {
-        return;
-    }
-    let world = World::new(BASE);
-    let wanted = world.change("rm -r d/sub; ln etc/a etc/third; rm etc/a; echo n >n; mknod null c 1 3");
-    let (diff, _) = world.capture_onto("upper", &world.lower(), "diff.tar").unwrap();
-    let tree = Tree::new(vec![Arc::clone(&world.base), Arc::new(diff.toc)]);
-    let tars = ["base.tar", "diff.tar"];
-    let open = |layer: usize| File::open(world.at(tars[layer]));
-    let options =
-        TreeOptions { owners: Owners::AsOnDisk, devices: Devices::Make, existing: Existing::Refuse };
-    std::fs::create_dir(world.at("state")).unwrap();
-    unpack_tree(&tree, &open, &world.at("state"), &options).unwrap();
-    assert_eq!(world.state(), wanted);
-}
-
-#[test]
-fn d21_a_local_output_stays_where_it_is() {
-    if !kernel_is_ours() {
-        return;
-    }
-    let world = World::new("mkdir d; echo new >d/f; echo top >t; ln -s /outside l");
-    run(
-        world.dir.path(),
-        "mkdir out outside; echo keep >outside/f; ln -s ../outside out/d; ln -s ../outside/f out/t",
-    );
-    let open = |_| File::open(world.at("base.tar"));
-    let options = |existing| TreeOptions { owners: Owners::AsOnDisk, devices: Devices::Record, existing };
-    let unpack = |existing| unpack_tree(&world.lower(), &open, &world.at("out"), &options(existing));
-    let error = unpack(Existing::Replace).unwrap_err().to_string();
-    assert!(error.contains("/d"), "{error}");
-    assert!(unpack(Existing::Refuse).is_err());
-    assert_eq!(std::fs::read_to_string(world.at("outside/f")).unwrap(), "keep\n");
-    run(world.dir.path(), "rm out/d");
-    unpack(Existing::Replace).unwrap();
-    unpack(Existing::Replace).unwrap();
-    assert_eq!(std::fs::read_to_string(world.at("out/t")).unwrap(), "top\n");
-    assert_eq!(std::fs::read_to_string(world.at("outside/f")).unwrap(), "keep\n");
 }
 
 /// Layers as other programs make them: parents left out, opaque marks, whiteouts of nothing. The view from the tables

@@ -6,6 +6,8 @@
 mod support;
 
 mod build;
+mod faults;
 mod layer;
+mod rootless;
 mod sandbox;
 mod vectors;

@@ -1,9 +1,9 @@
 //! Making files: directories first, files side by side, then what refers to them, the metadata of directories last.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
-use super::{Devices, Existing, UnpackError};
+use super::{Devices, UnpackError};
+use crate::digest::ContentDigest;
 use crate::layer::capture::Owners;
 use crate::layer::entry::{Meta, Mtime};
 use crate::mount::OWNER_XATTR;
@@ -35,9 +36,9 @@ pub(super) enum What<'a> {
         opaque: bool,
     },
     File {
-        layer: usize,
         size: u64,
         offset: u64,
+        content: ContentDigest,
     },
     /// Another name of a file among the items.
     Link(ImagePath),
@@ -55,16 +56,16 @@ pub(super) enum What<'a> {
 }
 
 /// How to make things.
-pub(super) struct Maker {
-    pub tars: BTreeMap<usize, File>,
+pub(super) struct Maker<'a> {
+    /// The layer's uncompressed tar.
+    pub tar: &'a File,
     pub owners: Owners,
     pub devices: Devices,
-    /// The xattr that marks a directory as opaque, where such marks are made.
-    pub opaque: Option<&'static str>,
-    pub existing: Existing,
+    /// The xattr that marks a directory as opaque.
+    pub opaque: &'static str,
 }
 
-impl Maker {
+impl Maker<'_> {
     /// Makes everything below an existing directory. Items are in layer order, directories before what they hold.
     pub fn make(&self, dest: &Path, items: &[Item<'_>]) -> Result<(), UnpackError> {
         let mut tree = Beneath::open(dest).map_err(failed("open", &ImagePath::root()))?;
@@ -73,7 +74,7 @@ impl Maker {
         }
         let root = tree.root();
         items.par_iter().try_for_each(|item| match item.what {
-            What::File { layer, size, offset } => self.file(root, item, layer, size, offset),
+            What::File { size, offset, content } => self.file(root, item, offset..offset + size, content),
             What::Dir { .. }
             | What::Link(_)
             | What::Symlink(_)
@@ -98,48 +99,25 @@ impl Maker {
             return Ok(());
         }
         let holder = tree.holder(path).map_err(failed("open the directory of", path))?;
-        match rustix::fs::mkdirat(holder, path.name(), Mode::RWXU) {
-            Err(Errno::EXIST) if self.existing == Existing::Replace => {
-                // A symlink or a file in its place fails to open as a directory.
-                beneath::open_dir(tree.root(), path).map(drop).map_err(failed("open directory", path))
-            }
-            made => made.map_err(failed("make directory", path)),
-        }
+        rustix::fs::mkdirat(holder, path.name(), Mode::RWXU).map_err(failed("make directory", path))
     }
 
+    /// A tar that rotted must not become a file that a process reads: what was copied is hashed.
     fn file(
         &self,
         root: BorrowedFd<'_>,
         item: &Item<'_>,
-        layer: usize,
-        size: u64,
-        offset: u64,
+        range: Range<u64>,
+        content: ContentDigest,
     ) -> Result<(), UnpackError> {
         let path = &item.path;
-        let mut file = File::from(self.create(root, path)?);
-        let tar = self
-            .tars
-            .get(&layer)
-            .ok_or_else(|| UnpackError::Open { layer, source: io::Error::from(io::ErrorKind::NotFound) })?;
-        copy(tar, offset, size, &mut file, path)?;
-        self.set_meta(file.as_fd(), item)
-    }
-
-    fn create(&self, root: BorrowedFd<'_>, path: &ImagePath) -> Result<OwnedFd, UnpackError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let create = || beneath::open(root, path, flags, Mode::RUSR | Mode::WUSR);
-        match create() {
-            Err(error)
-                if error.kind() == io::ErrorKind::AlreadyExists && self.existing == Existing::Replace =>
-            {
-                let holder = beneath::open_dir(root, &path.parent().unwrap_or_default());
-                let holder = holder.map_err(failed("open the directory of", path))?;
-                let gone = rustix::fs::unlinkat(&holder, path.name(), AtFlags::empty());
-                gone.map_err(failed("replace", path))?;
-                create().map_err(failed("create", path))
-            }
-            created => created.map_err(failed("create", path)),
+        let created = beneath::open(root, path, flags, Mode::RUSR | Mode::WUSR);
+        let mut file = File::from(created.map_err(failed("create", path))?);
+        if copy(self.tar, range, &mut file, path)? != content {
+            return Err(UnpackError::Corrupt { path: path.clone() });
         }
+        self.set_meta(file.as_fd(), item)
     }
 
     /// Everything that is neither a directory nor a file with bytes.
@@ -150,7 +128,7 @@ impl Maker {
             What::Link(target) => self.link(tree, path, target),
             What::Symlink(target) => {
                 let holder = tree.holder(path).map_err(failed("open the directory of", path))?;
-                self.replacing(holder, path, || rustix::fs::symlinkat(*target, holder, path.name()))?;
+                rustix::fs::symlinkat(*target, holder, path.name()).map_err(failed("make symlink", path))?;
                 self.set_meta_at(holder, item, None)
             }
             What::Fifo => self.node(tree, item, FileType::Fifo, 0),
@@ -174,8 +152,8 @@ impl Maker {
         let from = beneath::open_dir(tree.root(), &target.parent().unwrap_or_default());
         let from = from.map_err(failed("open the directory of", target))?;
         let holder = tree.holder(path).map_err(failed("open the directory of", path))?;
-        let link = || rustix::fs::linkat(&from, target.name(), holder, path.name(), AtFlags::empty());
-        self.replacing(holder, path, link)
+        rustix::fs::linkat(&from, target.name(), holder, path.name(), AtFlags::empty())
+            .map_err(failed("link", path))
     }
 
     fn node(
@@ -187,32 +165,16 @@ impl Maker {
     ) -> Result<(), UnpackError> {
         let path = &item.path;
         let holder = tree.holder(path).map_err(failed("open the directory of", path))?;
-        let make = || rustix::fs::mknodat(holder, path.name(), kind, Mode::RUSR | Mode::WUSR, device);
-        self.replacing(holder, path, make)?;
+        rustix::fs::mknodat(holder, path.name(), kind, Mode::RUSR | Mode::WUSR, device)
+            .map_err(failed("make device", path))?;
         self.set_meta_at(holder, item, Some(mode(&item.meta)))
-    }
-
-    fn replacing(
-        &self,
-        holder: BorrowedFd<'_>,
-        path: &ImagePath,
-        make: impl Fn() -> rustix::io::Result<()>,
-    ) -> Result<(), UnpackError> {
-        match make() {
-            Err(Errno::EXIST) if self.existing == Existing::Replace => {
-                let gone = rustix::fs::unlinkat(holder, path.name(), AtFlags::empty());
-                gone.map_err(failed("replace", path))?;
-                make().map_err(failed("make", path))
-            }
-            made => made.map_err(failed("make", path)),
-        }
     }
 
     fn finish_directory(&self, tree: &mut Beneath, item: &Item<'_>, opaque: bool) -> Result<(), UnpackError> {
         let path = &item.path;
         let fd = tree.dir(path).map_err(failed("open", path))?;
-        if let (true, Some(mark)) = (opaque, self.opaque) {
-            xattr::set(fd, mark.as_bytes(), b"y").map_err(failed("mark as opaque", path))?;
+        if opaque {
+            xattr::set(fd, self.opaque.as_bytes(), b"y").map_err(failed("mark as opaque", path))?;
         }
         self.set_meta(fd, item)
     }
@@ -291,20 +253,32 @@ fn times(mtime: Mtime) -> Timestamps {
 }
 
 /// Copies a file's bytes out of the tar.
-fn copy(tar: &File, offset: u64, size: u64, file: &mut File, path: &ImagePath) -> Result<(), UnpackError> {
-    let (mut at, end) = (offset, offset + size);
-    if size > SMALL {
-        at = copy_in_kernel(tar, at, end, file).map_err(failed("write", path))?;
+fn copy(
+    tar: &File,
+    range: Range<u64>,
+    file: &mut File,
+    path: &ImagePath,
+) -> Result<ContentDigest, UnpackError> {
+    let mut at = range.start;
+    if range.end - at > SMALL {
+        at = copy_in_kernel(tar, at, range.end, file).map_err(failed("write", path))?;
     }
-    let mut buffer = vec![0; usize::try_from((end - at).min(SMALL)).expect("at most 128 KiB")];
-    while at < end {
-        let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+    let copied = at;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; usize::try_from((range.end - range.start).min(SMALL)).expect("at most 128 KiB")];
+    at = range.start;
+    while at < range.end {
+        let left = if at < copied { copied - at } else { range.end - at };
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let read = tar.read_exact_at(&mut buffer[..len], at);
         read.map_err(|source| UnpackError::Tar { path: path.clone(), source })?;
-        file.write_all(&buffer[..len]).map_err(failed("write", path))?;
+        hasher.update(&buffer[..len]);
+        if at >= copied {
+            file.write_all(&buffer[..len]).map_err(failed("write", path))?;
+        }
         at += len as u64;
     }
-    Ok(())
+    Ok(ContentDigest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// Lets the kernel copy, or share, as much as it will; says how far it came.

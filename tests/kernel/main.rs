@@ -4,5 +4,6 @@
 mod support;
 
 mod build;
+mod peers;
 mod sandbox;
 mod vectors;

@@ -107,3 +107,169 @@ fn times(ours: &Tree) {
     assert_eq!(time("plain/d.tar/in"), 1_100_000_000, "an archive's own");
     assert_eq!(time("bin/busybox"), 1_000_000_000);
 }
+
+/// What an archive or layout says of its one image, by skopeo: the manifest's digest and the image's id.
+#[track_caller]
+fn told(lab: &Lab, place: &str) -> (String, String) {
+    let digest = ok(lab, "skopeo", &["inspect", "--no-tags", "--format", "{{.Digest}}", place]);
+    let manifest: Value = serde_json::from_str(&ok(lab, "skopeo", &["inspect", "--raw", place])).unwrap();
+    (digest, manifest["config"]["digest"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn layouts_of_every_compression_are_taken() {
+    let Some(lab) = lab_with(&PROGRAMS) else { return };
+    let _unmount = Unmount(&lab);
+    let compressions = ["none", "gzip", "zstd"];
+    let mut outputs = Vec::new();
+    for compression in compressions {
+        outputs.push(format!("type=oci,dest={compression}.tar,compression={compression}"));
+        outputs.push(format!("type=oci,tar=false,dest={compression}.oci,compression={compression}"));
+    }
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let image = app(&lab, &outputs).image();
+    let mut trees = Vec::new();
+    for compression in compressions {
+        let (archive, layout) = (format!("{compression}.tar"), format!("{compression}.oci"));
+        let from = [format!("oci-archive:{archive}"), format!("oci:{layout}:latest")];
+        assert_eq!(told(&lab, &from[0]), told(&lab, &from[1]));
+        assert_eq!(told(&lab, &from[0]).1, image);
+        for (at, place) in from.iter().enumerate() {
+            let copy = format!("oci:copy-{compression}-{at}:x");
+            ok(&lab, "skopeo", &["copy", "--preserve-digests", place, &copy]);
+            assert_eq!(told(&lab, &copy), told(&lab, place));
+            ok(&lab, "skopeo", &["copy", place, &format!("dir:{compression}-{at}.dir")]);
+        }
+        podman(&lab, &["load", "-i", &archive]);
+        assert_eq!(podman_id(&lab, "app"), image);
+        podman(&lab, &["rmi", "--force", "app"]);
+        let container = buildah(&lab, &["from", &from[0]]);
+        let tree = Tree::read(Path::new(&buildah(&lab, &["mount", &container])), &[]);
+        buildah(&lab, &["umount", &container]);
+        buildah(&lab, &["rm", &container]);
+        buildah(&lab, &["rmi", "--all", "--force"]);
+        trees.push(tree);
+        // umoci 0.4 has no zstd.
+        if compression != "zstd" {
+            trees.push(Tree::read(&unpack(&lab, &format!("{layout}:latest"), compression), &[]));
+        }
+    }
+    for tree in &trees[1..] {
+        assert_eq!(trees[0].differences(tree), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn docker_archives_are_taken() {
+    let Some(lab) = lab_with(&PROGRAMS) else { return };
+    let _unmount = Unmount(&lab);
+    let image = app(&lab, &["type=docker,dest=built.tar", "type=oci,tar=false,dest=app.oci"]).image();
+    lab.ok("store", &["save", "-o", "saved.tar", "app"]);
+    let ours = Tree::read(&unpack(&lab, "app.oci:latest", "ours"), &[]);
+    let layers = &inspect(&lab, "store", "app")["RootFS"];
+    let docker = Docker::start(&lab);
+    for archive in ["built", "saved"] {
+        let tar = format!("{archive}.tar");
+        docker.ok(&["load", "-i", &tar]);
+        let loaded = docker.inspect("app");
+        assert_eq!(loaded["Id"], image.as_str());
+        assert_eq!(loaded["RootFS"], *layers);
+        let printed = docker.ok(&["run", "--rm", "--network", "none", "app", "cat /exec /shell; id -u; pwd"]);
+        assert_eq!(printed, "1\n/bin/ash\n1000\n/final/1");
+        exported(&lab, &docker, archive, &ours);
+        docker.ok(&["rmi", "--force", "app"]);
+
+        let place = format!("docker-archive:{tar}");
+        let copy = format!("oci:{archive}.oci:x");
+        ok(&lab, "skopeo", &["copy", &place, &copy]);
+        let tree = Tree::read(&unpack(&lab, &format!("{archive}.oci:x"), &format!("{archive}-copied")), &[]);
+        assert_eq!(ours.differences(&tree), Vec::<String>::new());
+        podman(&lab, &["load", "-i", &tar]);
+        assert_eq!(podman_id(&lab, "app"), image);
+        podman(&lab, &["rmi", "--force", "app"]);
+    }
+}
+
+/// What docker itself unpacked, but for what it puts into every container.
+fn exported(lab: &Lab, docker: &Docker<'_>, name: &str, ours: &Tree) {
+    let container = docker.ok(&["create", "app"]);
+    let (tar, dir) = (format!("{name}-exported.tar"), format!("{name}-exported"));
+    docker.ok(&["export", "-o", &tar, &container]);
+    docker.ok(&["rm", "--volumes", &container]);
+    fs::create_dir(lab.path(&dir)).unwrap();
+    ok(lab, "tar", &["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", &tar, "-C", &dir]);
+    let added =
+        [".dockerenv", "dev/console", "dev/pts", "dev/shm", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
+    let more = ["etc/mtab", "data", "more", "vol1", "vol2"];
+    let tree = Tree::read(&lab.path(&dir), &[&added[..], &more[..]].concat());
+    assert_eq!(ours.differences(&tree), Vec::<String>::new());
+}
+
+#[test]
+fn what_peers_write_is_loaded_and_built_on() {
+    let Some(lab) = lab_with(&PROGRAMS) else { return };
+    let _unmount = Unmount(&lab);
+    app(&lab, &["type=oci,tar=false,dest=app.oci", "type=docker,dest=app.tar"]);
+    let docker = Docker::start(&lab);
+    docker.ok(&["load", "-i", "app.tar"]);
+    docker.ok(&["save", "-o", "docker-save.tar", "app"]);
+    drop(docker);
+    podman(&lab, &["load", "-i", "app.tar"]);
+    for format in ["oci-archive", "docker-archive"] {
+        podman(&lab, &["save", "--format", format, "-o", &format!("podman-{format}.tar"), "app"]);
+        let to = format!("{format}:skopeo-{format}.tar:app:skopeo");
+        ok(&lab, "skopeo", &["copy", "oci:app.oci:latest", &to]);
+    }
+    let container = buildah(&lab, &["from", "docker-archive:app.tar"]);
+    buildah(&lab, &["config", "--env", "BY=buildah", &container]);
+    buildah(&lab, &["commit", "--rm", &container, "oci-archive:buildah.tar:app"]);
+    ok(&lab, "cp", &["-r", "app.oci", "umoci.oci"]);
+    let bundle = unpack(&lab, "umoci.oci:latest", "bundle");
+    fs::write(bundle.join("by-umoci"), "umoci").unwrap();
+    fs::remove_file(bundle.join("added")).unwrap();
+    ok(&lab, "umoci", &["repack", "--image", "umoci.oci:repacked", "bundle"]);
+
+    for (place, only) in [
+        ("oci-archive:podman-oci-archive.tar", None),
+        ("oci-archive:skopeo-oci-archive.tar", None),
+        ("oci-archive:buildah.tar", None),
+        ("oci:umoci.oci:repacked", Some("repacked")),
+        ("docker-archive:docker-save.tar", None),
+        ("docker-archive:podman-docker-archive.tar", None),
+        ("docker-archive:skopeo-docker-archive.tar", None),
+    ] {
+        taken(&lab, place, only);
+    }
+}
+
+/// Loads one image of an archive or layout and builds on it.
+#[track_caller]
+fn taken(lab: &Lab, place: &str, only: Option<&str>) {
+    let mut parts = place.split(':');
+    let (kind, file) = (parts.next().unwrap(), parts.next().unwrap());
+    let name = file.split('.').next().unwrap();
+    let mut args = vec!["load", "--tag", name, file];
+    args.extend(only.iter().flat_map(|only| ["--only", only]));
+    lab.ok("fresh", &args);
+    let loaded = inspect(lab, "fresh", name);
+    if kind == "docker-archive" {
+        let manifest: Value =
+            serde_json::from_str(&ok(lab, "tar", &["-xOf", file, "manifest.json"])).unwrap();
+        let config = manifest[0]["Config"].as_str().unwrap();
+        assert_eq!(loaded["Id"], format!("sha256:{}", config.strip_suffix(".json").unwrap()), "{place}");
+    } else {
+        let (manifest, id) = told(lab, place);
+        assert_eq!(loaded["Id"], id, "{place}");
+        assert!(loaded["RepoDigests"].to_string().contains(&manifest), "{place}: {}", loaded["RepoDigests"]);
+    }
+    lab.write(
+        "on/Dockerfile",
+        format!("FROM {name}\nRUN cat /exec /sw/file > /tmp/on; ls / > /tmp/names; id -u >> /tmp/on\n"),
+    );
+    let out = lab.path(&format!("{name}-out"));
+    lab.build("fresh", "on", &["-o", &format!("type=local,dest={}", out.display())]);
+    assert_eq!(fs::read_to_string(out.join("tmp/on")).unwrap(), "1\nf3\n1000\n", "{place}");
+    let names = fs::read_to_string(out.join("tmp/names")).unwrap();
+    assert_eq!(names.contains("by-umoci"), only.is_some(), "{place}: {names}");
+    assert_eq!(names.contains("added"), only.is_none(), "{place}: {names}");
+}

@@ -1,5 +1,7 @@
 //! Tests on the real kernel.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

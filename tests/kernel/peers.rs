@@ -80,15 +80,21 @@ fn the_tree_and_the_config_are_those_of_docker_and_buildah() {
     }
     assert_eq!(app, theirs);
 
-    let container = buildah(&lab, &["from", "scratch"]);
-    buildah(&lab, &["add", &container, "base.tar", "/"]);
-    buildah(&lab, &["commit", &container, "localhost/base"]);
+    buildah_base(&lab);
     buildah_build(&lab, "theirs", "ctx");
     buildah(&lab, &["push", "theirs", "oci:buildah.oci:x"]);
     // What buildah mounts over leaves empty files and a directory in its images.
     let stubs = ["run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
     let buildahs = Tree::read(&unpack(&lab, "buildah.oci:x", "buildah-tree"), &stubs);
     only(&KNOWN, &ours.differences(&buildahs));
+}
+
+/// The base in buildah's store.
+#[track_caller]
+fn buildah_base(lab: &Lab) {
+    let container = buildah(lab, &["from", "scratch"]);
+    buildah(lab, &["add", &container, "base.tar", "/"]);
+    buildah(lab, &["commit", &container, "localhost/base"]);
 }
 
 /// No time is after the epoch; what was older, and whatever the base holds, keeps its own.
@@ -106,6 +112,24 @@ fn times(ours: &Tree) {
     assert_eq!(time("priv/x/old"), 981_173_106, "touched to 2001-02-03 04:05:06");
     assert_eq!(time("plain/d.tar/in"), 1_100_000_000, "an archive's own");
     assert_eq!(time("bin/busybox"), 1_000_000_000);
+}
+
+/// The classic builder has no `--chmod`; buildah gives it to what is copied, BuildKit also to the directories made for it.
+#[test]
+fn chmod_is_that_of_buildah() {
+    let Some(lab) = lab_with(&PROGRAMS) else { return };
+    let _unmount = Unmount(&lab);
+    app(&lab, &[]);
+    let text = "FROM base\nCOPY --chmod=0751 --chown=3:4 src /modes\nCOPY --chmod=4711 f1.txt /new/f\n\
+        ADD --chmod=600 f2.txt /opt/\nCOPY --chmod=0700 tree/b /opt/keep\n";
+    fs::write(lab.path("ctx/Dockerfile"), text).unwrap();
+    build(&lab, "ctx", "modes", &["type=oci,tar=false,dest=modes.oci"]);
+    let ours = Tree::read(&unpack(&lab, "modes.oci:latest", "ours"), &[]);
+    buildah_base(&lab);
+    buildah_build(&lab, "theirs", "ctx");
+    buildah(&lab, &["push", "theirs", "oci:buildah.oci:x"]);
+    let theirs = Tree::read(&unpack(&lab, "buildah.oci:x", "theirs"), &[]);
+    only(&["modes: dir 751 ", "new: dir 4711 "], &ours.differences(&theirs));
 }
 
 /// What an archive or layout says of its one image, by skopeo: the manifest's digest and the image's id.

@@ -26,8 +26,11 @@ pub struct Resolved {
 pub enum BaseError {
     #[error("{0}")]
     Reference(#[from] ReferenceError),
-    #[error("image {0} is not in the store; bring it with `lith load FILE` or `lith import TARBALL {0}`")]
-    Missing(String),
+    #[error(
+        "image {name} is not in the store{}; bring it with `lith load FILE` or `lith import TARBALL {name}`",
+        .similar.as_ref().map_or_else(String::new, |similar| format!(" (did you mean {similar}?)"))
+    )]
+    Missing { name: String, similar: Option<String> },
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error("{archive} holds {count} images; say which with {archive}:TAG")]
@@ -94,14 +97,19 @@ impl Bases<'_> {
     fn in_store(&self, text: &str) -> Result<BlobDigest, BaseError> {
         let reference: Reference = text.parse()?;
         if let Some(digest) = reference.digest() {
-            return if self.store.has_blob(&digest) {
-                Ok(digest)
-            } else {
-                Err(BaseError::Missing(text.into()))
-            };
+            let missing = || BaseError::Missing { name: text.to_owned(), similar: None };
+            return if self.store.has_blob(&digest) { Ok(digest) } else { Err(missing()) };
         }
         let record = self.store.get_ref(&reference.to_string());
-        record.map(|r| r.manifest).ok_or_else(|| BaseError::Missing(reference.familiar()))
+        if let Some(record) = record {
+            return Ok(record.manifest);
+        }
+        let known = self.store.refs()?;
+        let known: Vec<String> =
+            known.iter().filter_map(|r| r.name.parse::<Reference>().ok()).map(|r| r.familiar()).collect();
+        let name = reference.familiar();
+        let similar = crate::diag::suggest(&name, known.iter().map(String::as_str)).map(str::to_owned);
+        Err(BaseError::Missing { name, similar })
     }
 
     fn open(&self, manifest: BlobDigest) -> Result<Resolved, BaseError> {

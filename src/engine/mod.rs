@@ -62,8 +62,8 @@ pub enum BuildError {
     Step { step: Box<StepInfo>, source: Box<ExecError> },
     #[error(transparent)]
     Exec(#[from] ExecError),
-    #[error("base image {reference} (line {line}): {source}")]
-    Base { reference: String, line: usize, source: Box<BaseError> },
+    #[error("{file}:{line}: base image {reference}: {source}")]
+    Base { file: String, line: usize, reference: String, source: Box<BaseError> },
     #[error(transparent)]
     Context(#[from] ContextError),
     #[error("{file}: {source}")]
@@ -165,6 +165,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
             continue;
         }
         let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
+            file: options.dockerfile.name.clone(),
             reference: wanted.reference.clone(),
             line: options.dockerfile.position(wanted.span.start).0,
             source: Box::new(source),

@@ -233,8 +233,29 @@ impl Landing<'_, '_> {
         meta
     }
 
+    /// In a layer the first name of a file holds its bytes; an archive may name them in any order.
+    fn lead_with_first_names(&mut self) {
+        let mut names: BTreeMap<ImagePath, Vec<ImagePath>> = BTreeMap::new();
+        for (path, entry) in &self.entries {
+            if let SourceNode::Hardlink(to) = &entry.node {
+                names.entry(to.clone()).or_default().push(path.clone());
+            }
+        }
+        for (holder, links) in names {
+            // Links come in layer order, so the first of them is the one that may stand before the holder.
+            let Some(first) = links.first().filter(|first| **first < holder).cloned() else { continue };
+            let Some(file) = self.entries.get(&holder).cloned() else { continue };
+            for name in links.iter().chain([&holder]) {
+                let node = SourceNode::Hardlink(first.clone());
+                self.entries.insert(name.clone(), Entry { meta: file.meta.clone(), node });
+            }
+            self.entries.insert(first, file);
+        }
+    }
+
     /// Adds the existing directories above all entries, as a layer shows them.
     fn finish(mut self) -> Result<Planned, ExecError> {
+        self.lead_with_first_names();
         let mut above: BTreeMap<ImagePath, Entry> = BTreeMap::new();
         let mut last = None;
         for path in self.entries.keys() {

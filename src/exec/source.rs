@@ -1,6 +1,7 @@
 //! What a COPY or ADD takes in: entries of the context, of another image, of a heredoc or of an archive, in one
 //! shape, with a digest that says all that matters about them.
 
+use std::collections::btree_map::Entry as MapEntry;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -280,22 +281,23 @@ fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath) -
     Source { name, shown: crate::diag::escape(path.as_bytes()), top, below }
 }
 
-/// The first name of each hardlinked file of a source: by layer and offset of its bytes, which no other file has.
-type Links = std::collections::BTreeMap<(usize, u64), ImagePath>;
+/// The first name, in this source, of each file of a layer: by layer and by the name that holds the bytes there.
+type Links = std::collections::BTreeMap<(usize, ImagePath), ImagePath>;
 
 fn tree_entry(found: &Found<'_>, tars: &[Arc<File>], links: &mut Links, relative: &ImagePath) -> Entry {
+    let holder = match &found.entry.node {
+        Node::Hardlink(to) => to,
+        _ => &found.entry.path,
+    };
     let node = match found.file() {
-        Some((size, content, offset)) => {
-            // Files without bytes have no offset of their own; they are never links of each other here.
-            match links.get(&(found.layer, offset)).filter(|_| size > 0) {
-                Some(first) => SourceNode::Hardlink(first.clone()),
-                None => {
-                    links.insert((found.layer, offset), relative.clone());
-                    let body = Body::Tar { tar: tars[found.layer].clone(), offset };
-                    SourceNode::File { size, content, body }
-                }
+        Some((size, content, offset)) => match links.entry((found.layer, holder.clone())) {
+            MapEntry::Occupied(first) => SourceNode::Hardlink(first.get().clone()),
+            MapEntry::Vacant(vacant) => {
+                vacant.insert(relative.clone());
+                let body = Body::Tar { tar: tars[found.layer].clone(), offset };
+                SourceNode::File { size, content, body }
             }
-        }
+        },
         None if found.entry.node == Node::Dir => SourceNode::Dir,
         None => SourceNode::Other(found.entry.node.clone()),
     };

@@ -334,3 +334,24 @@ fn a_kill_at_any_moment_leaves_a_store_that_works() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(lab.path("").to_str().unwrap()), "{mounts}");
 }
+
+#[test]
+fn names_of_one_file_stay_together_in_any_order() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    let make = "mkdir ctx d && echo x > d/b && ln d/b d/a && ln d/b d/c && tar --sort=none -cf ctx/links.tar d/b d/a d/c";
+    assert!(Command::new("sh").args(["-c", make]).current_dir(lab.path("")).status().unwrap().success());
+    lab.write(
+        "ctx/Dockerfile",
+        "FROM alpine AS a\n\
+        ADD links.tar /added/\n\
+        RUN mkdir /x && : > /x/1 && ln /x/1 /x/2\n\
+        FROM alpine\n\
+        COPY --from=a /x /x\n\
+        COPY --from=a /added /added\n\
+        RUN stat -c '%h %n' /x/1 /added/d/a > /seen && cat /added/d/a /added/d/c >> /seen\n",
+    );
+    let dest = lab.path("out");
+    lab.build("store", "ctx", &["-o", &format!("type=local,dest={}", dest.display())]);
+    assert_eq!(fs::read_to_string(dest.join("seen")).unwrap(), "2 /x/1\n3 /added/d/a\nx\nx\n");
+}

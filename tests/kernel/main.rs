@@ -8,6 +8,7 @@ mod support;
 mod build;
 mod faults;
 mod layer;
+mod peers;
 mod rootless;
 mod sandbox;
 mod vectors;

@@ -49,7 +49,7 @@ impl Log {
         let BuildError::Step { step, .. } = error else { return String::new() };
         let mut text = format!("\n{file}:{}: {} `{}` failed\n", step.line, step.name, step.text);
         if let Some(lines) = self.steps.get(&step.id).filter(|lines| !lines.last.is_empty()) {
-            text.push_str(&format!("last {} lines of its output:\n", lines.last.len()));
+            text.push_str("its output ended in:\n");
             text.extend(lines.last.iter().map(|line| format!("  | {line}\n")));
         }
         text

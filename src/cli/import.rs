@@ -106,8 +106,8 @@ impl Import {
         if self.tarball.as_os_str() == "-" {
             return Ok(import(store, "standard input", io::stdin(), &options)?);
         }
-        let file =
-            File::open(&self.tarball).map_err(CliError::io(format!("open {}", self.tarball.display())))?;
+        let file = File::open(&self.tarball)
+            .map_err(|error| CliError::Usage(format!("open {}: {error}", self.tarball.display())))?;
         Ok(import(store, &self.tarball.to_string_lossy(), file, &options)?)
     }
 }

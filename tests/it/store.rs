@@ -366,6 +366,7 @@ fn t17_a_store_is_its_users_alone() {
 fn t19_removing_follows_no_symlink() {
     let (lab, ..) = small();
     lab.write("outside/keep/work/x", "x");
+    // What overlayfs leaves has a directory of this name.
     fs::set_permissions(lab.path("outside/keep/work"), fs::Permissions::from_mode(0o711)).unwrap();
     let outside = lab.path("outside");
     symlink(&outside, lab.path("store/tmp/link")).unwrap();

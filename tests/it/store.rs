@@ -100,16 +100,17 @@ fn damage_every_file(damage: impl Fn(&Path) -> bool) {
             sane(&lab.run("hurt", args));
         }
         let listed = lab.run("hurt", &["images", "--format", "json"]).out;
-        assert!(listed.lines().all(|l| l.contains("\"Repository\":\"x\"")), "{shown}: {listed}");
+        let honest = |l: &str| l.contains("\"Repository\":\"x\"") || l.contains("\"Repository\":\"<none>\"");
+        assert!(listed.lines().all(honest), "{shown}: {listed}");
         if let Some(found) = export(&lab, "hurt") {
-            assert_eq!(found, archive, "{shown}: a wrong image was given out");
+            assert!(found == archive, "{shown}: a wrong image was given out");
         }
         if shown == "version" {
             continue;
         }
         let again = lab.build("hurt", "ctx", &["--no-cache", "-t", "x"]);
         assert_eq!(again.manifest(), manifest, "{shown}");
-        assert_eq!(export(&lab, "hurt").as_ref(), Some(&archive), "{shown}: not mended by a rebuild");
+        assert!(export(&lab, "hurt").as_ref() == Some(&archive), "{shown}: not mended by a rebuild");
         let verify = lab.run("hurt", &["store", "verify"]);
         assert_eq!(verify.code, 0, "{shown}: {}", verify.out);
     }
@@ -182,7 +183,7 @@ fn t11_a_blob_under_another_blobs_name_is_found() {
         fs::copy(&blobs[(at + 1) % blobs.len()], &hurt[at]).unwrap();
         assert_eq!(lab.run("hurt", &["store", "verify"]).code, 1);
         if let Some(found) = export(&lab, "hurt") {
-            assert_eq!(found, archive);
+            assert!(found == archive);
         }
     }
 }
@@ -198,7 +199,7 @@ fn t21_what_is_missing_is_named_and_made_again() {
         copy(&lab, "store", "hurt");
         fs::remove_file(&gone).unwrap();
         assert_eq!(lab.build("hurt", "ctx", &["-t", "x"]).manifest(), manifest, "{}", gone.display());
-        assert_eq!(export(&lab, "hurt").as_ref(), Some(&archive), "{}", gone.display());
+        assert!(export(&lab, "hurt").as_ref() == Some(&archive), "{}", gone.display());
         lab.ok("hurt", &["store", "verify"]);
     }
     // What an image with a name needs is named if it is gone.
@@ -389,7 +390,7 @@ fn t25_a_copy_of_the_store_is_a_store() {
     let built = lab.build("copied", "ctx", &["-t", "x"]);
     assert_eq!(built.manifest(), manifest);
     assert_eq!(built.with_status("hit").len(), 2);
-    assert_eq!(export(&lab, "copied").unwrap(), archive);
+    assert!(export(&lab, "copied").unwrap() == archive);
 }
 
 /// A sweep killed at any moment: what is listed afterwards is whole.
@@ -413,7 +414,7 @@ fn t1_a_kill_during_gc_leaves_a_store_that_works() {
         lab.ok("hurt", &["store", "verify"]);
         lab.ok("hurt", &["images", "-a"]);
         assert_eq!(lab.build("hurt", "ctx", &["-t", "x"]).manifest(), manifest);
-        assert_eq!(export(&lab, "hurt").unwrap(), archive);
+        assert!(export(&lab, "hurt").unwrap() == archive);
         let mut ids = BTreeSet::new();
         for path in files(&lab.path("hurt/images")) {
             ids.insert(path.file_name().unwrap().to_str().unwrap().to_owned());

@@ -74,9 +74,10 @@ fn t3_a_full_disk_is_an_error_and_freeing_space_mends_it() {
 }
 
 /// Builds under strace, which lets one call fail.
-fn injected(lab: &Lab, fault: &str) -> Ran {
+fn injected(lab: &Lab, calls: &str, how: &str) -> Ran {
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=none"]).arg(format!("--inject={fault}"));
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e"]).arg(format!("trace={calls}"));
+    command.arg(format!("--inject={calls}:{how}"));
     command.arg(env!("CARGO_BIN_EXE_lith")).arg("--root").arg(lab.path("store"));
     command.args(["build", "-q", "--no-cache", "-t", "x", "ctx"]).current_dir(lab.path(""));
     Ran::of(command.output().unwrap())
@@ -95,7 +96,7 @@ fn whatever_fails(calls: &str, errno: &str, moments: impl IntoIterator<Item = u3
     lab.base("store", "alpine");
     let mut failed = 0;
     for when in moments {
-        let ran = injected(&lab, &format!("{calls}:error={errno}:when={when}"));
+        let ran = injected(&lab, calls, &format!("error={errno}:when={when}"));
         sane(&ran);
         match ran.code {
             0 => assert_eq!(ran.out.trim(), id, "{calls} {when}"),

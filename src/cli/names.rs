@@ -75,7 +75,7 @@ impl Rmi {
                 store.remove_ref(name)?;
                 out::print(&format!("Untagged: {}\n", find::familiar(name)));
             }
-            if !store.refs()?.iter().any(|r| r.image == image.id) && store.remove_image(&image.id)? {
+            if store.remove_unnamed(&image.id)? {
                 out::print(&format!("Deleted: {}\n", image.id));
             }
         }

@@ -102,10 +102,9 @@ fn intermediate(
     image: &Assembled,
     parent: Option<ImageId>,
 ) -> Result<ImageId, BuildError> {
-    if prepared.store.image(&image.id).is_none() || !prepared.store.has_blob(&image.id.into()) {
-        prepared.store.put_blob(&image.config_bytes, Durability::Cached)?;
-        prepared.store.put_image(&ImageRecord { id: image.id, manifest: None, parent })?;
-    }
+    // Both write only what is missing or damaged.
+    prepared.store.put_blob(&image.config_bytes, Durability::Cached)?;
+    prepared.store.put_image(&ImageRecord { id: image.id, manifest: None, parent })?;
     Ok(image.id)
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
 use crate::digest::{BlobDigest, ImageId};
-use crate::sys::file::{self, Durability};
+use crate::sys::file::{self, Durability, Lock};
 
 /// One image of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,11 @@ impl Store {
     pub fn set_ref(&self, name: &str, manifest: BlobDigest, image: ImageId) -> Result<(), StoreError> {
         let record = RefRecord { name: name.to_owned(), manifest, image };
         let path = self.ref_path(name);
+        let _alone = self.names_lock()?;
+        // Somebody may have removed the image with its last other name since its record was written.
+        if self.image(&image).is_none() {
+            self.put_image(&ImageRecord { id: image, manifest: Some(manifest), parent: None })?;
+        }
         if read_record::<RefRecord>(&path).as_ref() == Some(&record) {
             return Ok(());
         }
@@ -86,9 +91,18 @@ impl Store {
         remove_file(&self.ref_path(name))
     }
 
-    /// Removes an image's record; its blobs stay until gc.
-    pub fn remove_image(&self, id: &ImageId) -> Result<bool, StoreError> {
+    /// Removes the record of an image that no name points to; its blobs stay until gc. Whether it was removed.
+    pub fn remove_unnamed(&self, id: &ImageId) -> Result<bool, StoreError> {
+        let _alone = self.names_lock()?;
+        if self.refs()?.iter().any(|named| named.image == *id) {
+            return Ok(false);
+        }
         remove_file(&self.image_path(id))
+    }
+
+    /// Held while a name is given, or while it is looked whether an image has one.
+    fn names_lock(&self) -> Result<Lock, StoreError> {
+        self.work_lock("names")
     }
 
     /// All names, sorted.

@@ -19,8 +19,12 @@ impl Store {
         self.root.join("tocs").join(diff.hex())
     }
 
-    /// Publishes a layer that a [`crate::layer::write::LayerWriter`] wrote into `sink`.
+    /// Publishes a layer that a [`crate::layer::write::LayerWriter`] wrote into `sink`. If the layer was here
+    /// already, whatever of it rotted is mended.
     pub fn commit_layer(&self, sink: LayerSink, written: &Written) -> Result<(), StoreError> {
+        if self.has_blob(&written.diff_id.into()) {
+            self.forget_rotten_packings(written.diff_id)?;
+        }
         self.add_layer(written.diff_id, &written.toc)?;
         Ok(sink.publish(&self.blob_path(&written.diff_id.into()))?)
     }
@@ -132,6 +136,18 @@ impl Store {
             .and_then(|(digest, size)| Some((digest.parse::<BlobDigest>().ok()?, size.parse::<u64>().ok()?)));
         Ok(parsed
             .filter(|(digest, size)| fs::metadata(self.blob_path(digest)).is_ok_and(|m| m.len() == *size)))
+    }
+
+    /// Forgets packed forms of a layer that are not what they were, so that they are packed again.
+    fn forget_rotten_packings(&self, diff: DiffId) -> Result<(), StoreError> {
+        for codec in [Codec::Gzip, Codec::Zstd] {
+            let Some((packed, _)) = self.compressed(diff, codec)? else { continue };
+            if self.verify_blob(&packed).is_err() {
+                let memo = self.compressed_path(diff, codec);
+                fs::remove_file(&memo).map_err(|e| file::context(e, "remove", &memo))?;
+            }
+        }
+        Ok(())
     }
 
     /// Remembers the blob that a codec made of a layer.

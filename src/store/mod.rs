@@ -147,7 +147,7 @@ fn check_version(root: &Path) -> Result<bool, StoreError> {
         Ok(bytes) if bytes.is_empty() => Ok(false),
         Ok(bytes) if bytes.trim_ascii() == format!("lith-store {LAYOUT_VERSION}").as_bytes() => Ok(true),
         Ok(bytes) => {
-            let found = String::from_utf8_lossy(&bytes).trim().chars().take(40).collect();
+            let found = crate::diag::escape(&bytes.trim_ascii()[..bytes.trim_ascii().len().min(40)]);
             Err(StoreError::Version { root: root.to_owned(), found })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
@@ -84,7 +84,10 @@ impl Drop for Scratch {
 /// Removes a tree as far as it can be; what stays is garbage that gc removes.
 pub(super) fn remove_tree(dir: &Path) {
     // overlayfs leaves `work/work` with mode 0000, which stops a walk by anyone but root.
-    let _ = fs::set_permissions(dir.join("work/work"), std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let is_dir = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    if is_dir(&dir.join("work")) && is_dir(&dir.join("work/work")) {
+        let _ = fs::set_permissions(dir.join("work/work"), PermissionsExt::from_mode(0o700));
+    }
     let _ = fs::remove_dir_all(dir);
 }
 
@@ -231,7 +234,7 @@ impl Store {
                 .create(&path)
                 .map_err(|e| file::context(e, "create", &path))?;
             // The mode of `upper` is that of the root a process sees; no umask may change it.
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
         }
         Ok(Scratch { dir })
     }

@@ -80,6 +80,11 @@ impl Store {
         for dir in ["actions", "builds", "logs"] {
             self.doom(&mut plan, dir, |_| scope == Scope::Garbage)?;
         }
+        if scope == Scope::Garbage {
+            for shard in dir::list_path(&self.root.join("actions"))? {
+                self.doom(&mut plan, &format!("actions/{}", String::from_utf8_lossy(&shard.name)), |_| true)?;
+            }
+        }
         self.doom(&mut plan, "images", |name| {
             ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
         })?;

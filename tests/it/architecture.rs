@@ -89,6 +89,29 @@ fn modules_name_only_lower_floors() {
     assert!(wrong.is_empty(), "modules that name upwards: {wrong:#?}");
 }
 
+/// No clock enters an image: the wall clock is read in two places, of which one serves the stat index alone and the
+/// other only `--epoch now`.
+#[test]
+fn the_wall_clock_is_read_where_it_cannot_reach_an_image() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let readers = |needles: &[&str]| -> Vec<String> {
+        let reads = |file: &&PathBuf| {
+            let text = std::fs::read_to_string(file).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            code.clone().any(|line| needles.iter().any(|needle| line.contains(needle)))
+        };
+        files.iter().filter(reads).map(|f| f.strip_prefix(&src).unwrap().display().to_string()).collect()
+    };
+    let clocks =
+        ["SystemTime", "Timestamp::now", "Zoned::now", "clock_gettime", "gettimeofday", "libc::time"];
+    assert_eq!(readers(&clocks), ["cli/build.rs", "sys/clock.rs"]);
+    assert_eq!(readers(&["sys::clock"]), ["exec/source.rs"], "the time a file was read, for the stat index");
+    let monotonic = readers(&["Instant"]);
+    assert!(monotonic.iter().all(|f| f.starts_with("cli/")), "durations are for people: {monotonic:?}");
+}
+
 #[test]
 fn unsafe_stands_in_sys_alone() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

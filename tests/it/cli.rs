@@ -108,7 +108,7 @@ fn a_loop_of_stages_names_the_stage() {
 #[test]
 fn a_missing_base_is_named_with_the_next_step() {
     let ran = build("FROM debian:13\nCOPY a /\n", &[]);
-    ends(&ran, 2, &["debian:13", "line 1", "lith load"]);
+    ends(&ran, 2, &["debian:13", "Dockerfile:1:", "lith load"]);
     let digest = "a".repeat(64);
     ends(&build(format!("FROM x@sha256:{digest}\nCOPY a /\n"), &[]), 2, &[&digest]);
     ends(&build("FROM oci-layout:/no/such/layout\nCOPY a /\n", &[]), 2, &["/no/such/layout"]);

@@ -173,6 +173,47 @@ impl ImagePath {
         }
     }
 
+    /// Follows symlinks inside the root, the last name too. `read_link` gives the target of a path that is a symlink
+    /// and `None` for anything else; `..` of a target stops at the root. What does not exist is kept as it is
+    /// written. `None` if the way leads through more than 40 links, or to a name or path that cannot be.
+    ///
+    /// # Errors
+    /// Those of `read_link`.
+    pub fn follow<E>(
+        &self,
+        mut read_link: impl FnMut(&ImagePath) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<ImagePath>, E> {
+        const MAX_LINKS: usize = 40;
+        let mut done = Self::root();
+        // Names still to go, the next one at the end.
+        let mut ahead: Vec<Vec<u8>> = self.names().map(<[u8]>::to_vec).rev().collect();
+        let mut links = 0;
+        while let Some(name) = ahead.pop() {
+            if name == b".." {
+                done = done.parent().unwrap_or_default();
+                continue;
+            }
+            if !is_name(&name) || done.0.len() + 1 + name.len() >= MAX_PATH {
+                return Ok(None);
+            }
+            let next = done.child(&name);
+            let Some(target) = read_link(&next)? else {
+                done = next;
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Ok(None);
+            }
+            if target.first() == Some(&b'/') {
+                done = Self::root();
+            }
+            let names = target.split(|b| *b == b'/').filter(|name| !matches!(*name, b"" | b"."));
+            ahead.extend(names.map(<[u8]>::to_vec).rev());
+        }
+        Ok(Some(done))
+    }
+
     /// With a leading slash, for a config or a process. Not escaped.
     pub fn absolute(&self) -> Vec<u8> {
         let mut bytes = vec![b'/'];
@@ -297,6 +338,24 @@ mod tests {
         assert_eq!(p.ancestors().collect::<Vec<_>>(), [path("a"), path("a/b")]);
         assert_eq!(p.strip_prefix(&path("a")), Some(path("b/c")));
         assert_eq!(path("ab").strip_prefix(&path("a")), None);
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root() {
+        let long = "n".repeat(300);
+        let links =
+            [("a", "../../b"), ("b", "/c/d"), ("c/d", "../e/./f"), ("loop", "loop"), ("long", long.as_str())];
+        let follow = |text: &str| {
+            let read = |p: &ImagePath| {
+                let found = links.iter().find(|(name, _)| name.as_bytes() == p.as_bytes());
+                Ok::<_, ()>(found.map(|(_, target)| target.as_bytes().to_vec()))
+            };
+            path(text).follow(read).unwrap()
+        };
+        assert_eq!(follow("a/x"), Some(path("e/f/x")));
+        assert_eq!(follow("nothing/here"), Some(path("nothing/here")));
+        assert_eq!(follow("loop/x"), None);
+        assert_eq!(follow("long"), None, "a name that cannot be is no reason to panic");
     }
 
     proptest! {

@@ -32,8 +32,8 @@ pub enum ContextError {
     Ignored { path: ImagePath, file: String },
     #[error("{path} in the build context is a {kind}; only files, directories and symlinks can be copied")]
     Special { path: ImagePath, kind: &'static str },
-    #[error("{path} in the build context has too many symlinks on its way")]
-    Loop { path: ImagePath },
+    #[error("{path} in the build context leads through more than 40 symlinks, or to a name that cannot be")]
+    Links { path: ImagePath },
     #[error("{0} in the build context changed while it was read; build again when nothing writes there")]
     Changed(ImagePath),
     #[error("pattern {pattern}: {source}")]

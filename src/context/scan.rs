@@ -48,8 +48,6 @@ struct Place {
     matched: ParentMatch,
 }
 
-const MAX_LINKS: usize = 40;
-
 impl Context {
     /// What a source path or pattern selects, in order. A pattern may select nothing; a plain path may not.
     /// `path` is rooted in the context.
@@ -122,33 +120,20 @@ impl Context {
 
     /// Resolves symlinks of a path inside the context, the last component too; `None` if nothing is there.
     fn follow(&self, path: &ImagePath) -> Result<Option<ImagePath>, ContextError> {
-        let mut done = ImagePath::root();
-        let mut todo: Vec<Vec<u8>> = path.names().map(<[u8]>::to_vec).rev().collect();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if name == b".." {
-                done = done.parent().unwrap_or_default();
-                continue;
+        let mut gone = false;
+        let real = path.follow(|at| match self.read_link(at) {
+            Ok(target) => Ok(target),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
+                gone = true;
+                Ok(None)
             }
-            let next = done.child(&name);
-            match self.read_link(&next) {
-                Ok(Some(target)) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(ContextError::Loop { path: path.clone() });
-                    }
-                    if target.first() == Some(&b'/') {
-                        done = ImagePath::root();
-                    }
-                    let names = target.split(|b| *b == b'/').filter(|n| !matches!(*n, b"" | b"."));
-                    todo.extend(names.map(<[u8]>::to_vec).rev());
-                }
-                Ok(None) => done = next,
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-                Err(error) => return Err(io_error("read link", &next, error)),
-            }
+            Err(error) => Err(io_error("read link", at, error)),
+        })?;
+        match real {
+            _ if gone => Ok(None),
+            Some(real) => Ok(Some(real)),
+            None => Err(ContextError::Links { path: path.clone() }),
         }
-        Ok(Some(done))
     }
 
     /// The target if `path` is a symlink, `None` if it is anything else.

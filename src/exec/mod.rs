@@ -51,8 +51,8 @@ pub enum ExecError {
     ReadLayer { path: ImagePath, source: io::Error },
     #[error("{path} in the store does not hash to what its layer says; run `lith store verify`")]
     Damaged { path: ImagePath },
-    #[error("{path} has too many symlinks on its way")]
-    Loop { path: ImagePath },
+    #[error("{path} leads through more than 40 symlinks, or to a name that cannot be")]
+    Links { path: ImagePath },
     #[error("{path} is not in the image or stage that is copied from")]
     NotFound { path: ImagePath },
     #[error("cannot copy to non-directory: {path}")]

@@ -36,8 +36,6 @@ pub struct Observer<'a> {
     seen: RefCell<BTreeMap<(ImagePath, Aspect), String>>,
 }
 
-/// How far symlinks are followed.
-const MAX_LINKS: usize = 40;
 /// The largest passwd or group file that is read.
 const MAX_NAMES_FILE: u64 = 1 << 20;
 
@@ -78,31 +76,13 @@ impl<'a> Observer<'a> {
 
     /// Follows symlinks inside the root, the last component too. What does not exist is kept as it is written.
     pub fn resolve(&self, path: &ImagePath) -> Result<ImagePath, ExecError> {
-        let mut done = ImagePath::root();
-        let mut todo: Vec<Vec<u8>> = path.names().map(<[u8]>::to_vec).rev().collect();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if name == b".." {
-                done = done.parent().unwrap_or_default();
-                continue;
-            }
-            let next = done.child(&name);
-            let Some(Node::Symlink(target)) = self.entry(&next).map(|found| found.entry.node.clone()) else {
-                done = next;
-                continue;
-            };
-            links += 1;
-            if links > MAX_LINKS {
-                return Err(ExecError::Loop { path: path.clone() });
-            }
-            if target.first() == Some(&b'/') {
-                done = ImagePath::root();
-            }
-            todo.extend(
-                target.split(|b| *b == b'/').filter(|n| !matches!(*n, b"" | b".")).map(<[u8]>::to_vec).rev(),
-            );
-        }
-        Ok(done)
+        let real = path.follow(|at| {
+            Ok::<_, ExecError>(match self.entry(at).map(|found| &found.entry.node) {
+                Some(Node::Symlink(target)) => Some(target.clone()),
+                Some(_) | None => None,
+            })
+        })?;
+        real.ok_or_else(|| ExecError::Links { path: path.clone() })
     }
 
     /// Everything that was asked and answered, in order of paths.

@@ -149,7 +149,11 @@ impl Running<'_> {
             Ok(Outcome { how: How::Hit, .. }) => Ok(None),
             Ok(Outcome { record, how: How::Built | How::Rebuilt { .. } }) => Ok(Some(record)),
             Err(
-                E::NotADirectory { .. } | E::IsADirectory { .. } | E::UnknownName { .. } | E::NotAFile { .. },
+                E::Links { .. }
+                | E::NotADirectory { .. }
+                | E::IsADirectory { .. }
+                | E::UnknownName { .. }
+                | E::NotAFile { .. },
             ) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench builds [-- FILTER]`. Every row is the median of a few runs of a whole process; a floor is what
 //! the kernel and standard tools need for the same bytes. Nothing is asserted: machines differ, ratios are for reading.
-//! TMPDIR says which file system is measured.
+//! TMPDIR says which file system is measured. Needs the packages `time` and `busybox-static`; `mmdebstrap`, `buildah`, `git`
+//! and `zstd` add rows.
 
 #![allow(
     clippy::unwrap_used,

@@ -23,8 +23,13 @@ impl Names {
         Ok(Self { passwd: text(parent, b"etc/passwd")?, group: text(parent, b"etc/group")? })
     }
 
+    /// `root` is 0 even where no file names it, as BuildKit has it: an image from scratch needs no passwd for it.
     fn user(&self, name: &str) -> Option<Owner> {
-        lines(&self.passwd).find(|f| f.first() == Some(&name)).and_then(|f| owner(&f))
+        let listed = lines(&self.passwd).find(|f| f.first() == Some(&name));
+        match listed {
+            Some(fields) => owner(&fields),
+            None => (name == "root").then(Owner::default),
+        }
     }
 
     fn user_by_id(&self, uid: u32) -> Option<(&str, Owner)> {
@@ -32,7 +37,10 @@ impl Names {
     }
 
     fn group(&self, name: &str) -> Option<u32> {
-        lines(&self.group).find(|f| f.first() == Some(&name)).and_then(|f| id(f.get(2)?))
+        match lines(&self.group).find(|f| f.first() == Some(&name)) {
+            Some(fields) => id(fields.get(2)?),
+            None => (name == "root").then_some(0),
+        }
     }
 
     /// The groups a user is listed in, sorted.

@@ -352,3 +352,27 @@ fn names_of_one_file_stay_together_in_any_order() {
     lab.build("store", "ctx", &["-o", &format!("type=local,dest={}", dest.display())]);
     assert_eq!(fs::read_to_string(dest.join("seen")).unwrap(), "2 /x/1\n3 /added/d/a\nx\nx\n");
 }
+
+#[test]
+fn an_image_from_scratch_needs_no_files_to_run() {
+    let Some(lab) = kernel_lab() else { return };
+    fs::create_dir(lab.path("ctx")).unwrap();
+    fs::copy(crate::support::busybox_path().unwrap(), lab.path("ctx/sh")).unwrap();
+    lab.write(
+        "ctx/Dockerfile",
+        "FROM scratch\nCOPY sh /bin/sh\nUSER 1000:1000\nWORKDIR /work\nRUN echo mine > f\nUSER root:root\n\
+        RUN echo x > /etc/y || echo no etc > /none\n",
+    );
+    let dest = lab.path("out");
+    lab.build("store", "ctx", &["-o", &format!("type=local,dest={}", dest.display())]);
+    let mut names: Vec<String> = Vec::new();
+    for entry in lith::sys::dir::list_path(&dest).unwrap() {
+        names.push(String::from_utf8(entry.name).unwrap());
+    }
+    // The sandbox mounts /etc/hosts and its like, so /etc was there during the run; what it wrote is kept, what the
+    // sandbox put there is not.
+    assert_eq!(names, ["bin", "etc", "work"]);
+    assert_eq!(fs::read_to_string(dest.join("etc/y")).unwrap(), "x\n");
+    let etc = lith::sys::dir::list_path(&dest.join("etc")).unwrap();
+    assert_eq!(etc.len(), 1, "{etc:?}");
+}

@@ -66,7 +66,7 @@ enum ImageVerb {
 
 #[derive(Debug, Subcommand)]
 enum StoreVerb {
-    /// Hash every blob again and name what is damaged
+    /// Hash every blob and unpacked layer again and name what is damaged
     Verify(verify::Verify),
 }
 

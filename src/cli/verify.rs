@@ -13,7 +13,7 @@ pub struct Verify {}
 
 impl Verify {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
-        let store = session::open(root, Need::Store)?.store;
+        let store = session::open(root, Need::FileSystems)?.store;
         let report = store.verify()?;
         for problem in &report.problems {
             out::print(&format!("{problem}\n"));

@@ -4,6 +4,7 @@
 //! has a table of contents ([`Toc`]) beside its tar; whatever needs to know what a layer holds asks that, not a
 //! directory tree.
 
+pub mod audit;
 pub mod capture;
 pub mod compress;
 pub mod entry;

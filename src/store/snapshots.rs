@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
 use crate::digest::{DiffId, chain_ids};
+use crate::layer::audit::AuditOptions;
 use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::layer::{Owners, Tree};
 use crate::mount::{OverlayMarks, Writable};
@@ -50,6 +51,11 @@ impl Unpacking {
             Self::Root => Devices::Make,
             Self::Mapped | Self::SingleId | Self::Never => Devices::Record,
         }
+    }
+
+    /// What an unpacked layer of this process is held against.
+    pub const fn auditing(self) -> AuditOptions {
+        AuditOptions { marks: self.marks(), owners: self.owners(), devices: self.devices() }
     }
 
     const fn name(self) -> &'static str {

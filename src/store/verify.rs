@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::{Store, StoreError};
 use crate::digest::{BlobDigest, DiffId};
+use crate::layer::audit::audit;
+use crate::sys::file;
 
 /// What a verification found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,8 +29,27 @@ impl Store {
             .collect();
         problems.extend(tocs.iter().filter_map(|diff| self.check_toc(*diff).err()).map(|e| e.to_string()));
         problems.extend(self.damaged_records()?);
+        problems.extend(self.changed_layers(&tocs)?);
         problems.extend(self.missing()?);
         Ok(Report { blobs: blobs.len(), problems })
+    }
+
+    /// Holds every unpacked layer against its table. One that leans on what is below it has no name of its own to be
+    /// found by, and is left out.
+    fn changed_layers(&self, tocs: &[DiffId]) -> Result<Vec<String>, StoreError> {
+        let mut problems = Vec::new();
+        for diff in tocs {
+            let Ok(toc) = self.toc(*diff) else { continue };
+            let dir = self.diff_dir(&[*diff])?;
+            if !toc.is_self_contained() || !dir.exists() {
+                continue;
+            }
+            let deviations = audit(&dir, &toc, &self.unpacking().auditing())
+                .map_err(|e| file::context(e, "read unpacked layer", &dir))?;
+            problems
+                .extend(deviations.iter().map(|d| format!("unpacked layer {diff}: {} {}", d.path, d.what)));
+        }
+        Ok(problems)
     }
 
     fn names_in<T>(&self, dir: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, StoreError> {

@@ -443,3 +443,48 @@ fn t17_a_symlinked_parent_is_fine() {
     lab.build("via/store", "ctx", &[]);
     lab.build("real/store", "ctx", &[]);
 }
+
+/// T10: what somebody did to an unpacked layer is named, whatever it was.
+#[test]
+fn t10_a_changed_unpacked_layer_is_named() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write(
+        "ctx/Dockerfile",
+        "FROM alpine\nRUN mkdir -p /d/e && echo a > /d/a && ln /d/a /d/b && ln -s a /d/l && mkfifo /d/p && rm /bin/vi && chmod 4755 /d/a\nRUN echo x > /d/x\n",
+    );
+    lab.build("store", "ctx", &["-t", "app"]);
+    lab.ok("store", &["store", "verify"]);
+    let inspected = lab.ok("store", &["image", "inspect", "app"]).out;
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
+    let lower = inspected[0]["GraphDriver"]["Data"]["LowerDir"].as_str().unwrap().to_owned();
+    let run = lower.split(':').next().unwrap().to_owned();
+    let sh = |script: &str| {
+        let done = Command::new("sh").args(["-ec", script]).current_dir(&run).status().unwrap();
+        assert!(done.success(), "{script}");
+    };
+    for (harm, mend, named) in [
+        ("touch -d @0 test.txt", "rm test.txt", "/test.txt was added"),
+        ("mv d/p p", "mv p d/p", "/d/p was removed"),
+        (
+            "printf 'b\\n' > d/a && touch -d @0 d/a && chmod 4755 d/a",
+            "printf 'a\\n' > d/a",
+            "/d/a has other bytes",
+        ),
+        ("chmod 755 d/e; chmod 700 d/e", "chmod 755 d/e", "/d/e has another mode"),
+        ("chown 1:1 d/e", "chown 0:0 d/e", "/d/e has another owner"),
+        ("touch -d @5 d/e", "true", "/d/e has another time"),
+        ("ln -sfn b d/l", "ln -sfn a d/l", "/d/l was replaced"),
+        ("rm bin/vi", "mknod bin/vi c 0 0", "/bin/vi was removed"),
+        ("setfattr -n user.x -v y d/e", "setfattr -x user.x d/e", "/d/e has other extended attributes"),
+    ] {
+        sh(harm);
+        let ran = lab.run("store", &["store", "verify"]);
+        assert_eq!(ran.code, 1, "{harm}: {}", ran.out);
+        assert!(ran.out.contains(named) && ran.out.contains("unpacked layer sha256:"), "{harm}: {}", ran.out);
+        sh(mend);
+        sh("touch -h -d @0 d/a d/l d/e d/p bin bin/vi d . && chmod 4755 d/a");
+        let ran = lab.run("store", &["store", "verify"]);
+        assert_eq!(ran.code, 0, "{mend}: {}", ran.out);
+    }
+}

@@ -221,8 +221,8 @@ impl Bench {
     }
 
     fn stages(&self) {
-        let mut work = Work::new("W3 eight independent stages, 2 CPU seconds or so each");
-        let spin = "i=0; while [ $i -lt 700000 ]; do i=$((i+1)); done";
+        let mut work = Work::new("W3 eight independent stages, 2.5 CPU seconds or so each");
+        let spin = "i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done";
         let mut text = String::new();
         for stage in 0..8 {
             text.push_str(&format!(

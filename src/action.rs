@@ -59,8 +59,7 @@ pub enum KeepMeta {
 /// What one source of a copy resolved to: names, kinds, modes, contents, in one digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceDigest {
-    /// As written, for people; enters the key because the name of a file source becomes its name below `dest`
-    /// through the digest alone.
+    /// Where it really is, so that `lith why` can name it. What a file is called at its destination is in the digest.
     pub name: String,
     pub digest: ContentDigest,
 }

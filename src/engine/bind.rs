@@ -12,7 +12,7 @@ use crate::exec::observe::Rootfs;
 use crate::exec::source::{Modes, Source};
 use crate::exec::{ExecError, Job};
 use crate::platform::Platform;
-use crate::recipe::{Copy, CopyFrom, Network, Run};
+use crate::recipe::{Copy, FilesFrom, Network, Run};
 use crate::store::Store;
 
 /// Everything a step may take in.
@@ -120,14 +120,14 @@ impl Inputs<'_> {
             copy.sources.iter().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
         };
         Ok(match &copy.from {
-            CopyFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
-            CopyFrom::NamedContext(name) => {
+            FilesFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
+            FilesFrom::NamedContext(name) => {
                 let (context, index) =
                     self.named.get(name).expect("named contexts are opened before binding");
                 (from_context(context, index)?, KeepMeta::Fixed)
             }
-            CopyFrom::Stage(stage) => (from_rootfs(&stages(*stage))?, KeepMeta::Source),
-            CopyFrom::Image(reference) => {
+            FilesFrom::Stage(stage) => (from_rootfs(&stages(*stage))?, KeepMeta::Source),
+            FilesFrom::Image(reference) => {
                 let image = self.images.get(reference).expect("images are resolved before binding");
                 (from_rootfs(&image.rootfs)?, KeepMeta::Source)
             }

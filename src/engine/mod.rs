@@ -21,7 +21,7 @@ use crate::exec::{ExecError, Rules};
 use crate::frontend::dockerfile;
 use crate::oci::{ImageConfig, Reference};
 use crate::plan::Plan;
-use crate::recipe::{Base, CopyFrom, Network, Op, Recipe};
+use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
@@ -191,7 +191,7 @@ fn named_contexts(
     let mut opened = BTreeMap::new();
     let steps = recipe.stages.iter().flat_map(|stage| &stage.steps);
     for name in steps.filter_map(|step| match &step.op {
-        Op::Copy(crate::recipe::Copy { from: CopyFrom::NamedContext(name), .. }) => Some(name),
+        Op::Copy(crate::recipe::Copy { from: FilesFrom::NamedContext(name), .. }) => Some(name),
         Op::Copy(_) | Op::Run(_) | Op::MakeDir { .. } | Op::Config => None,
     }) {
         let path =

@@ -11,7 +11,7 @@ use crate::digest::ActionKey;
 use crate::exec::observe::Rootfs;
 use crate::exec::{Executor, Job, Lookup};
 use crate::plan::StepId;
-use crate::recipe::{Base, CopyFrom, Op};
+use crate::recipe::{Base, FilesFrom, Op};
 
 /// What the cache says of a step before the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ impl Asker<'_> {
         for (number, step) in stage.steps.iter().enumerate() {
             let info = self.prepared.info(StepId { stage: at, step: number });
             let mut needs = below.clone();
-            if let Op::Copy(crate::recipe::Copy { from: CopyFrom::Stage(from), .. }) = &step.op {
+            if let Op::Copy(crate::recipe::Copy { from: FilesFrom::Stage(from), .. }) = &step.op {
                 needs.push(self.stage_name(*from));
             }
             let (key, status) = self.step(&step.op, at, &mut rootfs)?;
@@ -140,8 +140,11 @@ impl Asker<'_> {
                 Some(inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform))
             }
             Op::Copy(copy) => match copy.from {
-                CopyFrom::Stage(from) if self.ends[&from].is_none() => None,
-                CopyFrom::Stage(_) | CopyFrom::Context | CopyFrom::NamedContext(_) | CopyFrom::Image(_) => {
+                FilesFrom::Stage(from) if self.ends[&from].is_none() => None,
+                FilesFrom::Stage(_)
+                | FilesFrom::Context
+                | FilesFrom::NamedContext(_)
+                | FilesFrom::Image(_) => {
                     let known = |stage: usize| self.ends[&stage].clone().expect("checked above");
                     Some(inputs.copy(copy, &known, platform)?)
                 }

@@ -5,7 +5,7 @@
 
 pub mod explain;
 
-use crate::recipe::{Base, CopyFrom, Op, Recipe};
+use crate::recipe::{Base, FilesFrom, Op, Recipe};
 
 /// Names a step of a recipe: stage and step, both by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +59,8 @@ impl Plan {
                     Op::Run(_) | Op::MakeDir { .. } => {}
                     Op::Copy(copy) => {
                         let source = match copy.from {
-                            CopyFrom::Stage(from) => ends[from],
-                            CopyFrom::Context | CopyFrom::NamedContext(_) | CopyFrom::Image(_) => None,
+                            FilesFrom::Stage(from) => ends[from],
+                            FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
                         };
                         nodes.push(Node {
                             step: id,
@@ -92,7 +92,7 @@ fn wanted(recipe: &Recipe) -> Vec<bool> {
             wanted[earlier] = true;
         }
         for step in &recipe.stages[stage].steps {
-            if let Op::Copy(crate::recipe::Copy { from: CopyFrom::Stage(from), .. }) = &step.op {
+            if let Op::Copy(crate::recipe::Copy { from: FilesFrom::Stage(from), .. }) = &step.op {
                 wanted[*from] = true;
             }
         }
@@ -134,7 +134,7 @@ mod tests {
         })
     }
 
-    fn copy(from: CopyFrom) -> Op {
+    fn copy(from: FilesFrom) -> Op {
         Op::Copy(Copy {
             from,
             sources: vec![],
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_copy_does_not_wait_for_the_run_above_it() {
         let recipe = Recipe {
-            stages: vec![stage(Base::Scratch, vec![run(), Op::Config, copy(CopyFrom::Context), run()])],
+            stages: vec![stage(Base::Scratch, vec![run(), Op::Config, copy(FilesFrom::Context), run()])],
             target: 0,
         };
         let plan = Plan::new(&recipe);
@@ -177,7 +177,7 @@ mod tests {
                 stage(Base::Scratch, vec![run()]),
                 stage(Base::Scratch, vec![run()]),
                 stage(Base::Stage(0), vec![]),
-                stage(Base::Stage(2), vec![copy(CopyFrom::Stage(2))]),
+                stage(Base::Stage(2), vec![copy(FilesFrom::Stage(2))]),
             ],
             target: 3,
         };

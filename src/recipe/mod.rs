@@ -107,7 +107,7 @@ pub enum Network {
 /// COPY or ADD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
-    pub from: CopyFrom,
+    pub from: FilesFrom,
     /// Cleaned and rooted, possibly with wildcards (Go's `filepath.Match`) in any component.
     pub sources: Vec<ImagePath>,
     /// Files given in the text itself (heredocs): name, bytes; mode 0644.
@@ -125,7 +125,7 @@ pub struct Copy {
 
 /// Whose files are copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CopyFrom {
+pub enum FilesFrom {
     Context,
     /// A named build context that is a local directory.
     NamedContext(String),

@@ -15,7 +15,7 @@ use lith::diag::{Diagnostic, Severity, Source};
 use lith::frontend::dockerfile::{self, Options};
 use lith::oci::{History, ImageConfig, RunConfig};
 use lith::platform::Platform;
-use lith::recipe::{Base, Copy, CopyFrom, Op, Recipe, Run, Stage};
+use lith::recipe::{Base, Copy, FilesFrom, Op, Recipe, Run, Stage};
 
 fn options() -> Options {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
@@ -156,10 +156,10 @@ fn dump_history(out: &mut String, history: &History) {
 
 fn dump_copy(out: &mut String, copy: &Copy) {
     let from = match &copy.from {
-        CopyFrom::Context => "context".to_owned(),
-        CopyFrom::NamedContext(name) => format!("named context {name}"),
-        CopyFrom::Stage(index) => format!("stage {index}"),
-        CopyFrom::Image(reference) => format!("image {reference}"),
+        FilesFrom::Context => "context".to_owned(),
+        FilesFrom::NamedContext(name) => format!("named context {name}"),
+        FilesFrom::Stage(index) => format!("stage {index}"),
+        FilesFrom::Image(reference) => format!("image {reference}"),
     };
     let sources: Vec<String> = copy.sources.iter().map(|source| shown(&source.absolute())).collect();
     let dir = if copy.dest_is_dir { " (directory)" } else { "" };

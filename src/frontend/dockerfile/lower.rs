@@ -1,23 +1,24 @@
 //! From resolved stages to a recipe: everything expanded, every step with its history and config.
 
+mod config;
+mod copy;
+mod run;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diag::{Diagnostic, Span, escape};
-use crate::oci::config::Empty;
-use crate::oci::{ImageConfig, RunConfig};
+use crate::diag::{Diagnostic, Span};
+use crate::oci::ImageConfig;
 use crate::path::{ImagePath, PathError};
-use crate::recipe::{Base, Copy, CopyFrom, Op, Recipe, Run, Stage, Step, Unpack};
+use crate::recipe::{Base, Op, Recipe, Stage, Step};
 
-use super::ast::{
-    ArgDecl, CommandLine, CopyKind, CopyText, Dockerfile, Heredoc, Instruction, Kind, Pair, RunText, Word,
-};
+use super::ast::{Dockerfile, Instruction, Kind, Word};
 use super::env::Budget;
 use super::expand::{ExpandError, Lexer};
 use super::options::Options;
 use super::problems::Problems;
-use super::scope::{Scope, clean};
+use super::scope::Scope;
 use super::stages::{Resolved, ResolvedStage, resolve};
-use super::{created_by, heredoc, instructions, ports, shown, signal};
+use super::{created_by, shown};
 
 impl Dockerfile {
     /// The recipe of the target: stages it does not need are left out, the others keep their order.
@@ -260,296 +261,8 @@ impl Lowering<'_> {
         }))
     }
 
-    fn run(&mut self, run: &RunText, span: Span) -> Result<Lowered, Failed> {
-        let mut scripts = Vec::new();
-        let argv = match &run.command {
-            CommandLine::Exec(argv) if argv.is_empty() => return self.fail(span, "RUN [] names no command"),
-            CommandLine::Exec(argv) => argv.clone(),
-            CommandLine::Shell(text) => {
-                let text = self.run_text(text, &run.heredocs, span, &mut scripts)?;
-                self.scope.shell(text)
-            }
-        };
-        let env = self.scope.process_env();
-        self.spend(env.iter().map(|(name, value)| name.len() + value.len() + 128).sum(), span)?;
-        let taken: BTreeSet<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
-        let proxy_env =
-            self.proxies.iter().filter(|(name, _)| !taken.contains(name.as_str())).cloned().collect();
-        let created_by = created_by::run(&argv, &self.scope.declared());
-        let user = self.scope.image.config.user.clone();
-        let run = Run { argv, env, proxy_env, cwd: self.scope.cwd(), user, network: run.network, scripts };
-        Ok(Lowered { op: Op::Run(run), created_by })
-    }
-
-    /// What the shell gets: a sole here-document is the script itself, or a file to run if it begins with `#!`;
-    /// any other line is put together again for the shell to read.
-    fn run_text(
-        &mut self,
-        text: &str,
-        documents: &[Heredoc],
-        span: Span,
-        scripts: &mut Vec<(String, Vec<u8>)>,
-    ) -> Result<String, Failed> {
-        let Some(first) = documents.first() else { return Ok(text.to_owned()) };
-        if heredoc::parse(text).is_none() {
-            let mut whole = text.to_owned();
-            for document in documents {
-                whole.extend(["\n", &document.body, &document.name]);
-            }
-            return Ok(whole);
-        }
-        let body = first.text();
-        if !body.starts_with("#!") {
-            return Ok(body);
-        }
-        if !crate::path::is_name(first.name.as_bytes()) {
-            return self.fail(span, format!("heredoc {} is not a plain file name", shown(&first.name)));
-        }
-        let path = format!("/dev/pipes/{}", first.name);
-        scripts.push((path.clone(), body.into_bytes()));
-        Ok(path)
-    }
-
-    fn copy(&mut self, number: usize, copy: &CopyText) -> Result<Lowered, Failed> {
-        let mut message = copy.kind.name().to_owned();
-        let chown = self.option(copy.chown.as_ref(), "--chown", &mut message)?;
-        let chmod = self.option(copy.chmod.as_ref(), "--chmod", &mut message)?;
-        let chmod = match (chmod, &copy.chmod) {
-            (Some(text), Some(word)) => Some(self.mode(&text, word)?),
-            (_, _) => None,
-        };
-        let mut sources = Vec::new();
-        for word in &copy.sources {
-            let text = self.word(word)?;
-            message.extend([" ", &text]);
-            sources.push(self.source(copy.kind, &text, word)?);
-        }
-        let mut inline = Vec::new();
-        for document in &copy.inline {
-            message.extend([" <<", &document.name]);
-            inline.push((document.name.clone(), self.document(document)?.into_bytes()));
-        }
-        let dest = self.word(&copy.dest)?;
-        message.extend([" ", &dest, " # buildkit"]);
-        let op = Op::Copy(Copy {
-            from: self.stage.copies.get(&number).cloned().unwrap_or(CopyFrom::Context),
-            sources,
-            inline,
-            dest: self.path(&clean(&self.scope.cwd(), &dest), copy.dest.span)?,
-            dest_is_dir: is_directory(&dest),
-            chown,
-            chmod,
-            unpack: match copy.kind {
-                CopyKind::Copy => Unpack::Never,
-                CopyKind::Add => Unpack::Archives,
-            },
-        });
-        Ok(Lowered { op, created_by: message })
-    }
-
-    /// An expanded flag, noted in the history; `None` if it is absent or empty.
-    fn option(
-        &mut self,
-        word: Option<&Word>,
-        flag: &str,
-        message: &mut String,
-    ) -> Result<Option<String>, Failed> {
-        let Some(word) = word else { return Ok(None) };
-        let text = self.word(word)?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        message.extend([" ", flag, "=", &text]);
-        Ok(Some(text))
-    }
-
-    fn mode(&mut self, text: &str, word: &Word) -> Result<u16, Failed> {
-        let octal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        match u16::from_str_radix(text, 8) {
-            Ok(mode) if octal && mode <= 0o7777 => Ok(mode),
-            _ if octal => {
-                let message = format!("invalid chmod parameter: {}", shown(text));
-                self.problems.error_help(word.span, message, "it is octal, from 0 to 07777");
-                Err(Failed)
-            }
-            _ => {
-                let message = format!("symbolic --chmod={} is not supported yet", escape(text.as_bytes()));
-                self.problems.error_help(word.span, message, "write the mode in octal, for example 755");
-                Err(Failed)
-            }
-        }
-    }
-
-    fn source(&mut self, kind: CopyKind, text: &str, word: &Word) -> Result<ImagePath, Failed> {
-        // One that says so as it is written was refused before.
-        if instructions::is_remote(text) {
-            if !instructions::is_remote(&word.text) {
-                let word = Word { text: text.to_owned(), span: word.span };
-                self.problems.push(match kind {
-                    CopyKind::Add => instructions::remote_add(&word),
-                    CopyKind::Copy => instructions::remote_copy(&word),
-                });
-            }
-            return Err(Failed);
-        }
-        self.path(text, word.span)
-    }
-
     fn path(&mut self, text: &str, span: Span) -> Result<ImagePath, Failed> {
         ImagePath::clamped(text.as_bytes()).or_else(|error: PathError| self.fail(span, error.to_string()))
-    }
-
-    fn document(&mut self, document: &Heredoc) -> Result<String, Failed> {
-        let body = document.text();
-        if !document.expand {
-            return Ok(body);
-        }
-        let lexer = Lexer::document(&self.scope.env);
-        let result = lexer.word(&body, self.budget);
-        self.expanded(result, document.span)
-    }
-
-    fn env(&mut self, pairs: &[Pair], span: Span) -> Result<Lowered, Failed> {
-        let mut message = "ENV".to_owned();
-        for (name, value) in self.pairs(pairs)? {
-            message.extend([" ", &name, "=", &value]);
-            if !self.scope.set_env(&name, &value) {
-                return self.fail(span, "the environment of the image grows beyond 8388608 bytes");
-            }
-        }
-        Ok(Lowered::config(message))
-    }
-
-    fn label(&mut self, pairs: &[Pair]) -> Result<Lowered, Failed> {
-        let mut message = "LABEL".to_owned();
-        for (name, value) in self.pairs(pairs)? {
-            message.extend([" ", &name, "=", &value]);
-            self.scope.config().labels.insert(name, value);
-        }
-        Ok(Lowered::config(message))
-    }
-
-    /// All pairs, expanded in the environment before the instruction.
-    fn pairs(&mut self, pairs: &[Pair]) -> Result<Vec<(String, String)>, Failed> {
-        let mut out = Vec::new();
-        for pair in pairs {
-            let name = self.word(&pair.name)?;
-            if name.is_empty() || name.contains('=') {
-                let message = format!("name {} expands to {}", shown(&pair.name.text), shown(&name));
-                return self.fail(pair.name.span, format!("{message}; a name is not empty and holds no ="));
-            }
-            out.push((name, self.word(&pair.value)?));
-        }
-        Ok(out)
-    }
-
-    /// Each ARG sees those before it. A value comes from the build, else the default, else the global ARG.
-    fn arg(&mut self, decls: &[ArgDecl], span: Span) -> Result<Lowered, Failed> {
-        let mut message = "ARG".to_owned();
-        for decl in decls {
-            let value = match (self.options.build_arg(&decl.name), &decl.default) {
-                (Some(given), _) => Some(given.to_owned()),
-                (None, Some(default)) => Some(self.word(default)?),
-                (None, None) => self.resolved.globals.get(&decl.name).map(str::to_owned),
-            };
-            self.spend(value.as_ref().map_or(0, String::len) + decl.name.len() + 64, span)?;
-            message.extend([" ", &decl.name]);
-            if let Some(value) = &value {
-                message.extend(["=", value]);
-            }
-            self.scope.set_arg(&decl.name, value);
-        }
-        Ok(Lowered::config(message))
-    }
-
-    fn workdir(&mut self, word: &Word) -> Result<Lowered, Failed> {
-        let text = self.word(word)?;
-        let dir = clean(&self.scope.cwd(), &text);
-        let path = self.path(&dir, word.span)?;
-        self.scope.config().working_dir.clone_from(&dir);
-        let user = self.scope.image.config.user.clone();
-        let op = if path.is_root() { Op::Config } else { Op::MakeDir { path, user } };
-        Ok(Lowered { op, created_by: format!("WORKDIR {dir}") })
-    }
-
-    fn user(&mut self, word: &Word) -> Result<Lowered, Failed> {
-        let user = self.word(word)?;
-        self.scope.config().user.clone_from(&user);
-        Ok(Lowered::config(format!("USER {user}")))
-    }
-
-    fn stop_signal(&mut self, word: &Word) -> Result<Lowered, Failed> {
-        let text = self.word(word)?;
-        if !signal::is_signal(&text) {
-            let message = format!("invalid signal: {}", shown(&text));
-            self.problems.error_help(
-                word.span,
-                message,
-                "write a name such as SIGTERM, or a number from 1 to 64",
-            );
-            return Err(Failed);
-        }
-        self.scope.config().stop_signal.clone_from(&text);
-        Ok(Lowered::config(format!("STOPSIGNAL {text}")))
-    }
-
-    fn expose(&mut self, words: &[Word]) -> Result<Lowered, Failed> {
-        let mut all = Vec::new();
-        for word in words {
-            let lexer = Lexer::new(self.file.escape, &self.scope.env);
-            let result = lexer.words(&word.text, self.budget);
-            for spec in self.expanded(result, word.span)? {
-                let ports = ports::parse(&spec)
-                    .or_else(|error| self.fail(word.span, escape(error.to_string().as_bytes())))?;
-                self.spend(ports.len() * 64, word.span)?;
-                all.extend(ports);
-            }
-        }
-        self.scope.config().exposed_ports.extend(all.iter().map(|port| (port.clone(), Empty {})));
-        Ok(Lowered::config(format!("EXPOSE {}", created_by::list(&all))))
-    }
-
-    fn volume(&mut self, words: &[Word]) -> Result<Lowered, Failed> {
-        let mut all = Vec::new();
-        for word in words {
-            let volume = self.word(word)?;
-            if volume.is_empty() {
-                return self.fail(word.span, "VOLUME specified can not be an empty string");
-            }
-            all.push(volume);
-        }
-        self.scope.config().volumes.extend(all.iter().map(|volume| (volume.clone(), Empty {})));
-        Ok(Lowered::config(format!("VOLUME {}", created_by::list(&all))))
-    }
-
-    fn cmd(&mut self, command: &CommandLine) -> Lowered {
-        let argv = self.argv(command);
-        let message = format!("CMD {}", created_by::quoted_list(&argv));
-        self.scope.cmd_set = true;
-        let config: &mut RunConfig = self.scope.config();
-        config.cmd = Some(argv).filter(|argv| !argv.is_empty());
-        config.args_escaped = true;
-        Lowered::config(message)
-    }
-
-    /// A CMD that came from the base belongs to the base's entry point, not to this one.
-    fn entrypoint(&mut self, command: &CommandLine) -> Lowered {
-        let argv = self.argv(command);
-        let message = format!("ENTRYPOINT {}", created_by::quoted_list(&argv));
-        let keep = self.scope.cmd_set;
-        let config = self.scope.config();
-        config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
-        if !keep {
-            config.cmd = None;
-        }
-        Lowered::config(message)
-    }
-
-    fn argv(&self, command: &CommandLine) -> Vec<String> {
-        match command {
-            CommandLine::Exec(argv) => argv.clone(),
-            CommandLine::Shell(text) => self.scope.shell(text.clone()),
-        }
     }
 
     fn word(&mut self, word: &Word) -> Result<String, Failed> {
@@ -578,9 +291,4 @@ fn has_variable(instruction: &Instruction) -> bool {
     let inline =
         matches!(&instruction.kind, Kind::Copy(copy) if copy.inline.iter().any(|d| d.body.contains('$')));
     inline || instruction.origin.text.contains('$')
-}
-
-/// Whether a destination as written must be a directory.
-fn is_directory(dest: &str) -> bool {
-    matches!(dest, "" | ".") || dest.ends_with('/') || dest.ends_with("/.")
 }

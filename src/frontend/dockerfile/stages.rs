@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::{Diagnostic, Span, suggest};
 use crate::platform::Platform;
-use crate::recipe::{Base, CopyFrom};
+use crate::recipe::{Base, FilesFrom};
 
 use super::ast::{CopyText, Dockerfile, Kind, StageText, Word};
 use super::env::{Budget, Env};
@@ -45,7 +45,7 @@ pub struct ResolvedStage {
     pub base: Base,
     pub platform: Platform,
     /// What `--from` means, by number of the instruction in the stage.
-    pub copies: BTreeMap<usize, CopyFrom>,
+    pub copies: BTreeMap<usize, FilesFrom>,
 }
 
 impl Dockerfile {
@@ -81,7 +81,7 @@ fn used_images(file: &Dockerfile, resolved: &Resolved) -> Vec<ImageUse> {
             add(reference, text.base.span, true);
         }
         for (index, from) in &stage.copies {
-            if let (CopyFrom::Image(reference), Kind::Copy(copy)) = (from, &text.body[*index].kind) {
+            if let (FilesFrom::Image(reference), Kind::Copy(copy)) = (from, &text.body[*index].kind) {
                 add(
                     reference,
                     copy.from.as_ref().map_or(text.body[*index].origin.span, |word| word.span),
@@ -133,7 +133,7 @@ fn renumber(mut stage: ResolvedStage, numbers: &BTreeMap<usize, usize>) -> Resol
         *index = numbers[index];
     }
     for from in stage.copies.values_mut() {
-        if let CopyFrom::Stage(index) = from {
+        if let FilesFrom::Stage(index) = from {
             *index = numbers[index];
         }
     }
@@ -240,8 +240,8 @@ impl Resolver<'_> {
             }
             let copied = stage.copies.values();
             wanted.extend(copied.filter_map(|from| match from {
-                CopyFrom::Stage(index) => Some(*index),
-                CopyFrom::Context | CopyFrom::NamedContext(_) | CopyFrom::Image(_) => None,
+                FilesFrom::Stage(index) => Some(*index),
+                FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
             }));
             stages.insert(index, stage);
         }
@@ -336,12 +336,12 @@ impl Resolver<'_> {
     }
 
     /// What `--from` means: a named context, an earlier stage by name or number, or an image.
-    fn copy_from(&mut self, current: usize, copy: &CopyText) -> CopyFrom {
-        let Some(word) = &copy.from else { return CopyFrom::Context };
+    fn copy_from(&mut self, current: usize, copy: &CopyText) -> FilesFrom {
+        let Some(word) = &copy.from else { return FilesFrom::Context };
         let name = word.text.as_str();
         let folded = name.to_lowercase();
         if self.options.named_contexts.contains(&folded) {
-            return CopyFrom::NamedContext(folded);
+            return FilesFrom::NamedContext(folded);
         }
         let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -351,7 +351,7 @@ impl Resolver<'_> {
                     let message = format!("invalid stage index {}", shown(name));
                     let help = format!("stages are numbered from 0 to {}", self.file.stages.len() - 1);
                     self.problems.error_help(word.span, message, help);
-                    CopyFrom::Context
+                    FilesFrom::Context
                 }
             };
         }
@@ -361,19 +361,19 @@ impl Resolver<'_> {
         }
         if name == "scratch" || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
             self.problems.error(word.span, format!("cannot copy from {}: it has no files", shown(name)));
-            return CopyFrom::Context;
+            return FilesFrom::Context;
         }
-        CopyFrom::Image(name.to_owned())
+        FilesFrom::Image(name.to_owned())
     }
 
-    fn earlier(&mut self, current: usize, stage: usize, word: &Word) -> CopyFrom {
+    fn earlier(&mut self, current: usize, stage: usize, word: &Word) -> FilesFrom {
         if stage < current {
-            return CopyFrom::Stage(stage);
+            return FilesFrom::Stage(stage);
         }
         // Working out a cycle takes time; nobody reads the thousandth.
         if self.problems.is_full() {
             self.problems.error(word.span, "stage needs itself or a later one");
-            return CopyFrom::Context;
+            return FilesFrom::Context;
         }
         let name = |index: usize| match &self.file.stages[index].name {
             Some(name) => name.text.clone(),
@@ -395,7 +395,7 @@ impl Resolver<'_> {
             ),
         };
         self.problems.error(word.span, message);
-        CopyFrom::Context
+        FilesFrom::Context
     }
 
     /// The way from `current` over `next` back to `current`, by FROM and `--from` as written.

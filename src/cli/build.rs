@@ -9,18 +9,15 @@ use std::time::Instant;
 
 use clap::Args;
 use rustix::fs::{Mode, OFlags};
-use serde_json::json;
 
+use super::CliError;
 use super::progress;
+use super::results::Results;
 use super::session::{self, Need, variable};
-use super::{CliError, names};
 use crate::diag::{Diagnostic, Source};
-use crate::engine::finish::Built;
-use crate::engine::{self, BuildError, Options};
+use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
 use crate::frontend::dockerfile;
-use crate::image::{OutputSpec, StoredImage, export};
-use crate::oci::Reference;
 use crate::platform::Platform;
 use crate::recipe::Network;
 use crate::store::Store;
@@ -39,9 +36,9 @@ pub struct What {
     /// The Dockerfile; - for standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Build only up to this stage
-    #[arg(long, value_name = "STAGE")]
-    target: Option<String>,
+    /// Build only up to this stage; several stages are built at once
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    target: Vec<String>,
     /// A value for an ARG; without =VALUE it comes from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
@@ -79,15 +76,14 @@ enum NetworkArg {
 pub struct Build {
     #[command(flatten)]
     what: What,
-    /// A name for the image
-    #[arg(short, long, value_name = "NAME[:TAG]")]
-    tag: Vec<String>,
-    /// Also write the image: type=oci|docker|tar|local,dest=PATH[,compression=…]
-    #[arg(short, long, value_name = "SPEC")]
-    output: Vec<OutputSpec>,
+    #[command(flatten)]
+    results: Results,
     /// Do every step again
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_cache_filter")]
     no_cache: bool,
+    /// Do every step of these stages again
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
     /// How many steps run at once [default: one for each processor, at least 2]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -96,12 +92,6 @@ pub struct Build {
     /// Print the image id alone
     #[arg(short, long)]
     quiet: bool,
-    /// Write the image id to a file
-    #[arg(long, value_name = "FILE")]
-    iidfile: Option<PathBuf>,
-    /// Write what was built to a file, as JSON
-    #[arg(long, value_name = "FILE")]
-    metadata_file: Option<PathBuf>,
     /// Open a shell where a RUN step fails
     #[arg(long)]
     debug: bool,
@@ -110,12 +100,19 @@ pub struct Build {
 impl Build {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let start = Instant::now();
-        let names: Vec<Reference> =
-            self.tag.iter().map(|name| names::parse(name)).collect::<Result<_, _>>()?;
+        let targets = &self.what.target;
+        let names = self.results.names(targets)?;
+        self.results.check_outputs(targets)?;
+        let annotations = self.results.annotations()?;
         let session = session::open(root, Need::FileSystems)?;
         let mut options = self.what.options(&session.store)?;
         options.names = names;
-        options.no_cache = self.no_cache;
+        options.annotations = annotations;
+        options.fresh = match (self.no_cache, self.no_cache_filter.is_empty()) {
+            (true, _) => Fresh::All,
+            (false, true) => Fresh::None,
+            (false, false) => Fresh::Stages(self.no_cache_filter.clone()),
+        };
         options.debug = self.debug;
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
@@ -126,8 +123,7 @@ impl Build {
         let built = engine::build(&session.store, &options, ui.as_ref());
         let built = built.map_err(|error| self.failed(error, ui.as_ref(), &options.dockerfile))?;
         ui.warnings(&render(&options.dockerfile, &built.warnings));
-        let outputs = self.export(&session.store, &built, &options.names)?;
-        self.write_files(&built, &outputs)?;
+        self.results.write(&session.store, &built, targets)?;
         ui.built(&built);
         Ok(())
     }
@@ -138,36 +134,6 @@ impl Build {
             BuildError::File(diagnostics) => CliError::File { file: Box::new(source.clone()), diagnostics },
             other => other.into(),
         }
-    }
-
-    fn export(&self, store: &Store, built: &Built, names: &[Reference]) -> Result<Vec<String>, CliError> {
-        let image = StoredImage::open(store, built.manifest)?;
-        let mut digests = Vec::new();
-        for spec in &self.output {
-            let written = export(store, &image, names, spec, &mut io::stdout())?;
-            digests.extend(written.manifest.map(|descriptor| descriptor.digest.to_string()));
-        }
-        Ok(digests)
-    }
-
-    fn write_files(&self, built: &Built, outputs: &[String]) -> Result<(), CliError> {
-        if let Some(path) = &self.iidfile {
-            fs::write(path, built.image.to_string())
-                .map_err(CliError::io(format!("write {}", path.display())))?;
-        }
-        if let Some(path) = &self.metadata_file {
-            let digest = outputs.first().cloned().unwrap_or_else(|| built.manifest.to_string());
-            let metadata = json!({
-                "containerimage.config.digest": built.image,
-                "containerimage.digest": digest,
-                "image.name": built.names.join(","),
-                "lith.hits": built.hits,
-                "lith.built": built.built,
-            });
-            let text = serde_json::to_string_pretty(&metadata).expect("values serialise") + "\n";
-            fs::write(path, text).map_err(CliError::io(format!("write {}", path.display())))?;
-        }
-        Ok(())
     }
 }
 
@@ -196,13 +162,14 @@ impl What {
             frontend: dockerfile::Options {
                 build_args,
                 labels: pairs(&self.label, "--label", |_| None)?,
-                target: self.target.clone(),
+                targets: self.target.clone(),
                 platform,
                 build_platform: Platform::host(),
                 named_contexts,
             },
             contexts,
             names: vec![],
+            annotations: BTreeMap::new(),
             epoch: Epoch::ZERO,
             hermetic: self.hermetic,
             network: match self.network {
@@ -211,7 +178,7 @@ impl What {
                 Some(NetworkArg::Host) => Network::Host,
             },
             jobs: jobs(),
-            no_cache: false,
+            fresh: Fresh::None,
             debug: false,
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
             no_sandbox: None,

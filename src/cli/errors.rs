@@ -111,6 +111,7 @@ fn build_code(error: &BuildError) -> u8 {
     match error {
         BuildError::File(_)
         | BuildError::Base { .. }
+        | BuildError::NoStage { .. }
         | BuildError::Ignore { .. }
         | BuildError::Context(_) => 2,
         BuildError::Step { source, .. } => exec_code(source),

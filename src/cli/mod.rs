@@ -14,6 +14,7 @@ mod names;
 mod out;
 mod plan;
 mod progress;
+mod results;
 mod save;
 mod session;
 mod verify;

@@ -1,12 +1,14 @@
 //! Layers become images: one for every step, as docker keeps them, and the target's with its names.
 
+use std::collections::BTreeMap;
+
 use super::progress::Steps;
 use super::{BuildError, Prepared};
 use crate::diag::Diagnostic;
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::{Assembled, Assembly, Base, assemble, store_image};
-use crate::oci::{History, ImageConfig, RunConfig};
-use crate::plan::StepId;
+use crate::oci::{History, ImageConfig, Reference};
+use crate::plan::{self, StepId};
 use crate::recipe::{self, Op};
 use crate::store::ImageRecord;
 use crate::store::builds::{BuildRecord, StepRecord};
@@ -15,17 +17,33 @@ use crate::sys::file::Durability;
 /// What a build made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
+    /// One for each target, in the order asked for.
+    pub images: Vec<BuiltImage>,
+    pub hits: usize,
+    pub built: usize,
+    /// Problems of the file that stopped nothing.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The image of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    /// The stage's name or number.
+    pub stage: String,
     pub image: ImageId,
     pub manifest: BlobDigest,
     /// Layers of the image, base included.
     pub layers: usize,
     /// Bytes of all layers, as the manifest has them.
     pub size: u64,
-    pub hits: usize,
-    pub built: usize,
-    pub names: Vec<String>,
-    /// Problems of the file that stopped nothing.
-    pub warnings: Vec<Diagnostic>,
+    pub names: Vec<Reference>,
+}
+
+impl BuiltImage {
+    /// Its names as people write them.
+    pub fn familiar_names(&self) -> Vec<String> {
+        self.names.iter().map(Reference::familiar).collect()
+    }
 }
 
 /// One stage on the way to images: what all steps so far amount to.
@@ -36,11 +54,11 @@ struct Lineage {
     history: Vec<History>,
 }
 
-/// Stores the images of all wanted stages; names the target's.
+/// Stores the images of all wanted stages; names the targets'.
 pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildError> {
     let mut ends: Vec<Option<Lineage>> = vec![None; prepared.recipe.stages.len()];
-    let mut images: Vec<(StepId, ImageId)> = Vec::new();
-    let mut result = None;
+    let mut images: BTreeMap<StepId, ImageId> = BTreeMap::new();
+    let mut made: BTreeMap<usize, Assembled> = BTreeMap::new();
     for (at, stage) in prepared.recipe.stages.iter().enumerate().filter(|(at, _)| prepared.plan.wanted[*at]) {
         let mut lineage = match &stage.base {
             recipe::Base::Scratch => Lineage::default(),
@@ -61,23 +79,29 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
             if number + 1 == stage.steps.len() {
                 break;
             }
-            let image = lineage.assemble(prepared, &config_with(&stage.config, &step.config))?;
+            let config = ImageConfig { config: step.config.clone(), ..stage.config.clone() };
+            let image = lineage.assemble(prepared, &config)?;
             parent = Some(intermediate(prepared, &image, parent)?);
-            images.push((id, image.id));
+            images.insert(id, image.id);
         }
+        let target = prepared.recipe.targets.iter().position(|target| *target == at);
         let image = lineage.assemble(prepared, &stage.config)?;
         images.extend(stage.steps.len().checked_sub(1).map(|step| (StepId { stage: at, step }, image.id)));
-        if at == prepared.recipe.target {
-            store_target(prepared, &image, parent)?;
-            result = Some(image);
-        } else {
-            intermediate(prepared, &image, parent)?;
+        match target {
+            Some(target) => {
+                let image = image.annotated(&prepared.options.annotations);
+                store_target(prepared, target, &image, parent)?;
+                made.insert(target, image);
+            }
+            None => {
+                intermediate(prepared, &image, parent)?;
+            }
         }
         ends[at] = Some(lineage);
     }
-    let image = result.expect("the target is wanted");
-    remember(prepared, steps, &images, image.id)?;
-    Ok(summary(prepared, steps, &image))
+    let made: Vec<Assembled> = made.into_values().collect();
+    remember(prepared, steps, &images, &made)?;
+    Ok(summary(prepared, steps, &made))
 }
 
 impl Lineage {
@@ -90,10 +114,6 @@ impl Lineage {
             epoch: prepared.options.epoch,
         })?)
     }
-}
-
-fn config_with(stage: &ImageConfig, config: &RunConfig) -> ImageConfig {
-    ImageConfig { config: config.clone(), ..stage.clone() }
 }
 
 /// An image without a manifest: it can be listed, inspected and be the parent of another.
@@ -110,48 +130,62 @@ fn intermediate(
 
 fn store_target(
     prepared: &Prepared<'_>,
+    target: usize,
     image: &Assembled,
     parent: Option<ImageId>,
 ) -> Result<(), BuildError> {
     let store = prepared.store;
     store_image(store, image, parent)?;
-    for name in &prepared.options.names {
+    for name in names_of(prepared, target) {
         store.set_ref(&name.to_string(), image.digest, image.id)?;
     }
     Ok(())
 }
 
+fn names_of<'a>(prepared: &'a Prepared<'_>, target: usize) -> impl Iterator<Item = &'a Reference> {
+    prepared.options.names.iter().filter(move |name| name.target == target).map(|name| &name.name)
+}
+
+/// One record for each target, of the steps that it needs: as if it had been built alone.
 fn remember(
     prepared: &Prepared<'_>,
     steps: &Steps,
-    images: &[(StepId, ImageId)],
-    image: ImageId,
+    images: &BTreeMap<StepId, ImageId>,
+    made: &[Assembled],
 ) -> Result<(), BuildError> {
-    let records = steps.done.iter().map(|(id, done)| StepRecord {
-        name: done.info.name.clone(),
-        text: done.info.text.clone(),
-        line: done.info.line,
-        key: done.record.key,
-        fields: done.fields.clone(),
-        observations: done.record.observations.clone(),
-        layer: done.record.layer,
-        image: images.iter().find(|(of, _)| of == id).map(|(_, image)| *image),
-        why: done.why.clone(),
-    });
-    let build = BuildRecord { place: prepared.place(), image, steps: records.collect() };
-    Ok(prepared.store.put_build(&build)?)
+    for (target, image) in made.iter().enumerate() {
+        let needed = plan::needed(&prepared.recipe, &[prepared.recipe.targets[target]]);
+        let records = steps.done.iter().filter(|(id, _)| needed[id.stage]).map(|(id, done)| StepRecord {
+            name: done.info.name.clone(),
+            text: done.info.text.clone(),
+            line: done.info.line,
+            key: done.record.key,
+            fields: done.fields.clone(),
+            observations: done.record.observations.clone(),
+            layer: done.record.layer,
+            image: images.get(id).copied(),
+            why: done.why.clone(),
+        });
+        let place = prepared.place(target);
+        prepared.store.put_build(&BuildRecord { place, image: image.id, steps: records.collect() })?;
+    }
+    Ok(())
 }
 
-fn summary(prepared: &Prepared<'_>, steps: &Steps, image: &Assembled) -> Built {
+fn summary(prepared: &Prepared<'_>, steps: &Steps, made: &[Assembled]) -> Built {
     let hits = steps.done.values().filter(|done| done.hit).count();
-    Built {
+    let images = made.iter().enumerate().map(|(target, image)| BuiltImage {
+        stage: prepared.stage_name(prepared.recipe.targets[target]),
         image: image.id,
         manifest: image.digest,
         layers: image.manifest.layers.len(),
         size: image.manifest.layers.iter().map(|layer| layer.size).sum(),
+        names: names_of(prepared, target).cloned().collect(),
+    });
+    Built {
+        images: images.collect(),
         hits,
         built: steps.done.len() - hits,
-        names: prepared.options.names.iter().map(|name| name.familiar()).collect(),
         warnings: prepared.warnings.clone(),
     }
 }

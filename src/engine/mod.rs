@@ -39,17 +39,36 @@ pub struct Options {
     pub frontend: dockerfile::Options,
     /// `--build-context NAME=…`, as written.
     pub contexts: BTreeMap<String, String>,
-    pub names: Vec<Reference>,
+    pub names: Vec<Name>,
+    /// Put into the manifest of every target.
+    pub annotations: BTreeMap<String, String>,
     pub epoch: Epoch,
     pub hermetic: bool,
     /// What `RUN` without `--network` gets.
     pub network: Network,
     pub jobs: NonZeroUsize,
-    pub no_cache: bool,
+    pub fresh: Fresh,
     /// Open a shell where a RUN fails.
     pub debug: bool,
     pub resolv_conf: Vec<u8>,
     pub no_sandbox: Option<String>,
+}
+
+/// A name for the image of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// Index into the recipe's targets.
+    pub target: usize,
+    pub name: Reference,
+}
+
+/// Which steps are done again whatever the cache has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fresh {
+    None,
+    All,
+    /// Those of stages with these names, in any case.
+    Stages(Vec<String>),
 }
 
 /// Why there is no image.
@@ -64,6 +83,8 @@ pub enum BuildError {
     Exec(#[from] ExecError),
     #[error("{file}:{line}: base image {reference}: {source}")]
     Base { file: String, line: usize, reference: String, source: Box<BaseError> },
+    #[error("{option}: {file} has no stage {name}{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
+    NoStage { option: &'static str, file: String, name: String, similar: Option<String> },
     #[error(transparent)]
     Context(#[from] ContextError),
     #[error("{file}: {source}")]
@@ -101,7 +122,6 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         hermetic: options.hermetic,
         resolv_conf: options.resolv_conf.clone(),
         no_sandbox: options.no_sandbox.clone(),
-        no_cache: options.no_cache,
         debug: options.debug,
     };
     let named = named_contexts(store, options, &recipe)?;
@@ -129,10 +149,10 @@ pub fn build(store: &Store, options: &Options, ui: &dyn Ui) -> Result<finish::Bu
     finish::finish(&prepared, &done?)
 }
 
-/// When the image that the target stands on was made; `None` for scratch, or if the image does not say.
+/// When the image that the first target stands on was made; `None` for scratch, or if the image does not say.
 pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, BuildError> {
     let (recipe, images, _) = recipe(store, options)?;
-    let mut stage = &recipe.stages[recipe.target];
+    let mut stage = &recipe.stages[recipe.targets[0]];
     let image = loop {
         match &stage.base {
             Base::Scratch => return Ok(None),
@@ -151,6 +171,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     if diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(BuildError::File(diagnostics));
     }
+    check_fresh(&file, options)?;
     let uses = file.images(&options.frontend).map_err(BuildError::File)?;
     let finder = Bases {
         store,
@@ -176,6 +197,22 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(BuildError::File)?;
     diagnostics.extend(warnings);
     Ok((recipe, images, diagnostics))
+}
+
+/// A filter that names no stage of the file would quietly rebuild nothing.
+fn check_fresh(file: &dockerfile::Dockerfile, options: &Options) -> Result<(), BuildError> {
+    let Fresh::Stages(names) = &options.fresh else { return Ok(()) };
+    for name in names {
+        if !file.stage_names().any(|known| known.eq_ignore_ascii_case(name)) {
+            return Err(BuildError::NoStage {
+                option: "--no-cache-filter",
+                file: options.dockerfile.name.clone(),
+                name: name.clone(),
+                similar: crate::diag::suggest(name, file.stage_names()).map(str::to_owned),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a named context is a directory of the host.
@@ -228,11 +265,15 @@ impl Prepared<'_> {
         }
     }
 
+    /// How a stage is called: its name, or its number among the needed ones.
+    pub fn stage_name(&self, stage: usize) -> String {
+        self.recipe.stages[stage].name.clone().unwrap_or_else(|| format!("stage{stage}"))
+    }
+
     /// How a step is called: the stage's name or number, and the step's number from 1.
     pub fn info(&self, id: crate::plan::StepId) -> StepInfo {
-        let stage = &self.recipe.stages[id.stage];
-        let step = &stage.steps[id.step];
-        let name = stage.name.clone().unwrap_or_else(|| format!("stage{}", id.stage));
+        let step = &self.recipe.stages[id.stage].steps[id.step];
+        let name = self.stage_name(id.stage);
         StepInfo {
             id,
             name: format!("{name}/{}", id.step + 1),
@@ -241,13 +282,25 @@ impl Prepared<'_> {
         }
     }
 
-    /// Where this build is built from: the key of its last build record.
-    pub fn place(&self) -> String {
+    /// Where a target is built from: the key of its last build record.
+    pub fn place(&self, target: usize) -> String {
         let context =
             std::fs::canonicalize(&self.options.context).unwrap_or_else(|_| self.options.context.clone());
-        let target = self.options.frontend.target.as_deref().unwrap_or("");
+        let target = self.options.frontend.targets.get(target).map_or("", String::as_str);
         let platform = &self.options.frontend.platform;
         format!("{}\n{}\n{target}\n{platform}", context.display(), self.options.dockerfile.name)
+    }
+
+    /// Whether the steps of a stage are done again whatever the cache has.
+    pub fn is_fresh(&self, stage: usize) -> bool {
+        match &self.options.fresh {
+            Fresh::None => false,
+            Fresh::All => true,
+            Fresh::Stages(names) => {
+                let own = self.stage_name(stage);
+                names.iter().any(|name| name.eq_ignore_ascii_case(&own))
+            }
+        }
     }
 
     fn save_indexes(&mut self) -> Result<(), BuildError> {

@@ -69,10 +69,10 @@ impl Asker<'_> {
         let (base, mut rootfs) = match &stage.base {
             Base::Scratch => ("scratch".to_owned(), Some(Arc::default())),
             Base::Image(name) => (name.clone(), Some(self.prepared.images[name].rootfs.clone())),
-            Base::Stage(earlier) => (self.stage_name(*earlier), self.ends[earlier].clone()),
+            Base::Stage(earlier) => (self.prepared.stage_name(*earlier), self.ends[earlier].clone()),
         };
         let mut below = match &stage.base {
-            Base::Stage(earlier) => vec![self.stage_name(*earlier)],
+            Base::Stage(earlier) => vec![self.prepared.stage_name(*earlier)],
             Base::Scratch | Base::Image(_) => vec![],
         };
         let mut steps = Vec::new();
@@ -80,7 +80,7 @@ impl Asker<'_> {
             let info = self.prepared.info(StepId { stage: at, step: number });
             let mut needs = below.clone();
             if let Op::Copy(crate::recipe::Copy { from: FilesFrom::Stage(from), .. }) = &step.op {
-                needs.push(self.stage_name(*from));
+                needs.push(self.prepared.stage_name(*from));
             }
             let (key, status) = self.step(&step.op, at, &mut rootfs)?;
             if status != Status::Config {
@@ -89,12 +89,8 @@ impl Asker<'_> {
             steps.push(Line { name: info.name, text: info.text, line: info.line, key, status, needs });
         }
         self.ends.insert(at, rootfs);
-        let target = at == self.prepared.recipe.target;
-        Ok(StageLines { name: self.stage_name(at), base, target, steps })
-    }
-
-    fn stage_name(&self, stage: usize) -> String {
-        self.prepared.recipe.stages[stage].name.clone().unwrap_or_else(|| format!("stage{stage}"))
+        let target = self.prepared.recipe.targets.contains(&at);
+        Ok(StageLines { name: self.prepared.stage_name(at), base, target, steps })
     }
 
     /// Key and status; `rootfs` moves on if the result is known and is forgotten if not.

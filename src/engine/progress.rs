@@ -56,14 +56,15 @@ struct Running<'a> {
 pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> Result<Steps, BuildError> {
     let settles = prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle).count();
     ui.event(Event::Planned { steps: settles });
-    let last = prepared.store.last_build(&prepared.place());
+    let targets = 0..prepared.recipe.targets.len();
+    let last = targets.filter_map(|target| prepared.store.last_build(&prepared.place(target)));
     let running = Running {
         prepared,
         executor: Executor::new(prepared.store, &prepared.rules),
         ui,
         steps: Mutex::default(),
         ready: Mutex::default(),
-        last: last.into_iter().flat_map(|b| b.steps).map(|step| (step.name.clone(), step)).collect(),
+        last: last.flat_map(|b| b.steps).map(|step| (step.name.clone(), step)).collect(),
     };
     sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node))?;
     Ok(running.steps.into_inner().expect("no panic while held"))
@@ -133,8 +134,10 @@ impl Running<'_> {
             self.steps().end(self.prepared, stage).expect("the plan puts a stage before what copies from it")
         };
         let platform = &self.prepared.recipe.stages[info.id.stage].platform;
-        let job = Arc::new(self.prepared.inputs().copy(copy, &stages, platform)?);
-        let wanted = self.prepared.rules.no_cache || self.prepared.store.action_records(job.key).is_empty();
+        let mut job = self.prepared.inputs().copy(copy, &stages, platform)?;
+        job.fresh = self.prepared.is_fresh(info.id.stage);
+        let job = Arc::new(job);
+        let wanted = job.fresh || self.prepared.store.action_records(job.key).is_empty();
         let made = if wanted { self.guess(info, &job)? } else { None };
         self.ready.lock().expect("no panic while held").insert(info.id, Ready { job, made });
         Ok(())
@@ -232,19 +235,20 @@ impl Running<'_> {
     fn job(&self, id: StepId) -> (Arc<Job>, Option<Record>) {
         let inputs = self.prepared.inputs();
         let platform = &self.prepared.recipe.stages[id.stage].platform;
-        match self.op(id) {
-            Op::Run(run) => (Arc::new(inputs.run(run, platform)), None),
+        let mut job = match self.op(id) {
+            Op::Run(run) => inputs.run(run, platform),
             Op::MakeDir { path, user } => {
-                let op = BoundOp::MakeDir { path: path.clone(), user: user.clone() };
-                (Arc::new(inputs.job(op, platform)), None)
+                inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform)
             }
             Op::Copy(_) => {
                 let ready = self.ready.lock().expect("no panic while held").remove(&id);
                 let ready = ready.expect("the plan puts Prepare before Settle");
-                (ready.job, ready.made)
+                return (ready.job, ready.made);
             }
             Op::Config => unreachable!("config steps are not in the plan"),
-        }
+        };
+        job.fresh = self.prepared.is_fresh(id.stage);
+        (Arc::new(job), None)
     }
 
     fn op(&self, id: StepId) -> &Op {

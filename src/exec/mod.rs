@@ -88,8 +88,6 @@ pub struct Rules {
     pub resolv_conf: Vec<u8>,
     /// Why no process can be run here, if so.
     pub no_sandbox: Option<String>,
-    /// Look nothing up, only record.
-    pub no_cache: bool,
     /// Open a shell where a process fails.
     pub debug: bool,
 }
@@ -112,13 +110,15 @@ pub struct Job {
     pub hidden_env: Vec<(String, String)>,
     /// Script bodies of a RUN, by path.
     pub scripts: Vec<(String, Vec<u8>)>,
+    /// Look nothing up, only record.
+    pub fresh: bool,
 }
 
 impl Job {
     /// An action that takes in nothing but its fields.
     pub fn new(action: Action) -> Self {
         let key = action.key();
-        Self { action, key, sources: vec![], hidden_env: vec![], scripts: vec![] }
+        Self { action, key, sources: vec![], hidden_env: vec![], scripts: vec![], fresh: false }
     }
 }
 
@@ -194,14 +194,14 @@ impl<'a> Executor<'a> {
         parent: &Rootfs,
         output: &mut dyn run::Sink,
     ) -> Result<Outcome, ExecError> {
-        if !self.rules.no_cache
+        if !job.fresh
             && let Lookup::Hit(record) = self.lookup(job.key, parent)?
         {
             return Ok(Outcome { record, how: How::Hit });
         }
         let _once = self.store.work_lock(&format!("action-{}", job.key.hex()))?;
         let how = match self.lookup(job.key, parent)? {
-            Lookup::Hit(record) if !self.rules.no_cache => return Ok(Outcome { record, how: How::Hit }),
+            Lookup::Hit(record) if !job.fresh => return Ok(Outcome { record, how: How::Hit }),
             Lookup::Hit(_) | Lookup::Unknown => How::Built,
             Lookup::Contradicted { expected, found } => How::Rebuilt { expected, found },
         };

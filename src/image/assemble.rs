@@ -3,6 +3,8 @@
 //! Owns: the rules of spec/image-config.md. The image is always an OCI image; the layers of the base keep their
 //! digests and sizes, our own are uncompressed.
 
+use std::collections::BTreeMap;
+
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::epoch::Epoch;
 use crate::oci::manifest::MAX_LAYERS;
@@ -71,6 +73,16 @@ pub fn assemble(parts: &Assembly<'_>) -> Result<Assembled, AssembleError> {
         manifest,
         manifest_bytes,
     })
+}
+
+impl Assembled {
+    /// The same image with annotations in its manifest: another digest, the same image id.
+    pub fn annotated(mut self, annotations: &BTreeMap<String, String>) -> Self {
+        self.manifest.annotations.clone_from(annotations);
+        self.manifest_bytes = self.manifest.to_bytes();
+        self.digest = BlobDigest::of(&self.manifest_bytes);
+        self
+    }
 }
 
 fn check(parts: &Assembly<'_>) -> Result<(), AssembleError> {

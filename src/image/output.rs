@@ -13,6 +13,8 @@ pub struct OutputSpec {
     pub kind: OutputKind,
     /// Names to write beside those that the image already has.
     pub names: Vec<Reference>,
+    /// Which of several targets is meant; as written.
+    pub target: Option<String>,
 }
 
 /// The form of an output.
@@ -97,7 +99,7 @@ impl FromStr for OutputSpec {
                 "-" => OutputKind::RootFsTar { dest: Dest::Stdout },
                 path => OutputKind::Local { dest: path.into() },
             };
-            return Ok(Self { kind, names: Vec::new() });
+            return Ok(Self { kind, names: Vec::new(), target: None });
         }
         Options::collect(text, &fields)?.finish()
     }
@@ -156,6 +158,7 @@ impl Kind {
         match self {
             Self::Oci => &[
                 "dest",
+                "target",
                 "tar",
                 "compression",
                 "force-compression",
@@ -163,8 +166,8 @@ impl Kind {
                 "oci-mediatypes",
                 "rewrite-timestamp",
             ],
-            Self::Docker => &["dest", "name", "rewrite-timestamp"],
-            Self::Tar | Self::Local => &["dest"],
+            Self::Docker => &["dest", "target", "name", "rewrite-timestamp"],
+            Self::Tar | Self::Local => &["dest", "target"],
         }
     }
 }
@@ -253,7 +256,8 @@ impl Options {
             Kind::Local => OutputKind::Local { dest: self.directory()? },
         };
         let names = self.get("name").unwrap_or_default().split(',').filter(|name| !name.is_empty());
-        Ok(OutputSpec { kind, names: names.map(str::parse).collect::<Result<_, _>>()? })
+        let names = names.map(str::parse).collect::<Result<_, _>>()?;
+        Ok(OutputSpec { kind, names, target: self.get("target").map(str::to_owned) })
     }
 
     fn stream(&self) -> Result<Dest, OutputError> {

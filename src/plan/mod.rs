@@ -32,18 +32,18 @@ pub struct Node {
     pub needs: Vec<usize>,
 }
 
-/// All nodes that the target needs, each after what it needs.
+/// All nodes that the targets need, each after what it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub nodes: Vec<Node>,
-    /// For each stage of the recipe, whether the target needs it.
+    /// For each stage of the recipe, whether a target needs it.
     pub wanted: Vec<bool>,
 }
 
 impl Plan {
-    /// The plan of a recipe's target.
+    /// The plan of a recipe's targets.
     pub fn new(recipe: &Recipe) -> Self {
-        let wanted = wanted(recipe);
+        let wanted = needed(recipe, &recipe.targets);
         let mut nodes: Vec<Node> = Vec::new();
         let mut ends: Vec<Option<usize>> = vec![None; recipe.stages.len()];
         for (stage, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
@@ -79,10 +79,12 @@ impl Plan {
     }
 }
 
-/// The stages the target stands on or copies from.
-fn wanted(recipe: &Recipe) -> Vec<bool> {
+/// For each stage of the recipe, whether one of `targets` is it, stands on it or copies from it.
+pub fn needed(recipe: &Recipe, targets: &[usize]) -> Vec<bool> {
     let mut wanted = vec![false; recipe.stages.len()];
-    wanted[recipe.target] = true;
+    for target in targets {
+        wanted[*target] = true;
+    }
     // Stages refer to earlier ones only, so one pass from the last to the first reaches all.
     for stage in (0..recipe.stages.len()).rev() {
         if !wanted[stage] {
@@ -155,7 +157,7 @@ mod tests {
     fn a_copy_does_not_wait_for_the_run_above_it() {
         let recipe = Recipe {
             stages: vec![stage(Base::Scratch, vec![run(), Op::Config, copy(FilesFrom::Context), run()])],
-            target: 0,
+            targets: vec![0],
         };
         let plan = Plan::new(&recipe);
         let shown: Vec<_> = plan.nodes.iter().map(|n| (n.step, n.phase, n.needs.clone())).collect();
@@ -179,7 +181,7 @@ mod tests {
                 stage(Base::Stage(0), vec![]),
                 stage(Base::Stage(2), vec![copy(FilesFrom::Stage(2))]),
             ],
-            target: 3,
+            targets: vec![3],
         };
         let plan = Plan::new(&recipe);
         assert_eq!(plan.wanted, [true, false, true, true]);

@@ -8,12 +8,12 @@ use crate::oci::{History, ImageConfig};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 
-/// All stages of a file in order, and the one that is wanted.
+/// All stages of a file in order, and those that are wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     pub stages: Vec<Stage>,
-    /// Index into `stages`.
-    pub target: usize,
+    /// Indices into `stages`, in the order asked for: at least one, none twice.
+    pub targets: Vec<usize>,
 }
 
 /// One `FROM` and what follows it.

@@ -22,7 +22,7 @@ fn options() -> Options {
     Options {
         build_args: Vec::new(),
         labels: Vec::new(),
-        target: None,
+        targets: Vec::new(),
         platform: platform("linux/arm64"),
         build_platform: platform("linux/amd64"),
         named_contexts: BTreeSet::new(),
@@ -41,7 +41,7 @@ fn case_options(text: &str) -> Options {
         match key {
             "arg" => options.build_args.push(pair(value)),
             "label" => options.labels.push(pair(value)),
-            "target" => options.target = Some(value.to_owned()),
+            "target" => options.targets.push(value.to_owned()),
             "context" => {
                 options.named_contexts.insert(value.to_owned());
             }
@@ -108,7 +108,7 @@ fn render(source: &Source, found: &[Diagnostic]) -> String {
 fn dump(recipe: &Recipe) -> String {
     let mut out = String::new();
     for (index, stage) in recipe.stages.iter().enumerate() {
-        let mark = if index == recipe.target { " (target)" } else { "" };
+        let mark = if recipe.targets.contains(&index) { " (target)" } else { "" };
         dump_stage(&mut out, index, stage, mark);
     }
     out

@@ -11,4 +11,5 @@ mod layer;
 mod peers;
 mod rootless;
 mod sandbox;
+mod targets;
 mod vectors;

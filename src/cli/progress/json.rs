@@ -76,10 +76,13 @@ impl Show for Json {
     }
 
     fn built(&self, built: &Built) {
-        self.line(json!({
-            "event": "built", "image": built.image, "manifest": built.manifest, "names": built.names,
-            "layers": built.layers, "size": built.size, "hits": built.hits, "built": built.built,
-        }));
+        for image in &built.images {
+            self.line(json!({
+                "event": "built", "stage": image.stage, "image": image.image, "manifest": image.manifest,
+                "names": image.familiar_names(), "layers": image.layers, "size": image.size,
+                "hits": built.hits, "built": built.built,
+            }));
+        }
     }
 
     fn failed(&self, error: &BuildError) {

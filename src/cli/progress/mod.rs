@@ -64,14 +64,22 @@ fn took(duration: Duration) -> String {
 
 /// The closing lines of a build.
 fn summary(built: &Built, total: Duration) -> String {
-    let mut text = format!("image    {}\nmanifest {}\n", built.image, built.manifest);
-    for name in &built.names {
-        text.push_str(&format!("name     {name}\n"));
+    let mut text = String::new();
+    for image in &built.images {
+        if built.images.len() > 1 {
+            text.push_str(&format!("target   {}\n", image.stage));
+        }
+        text.push_str(&format!("image    {}\nmanifest {}\n", image.image, image.manifest));
+        for name in image.familiar_names() {
+            text.push_str(&format!("name     {name}\n"));
+        }
     }
+    let layers = match built.images.as_slice() {
+        [image] => format!("{} layers, {}; ", image.layers, out::size(image.size)),
+        _ => String::new(),
+    };
     text.push_str(&format!(
-        "{} layers, {}; {} steps: {} hits, {} built; {}\n",
-        built.layers,
-        out::size(built.size),
+        "{layers}{} steps: {} hits, {} built; {}\n",
         built.hits + built.built,
         built.hits,
         built.built,

@@ -30,7 +30,9 @@ impl Show for Quiet {
     fn warnings(&self, _: &str) {}
 
     fn built(&self, built: &Built) {
-        out::print(&format!("{}\n", built.image));
+        for image in &built.images {
+            out::print(&format!("{}\n", image.image));
+        }
     }
 
     fn failed(&self, error: &BuildError) {

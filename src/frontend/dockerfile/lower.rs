@@ -21,7 +21,7 @@ use super::stages::{Resolved, ResolvedStage, resolve};
 use super::{created_by, shown};
 
 impl Dockerfile {
-    /// The recipe of the target: stages it does not need are left out, the others keep their order.
+    /// The recipe of the targets: stages they do not need are left out, the others keep their order.
     ///
     /// `bases` has the config of every image that [`Dockerfile::images`] lists with `as_base`, by reference.
     /// Warnings come with a recipe; an error anywhere means there is none.
@@ -114,7 +114,7 @@ fn recipe(
             Lowering { file, options, resolved, stage, proxies: &proxies, scope, guess, budget, problems };
         let steps = lowering.steps();
         let mut scope = lowering.scope;
-        if stages.len() == resolved.target {
+        if resolved.targets.contains(&stages.len()) {
             scope.config().labels.extend(options.labels.iter().cloned());
         }
         let text = &file.stages[stage.index];
@@ -128,7 +128,7 @@ fn recipe(
         });
         scopes.push(scope);
     }
-    Recipe { stages, target: resolved.target }
+    Recipe { stages, targets: resolved.targets.clone() }
 }
 
 fn base_scope(

@@ -13,8 +13,8 @@ pub struct Options {
     pub build_args: Vec<(String, String)>,
     /// `--label`, put on the target after all its instructions.
     pub labels: Vec<(String, String)>,
-    /// `--target`: a stage's name in any case, or its number from 0. The last stage if there is none.
-    pub target: Option<String>,
+    /// `--target`, each a stage's name in any case, or its number from 0. The last stage if there is none.
+    pub targets: Vec<String>,
     /// What is built for.
     pub platform: Platform,
     /// What is built on.
@@ -62,8 +62,12 @@ impl Options {
                 self.set_automatic(&mut env, &format!("{side}{part}"), value);
             }
         }
-        let target = self.target.clone().unwrap_or_else(|| "default".to_owned());
-        self.set_automatic(&mut env, "TARGETSTAGE", target);
+        // Stages that several targets share are built once, so they cannot see for which.
+        let target = match self.targets.as_slice() {
+            [target] => target.as_str(),
+            _ => "default",
+        };
+        self.set_automatic(&mut env, "TARGETSTAGE", target.to_owned());
         env
     }
 

@@ -32,8 +32,8 @@ pub struct ImageUse {
 /// The stages that are needed, in the order of the file.
 pub struct Resolved {
     pub stages: Vec<ResolvedStage>,
-    /// Index into `stages`.
-    pub target: usize,
+    /// Indices into `stages`, in the order asked for, each once.
+    pub targets: Vec<usize>,
     /// Arguments before the first FROM, and the automatic ones.
     pub globals: Env,
 }
@@ -49,6 +49,11 @@ pub struct ResolvedStage {
 }
 
 impl Dockerfile {
+    /// Names of all stages that have one, lower case, in the order of the file.
+    pub fn stage_names(&self) -> impl Iterator<Item = &str> {
+        self.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str())
+    }
+
     /// The images that the target needs, in the order of the file, each once for each use and platform. Global ARGs
     /// are expanded; stages that the target does not need are not looked at.
     pub fn images(&self, options: &Options) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
@@ -102,15 +107,15 @@ pub fn resolve(
 ) -> Option<Resolved> {
     let globals = globals(file, options, budget, problems);
     let names = Names::new(file);
-    let target = target(file, options, &names, problems)?;
+    let targets = targets(file, options, &names, problems)?;
     let mut resolver = Resolver { file, options, globals: &globals, names, budget, problems };
-    let stages = resolver.reach(target);
+    let stages = resolver.reach(&targets);
     let numbers: BTreeMap<usize, usize> = stages.keys().enumerate().map(|(new, old)| (*old, new)).collect();
-    let target = numbers[&target];
+    let targets = targets.iter().map(|target| numbers[target]).collect();
     let mut stages: Vec<ResolvedStage> =
         stages.into_values().map(|stage| renumber(stage, &numbers)).collect();
     inherit_platforms(&mut stages);
-    Some(Resolved { stages, target, globals })
+    Some(Resolved { stages, targets, globals })
 }
 
 /// Configs of bases go by reference alone, so one reference must mean one image.
@@ -171,20 +176,31 @@ fn globals(file: &Dockerfile, options: &Options, budget: &mut Budget, problems: 
     env
 }
 
-/// The wanted stage's number in the file.
-fn target(file: &Dockerfile, options: &Options, names: &Names, problems: &mut Problems) -> Option<usize> {
-    let Some(wanted) = &options.target else {
+/// The wanted stages' numbers in the file; `None` if one is missing.
+fn targets(
+    file: &Dockerfile,
+    options: &Options,
+    names: &Names,
+    problems: &mut Problems,
+) -> Option<Vec<usize>> {
+    if options.targets.is_empty() {
         if file.stages.is_empty() {
             problems.error(Span::default(), "no build stage: the file has no FROM");
         }
-        return file.stages.len().checked_sub(1);
-    };
+        return Some(vec![file.stages.len().checked_sub(1)?]);
+    }
+    let found: Vec<Option<usize>> =
+        options.targets.iter().map(|wanted| target(file, wanted, names, problems)).collect();
+    let found: indexmap::IndexSet<usize> = found.into_iter().collect::<Option<_>>()?;
+    Some(found.into_iter().collect())
+}
+
+fn target(file: &Dockerfile, wanted: &str, names: &Names, problems: &mut Problems) -> Option<usize> {
     let by_number = || wanted.parse().ok().filter(|index| *index < file.stages.len());
     let found = names.before(&wanted.to_lowercase(), usize::MAX).or_else(by_number);
     if found.is_none() {
         let message = format!("target stage {} could not be found", shown(wanted));
-        let known = file.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str());
-        match suggest(&wanted.chars().take(40).collect::<String>(), known.take(1000)) {
+        match suggest(&wanted.chars().take(40).collect::<String>(), file.stage_names().take(1000)) {
             Some(known) => problems.error_help(Span::default(), message, format!("did you mean {known}?")),
             None => problems.error(Span::default(), message),
         }
@@ -228,10 +244,10 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Every stage that `target` needs, by number in the file. References lead to earlier stages only, so going
-    /// down from the target meets each stage after everything that needs it.
-    fn reach(&mut self, target: usize) -> BTreeMap<usize, ResolvedStage> {
-        let mut wanted = BTreeSet::from([target]);
+    /// Every stage that the targets need, by number in the file. References lead to earlier stages only, so going
+    /// down from the last target meets each stage after everything that needs it.
+    fn reach(&mut self, targets: &[usize]) -> BTreeMap<usize, ResolvedStage> {
+        let mut wanted: BTreeSet<usize> = targets.iter().copied().collect();
         let mut stages = BTreeMap::new();
         while let Some(index) = wanted.pop_last() {
             let stage = self.stage(index);

@@ -1,0 +1,149 @@
+//! What becomes of the images of a build: names, annotations, outputs, files about them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{CliError, names};
+use crate::diag::suggest;
+use crate::engine::Name;
+use crate::engine::finish::{Built, BuiltImage};
+use crate::image::{OutputSpec, StoredImage, export};
+use crate::store::Store;
+
+/// Options of `lith build` about its results.
+#[derive(Debug, Args)]
+pub struct Results {
+    /// A name for the image; STAGE=NAME where several targets are built
+    #[arg(short, long, value_name = "[STAGE=]NAME[:TAG]")]
+    tag: Vec<String>,
+    /// An annotation for the image's manifest
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+    /// Also write the image: type=oci|docker|tar|local,dest=PATH[,compression=…]; target=STAGE where several are built
+    #[arg(short, long, value_name = "SPEC")]
+    output: Vec<OutputSpec>,
+    /// Write the image id to a file; one a line where several targets are built
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Write what was built to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+}
+
+impl Results {
+    /// The names that were given, each with the target it is for.
+    pub fn names(&self, targets: &[String]) -> Result<Vec<Name>, CliError> {
+        let one = |text: &String| {
+            let (stage, name) = match text.split_once('=') {
+                Some((stage, name)) => (Some(stage), name),
+                None => (None, text.as_str()),
+            };
+            let target = choose("--tag", text, stage, targets)?;
+            Ok(Name { target, name: names::parse(name)? })
+        };
+        self.tag.iter().map(one).collect()
+    }
+
+    /// Finds out what is wrong with the outputs before anything is built.
+    pub fn check_outputs(&self, targets: &[String]) -> Result<(), CliError> {
+        self.output
+            .iter()
+            .try_for_each(|spec| choose("--output", "", spec.target.as_deref(), targets).map(drop))
+    }
+
+    /// Annotations by name. All of them go into the manifest: an image for one platform has no index.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>, CliError> {
+        self.annotation.iter().map(|text| annotation(text)).collect()
+    }
+
+    /// Writes everything that was asked for.
+    pub fn write(&self, store: &Store, built: &Built, targets: &[String]) -> Result<(), CliError> {
+        let mut digests: Vec<String> = built.images.iter().map(|image| image.manifest.to_string()).collect();
+        for spec in self.output.iter().rev() {
+            let target = choose("--output", "", spec.target.as_deref(), targets)?;
+            let image = &built.images[target];
+            let stored = StoredImage::open(store, image.manifest)?;
+            let written = export(store, &stored, &image.names, spec, &mut io::stdout())?;
+            if let Some(descriptor) = written.manifest {
+                digests[target] = descriptor.digest.to_string();
+            }
+        }
+        if let Some(path) = &self.iidfile {
+            let ids: Vec<String> = built.images.iter().map(|image| image.image.to_string()).collect();
+            save(path, &ids.join("\n"))?;
+        }
+        if let Some(path) = &self.metadata_file {
+            let text = serde_json::to_string_pretty(&metadata(built, &digests)).expect("values serialise");
+            save(path, &(text + "\n"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The target that a name or an output is for.
+fn choose(flag: &str, text: &str, stage: Option<&str>, targets: &[String]) -> Result<usize, CliError> {
+    let fail = |message: String| Err(CliError::Usage(message));
+    match stage {
+        None if targets.len() < 2 => Ok(0),
+        None if flag == "--tag" => {
+            fail(format!("--tag {text}: several targets are built; write --tag {}={text}", targets[0]))
+        }
+        None => fail(format!("{flag}: several targets are built; add target={} to it", targets[0])),
+        Some(stage) => match targets.iter().position(|target| target.eq_ignore_ascii_case(stage)) {
+            Some(target) => Ok(target),
+            None => {
+                let similar = suggest(stage, targets.iter().map(String::as_str));
+                let hint = similar.map_or_else(
+                    || format!("; name it with --target {stage}"),
+                    |similar| format!("; did you mean {similar}?"),
+                );
+                fail(format!("{flag}: {stage} is not one of the targets{hint}"))
+            }
+        },
+    }
+}
+
+/// `[TYPE:]NAME=VALUE`, the type as in buildx.
+fn annotation(text: &str) -> Result<(String, String), CliError> {
+    let fail = |message: &str| Err(CliError::Usage(format!("--annotation {text}: {message}")));
+    let Some((name, value)) = text.split_once('=') else { return fail("expected NAME=VALUE") };
+    let name = match name.split_once(':') {
+        None => name,
+        Some(("manifest", name)) => name,
+        Some(("index" | "index-descriptor" | "manifest-descriptor", _)) => {
+            return fail("an image for one platform has no index; only its manifest can be annotated");
+        }
+        Some(_) => return fail("the part before the colon is not manifest"),
+    };
+    if name.is_empty() { fail("the name is empty") } else { Ok((name.to_owned(), value.to_owned())) }
+}
+
+fn save(path: &PathBuf, text: &str) -> Result<(), CliError> {
+    fs::write(path, text).map_err(CliError::io(format!("write {}", path.display())))
+}
+
+/// One object for one target; an object by stage for several.
+fn metadata(built: &Built, digests: &[String]) -> Value {
+    let one = |image: &BuiltImage, digest: &String| {
+        json!({
+            "containerimage.config.digest": image.image,
+            "containerimage.digest": digest,
+            "image.name": image.familiar_names().join(","),
+            "lith.hits": built.hits,
+            "lith.built": built.built,
+        })
+    };
+    match (built.images.as_slice(), digests) {
+        ([image], [digest]) => one(image, digest),
+        (images, digests) => images
+            .iter()
+            .zip(digests)
+            .map(|(image, digest)| (image.stage.clone(), one(image, digest)))
+            .collect(),
+    }
+}

@@ -123,7 +123,7 @@ fn build_code(error: &BuildError) -> u8 {
 
 fn exec_code(error: &ExecError) -> u8 {
     match error {
-        ExecError::NoSandbox { .. } | ExecError::Sandbox(_) => 3,
+        ExecError::NoSandbox { .. } | ExecError::Foreign { .. } | ExecError::Sandbox(_) => 3,
         ExecError::Store(error) => store_code(error),
         _ => 1,
     }
@@ -143,6 +143,11 @@ fn hint(error: &CliError) -> Option<String> {
             BuildError::Step { source, .. } if matches!(**source, ExecError::Failed { .. }) => {
                 Some("`lith build --debug` opens a shell where the step failed".into())
             }
+            BuildError::Step { source, .. } if matches!(**source, ExecError::Foreign { .. }) => Some(
+                "install an emulator (on Debian: qemu-user-static), or run the step for this machine's platform: \
+                 FROM --platform=$BUILDPLATFORM"
+                    .into(),
+            ),
             _ => None,
         },
         _ => None,

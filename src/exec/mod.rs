@@ -20,6 +20,7 @@ use crate::context::ContextError;
 use crate::digest::ActionKey;
 use crate::epoch::Epoch;
 use crate::path::ImagePath;
+use crate::platform::Platform;
 use crate::recipe::Unpack;
 use crate::store::{LayerRef, Record, Store, StoreError};
 
@@ -75,6 +76,8 @@ pub enum ExecError {
     ArchiveFromImage,
     #[error("{reason}")]
     NoSandbox { reason: String },
+    #[error("{platform} programs cannot run on this {host} machine: {reason}")]
+    Foreign { platform: Platform, host: Platform, reason: String },
     #[error("{command} did not complete successfully: {status}")]
     Failed { command: String, status: run::Failure },
 }

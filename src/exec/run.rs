@@ -1,7 +1,7 @@
 //! RUN: the parent mounted, the process run, what it wrote captured.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -13,6 +13,8 @@ use crate::layer::capture::{CaptureOptions, capture};
 use crate::layer::write::LayerWriter;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
+use crate::platform::Platform;
+use crate::sandbox::emulation::{self, Support};
 use crate::sandbox::spec::{File, Ids, Net, Spec, Status};
 use crate::sandbox::{self, Output, Stream};
 use crate::store::{LayerRef, Scratch};
@@ -50,6 +52,9 @@ const HOSTS: &str = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-lo
 /// The tar of a layer without entries has this size: two zero blocks.
 const EMPTY_LAYER: u64 = 1024;
 
+/// How a process ends whose program is not one for this machine, as shells have it.
+const CANNOT_EXECUTE: i32 = 126;
+
 struct Relay<'a>(&'a mut dyn Sink);
 
 impl Output for Relay<'_> {
@@ -81,7 +86,7 @@ impl Executor<'_> {
                 let argv = vec!["/bin/sh".to_owned()];
                 sandbox::run(&Spec { argv, interactive: true, ..spec }, &mut Relay(output))?;
             }
-            return Err(failed(run, failure));
+            return Err(failed(job, run, failure));
         }
         self.capture(job, parent, scratch, &ended.stubs, output)
     }
@@ -97,6 +102,7 @@ impl Executor<'_> {
         if let Some(reason) = &self.rules.no_sandbox {
             return Err(ExecError::NoSandbox { reason: reason.clone() });
         }
+        check_platform(&job.action.platform)?;
         let observer = self.observer(parent)?;
         let user = users::process(&run.user, &observer)?;
         Ok(Spec {
@@ -199,7 +205,36 @@ impl Executor<'_> {
     }
 }
 
-fn failed(run: &BoundRun, status: Failure) -> ExecError {
+/// Whether this machine runs programs of a platform, if that can be known without a try.
+fn check_platform(platform: &Platform) -> Result<(), ExecError> {
+    let reason = match support(platform) {
+        Support::Native | Support::Emulated(_) | Support::Unknown => return Ok(()),
+        Support::None => "no interpreter for them is registered with binfmt_misc".to_owned(),
+        Support::NotFixed(name) => {
+            format!(
+                "the interpreter {name} is registered without the flag F, so the image would have to hold it"
+            )
+        }
+    };
+    Err(foreign(platform, reason))
+}
+
+fn support(platform: &Platform) -> Support {
+    emulation::support(platform, &Platform::host(), Path::new(emulation::BINFMT))
+}
+
+fn foreign(platform: &Platform, reason: String) -> ExecError {
+    ExecError::Foreign { platform: platform.clone(), host: Platform::host(), reason }
+}
+
+fn failed(job: &Job, run: &BoundRun, status: Failure) -> ExecError {
+    let platform = &job.action.platform;
+    if status == Failure::Exit(CANNOT_EXECUTE) && support(platform) == Support::Unknown {
+        return foreign(
+            platform,
+            "it takes an interpreter, and no binfmt_misc is mounted that would list one".into(),
+        );
+    }
     ExecError::Failed { command: shown(&run.argv), status }
 }
 

@@ -6,6 +6,7 @@
 mod calls;
 mod channel;
 mod devices;
+pub mod emulation;
 mod failure;
 mod files;
 mod filter;

@@ -9,6 +9,7 @@ mod build;
 mod faults;
 mod layer;
 mod peers;
+mod platforms;
 mod rootless;
 mod sandbox;
 mod targets;

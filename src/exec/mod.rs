@@ -77,7 +77,7 @@ pub enum ExecError {
     #[error("{reason}")]
     NoSandbox { reason: String },
     #[error("{platform} programs cannot run on this {host} machine: {reason}")]
-    Foreign { platform: Platform, host: Platform, reason: String },
+    Foreign { platform: Box<Platform>, host: Box<Platform>, reason: String },
     #[error("{command} did not complete successfully: {status}")]
     Failed { command: String, status: run::Failure },
 }

@@ -224,7 +224,7 @@ fn support(platform: &Platform) -> Support {
 }
 
 fn foreign(platform: &Platform, reason: String) -> ExecError {
-    ExecError::Foreign { platform: platform.clone(), host: Platform::host(), reason }
+    ExecError::Foreign { platform: Box::new(platform.clone()), host: Box::new(Platform::host()), reason }
 }
 
 fn failed(job: &Job, run: &BoundRun, status: Failure) -> ExecError {

@@ -17,11 +17,12 @@ use crate::context::ignore::Ignore;
 use crate::context::{Context, ContextError, StatIndex};
 use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
+use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
 use crate::frontend::dockerfile;
 use crate::oci::{ImageConfig, Reference};
 use crate::plan::Plan;
-use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
+use crate::recipe::{Base, FilesFrom, Network, Recipe};
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
@@ -51,6 +52,7 @@ pub struct Options {
     /// Open a shell where a RUN fails.
     pub debug: bool,
     pub resolv_conf: Vec<u8>,
+    pub secrets: Arc<Secrets>,
     pub no_sandbox: Option<String>,
 }
 
@@ -123,6 +125,8 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         resolv_conf: options.resolv_conf.clone(),
         no_sandbox: options.no_sandbox.clone(),
         debug: options.debug,
+        secrets: options.secrets.clone(),
+        cache_namespace: options.frontend.cache_namespace().to_owned(),
     };
     let named = named_contexts(store, options, &recipe)?;
     let index = StatIndex::load(&index_path(store, &options.context));
@@ -227,9 +231,9 @@ fn named_contexts(
 ) -> Result<BTreeMap<String, (Arc<Context>, StatIndex)>, BuildError> {
     let mut opened = BTreeMap::new();
     let steps = recipe.stages.iter().flat_map(|stage| &stage.steps);
-    for name in steps.filter_map(|step| match &step.op {
-        Op::Copy(crate::recipe::Copy { from: FilesFrom::NamedContext(name), .. }) => Some(name),
-        Op::Copy(_) | Op::Run(_) | Op::MakeDir { .. } | Op::Config => None,
+    for name in steps.flat_map(|step| step.op.inputs()).filter_map(|from| match from {
+        FilesFrom::NamedContext(name) => Some(name),
+        FilesFrom::Context | FilesFrom::Stage(_) | FilesFrom::Image(_) => None,
     }) {
         let path =
             PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));

@@ -11,10 +11,10 @@ use rayon::prelude::*;
 use super::ExecError;
 use crate::action::{KeepMeta, SourceDigest};
 use crate::canon::{Hasher, Sink as _};
-use crate::context::{self, Context, Stamp, StatIndex};
+use crate::context::{self, Context, Stamp, StatIndex, pattern};
 use crate::digest::ContentDigest;
 use crate::epoch::Epoch;
-use crate::layer::tree::{Found, Tree};
+use crate::layer::tree::{FollowLast, Found, Tree};
 use crate::layer::{Meta, Mtime, Node};
 use crate::path::ImagePath;
 use crate::store::{LayerRef, Store};
@@ -118,16 +118,38 @@ impl Source {
         rootfs: &[LayerRef],
         pattern: &ImagePath,
     ) -> Result<Vec<Self>, ExecError> {
-        let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
-        let tree = Tree::new(tocs);
-        let tars: Vec<Arc<File>> = rootfs
-            .iter()
-            .map(|layer| store.layer_tar(layer.diff_id).map(Arc::new))
-            .collect::<Result<_, _>>()?;
+        let (tree, tars) = tree_and_tars(store, rootfs)?;
         super::select::select(&tree, pattern)?
             .into_iter()
             .map(|(name, path)| Ok(from_tree(&tree, &tars, name, &path)))
             .collect()
+    }
+
+    /// What stands at one path of a context, which is no pattern. Symlinks are followed inside the context.
+    pub fn at_context(
+        context: &Arc<Context>,
+        index: &StatIndex,
+        path: &ImagePath,
+        modes: Modes,
+        epoch: Epoch,
+    ) -> Result<Self, ExecError> {
+        let mut found = Self::from_context(context, index, &pattern::quoted(path), modes, epoch)?;
+        found.pop().ok_or_else(|| ExecError::NotFound { path: path.clone() })
+    }
+
+    /// What stands at one path of a root file system, which is no pattern, and where that really is.
+    pub fn at_rootfs(
+        store: &Store,
+        rootfs: &[LayerRef],
+        path: &ImagePath,
+    ) -> Result<(ImagePath, Self), ExecError> {
+        let (tree, tars) = tree_and_tars(store, rootfs)?;
+        let real = tree.resolve(path, FollowLast::Follow)?.path;
+        if !real.is_root() && tree.get(&real).is_none() {
+            return Err(ExecError::NotFound { path: path.clone() });
+        }
+        let source = from_tree(&tree, &tars, Vec::new(), &real);
+        Ok((real, source))
     }
 
     /// A heredoc.
@@ -148,14 +170,23 @@ impl Source {
 
     /// The digest of names, kinds, modes, contents, and with `KeepMeta::Source` of owners, times and xattrs.
     pub fn digest(&self, keep: KeepMeta) -> SourceDigest {
+        SourceDigest { name: self.shown.clone(), digest: self.digest_as(&self.name, keep) }
+    }
+
+    /// The same digest of something whose own name does not matter.
+    pub fn unnamed_digest(&self, keep: KeepMeta) -> ContentDigest {
+        self.digest_as(b"", keep)
+    }
+
+    fn digest_as(&self, name: &[u8], keep: KeepMeta) -> ContentDigest {
         let mut hasher = Hasher::new("lith source", SOURCE_VERSION);
-        hasher.field("name", &self.name);
+        hasher.field("name", name);
         describe(&self.top, keep, &mut hasher);
         for (path, entry) in &self.below {
             hasher.field("path", path.as_bytes());
             describe(entry, keep, &mut hasher);
         }
-        SourceDigest { name: self.shown.clone(), digest: ContentDigest::from_bytes(hasher.finish()) }
+        ContentDigest::from_bytes(hasher.finish())
     }
 }
 
@@ -260,6 +291,14 @@ fn hash_file(
     let content = ContentDigest::from_bytes(*hasher.finalize().as_bytes());
     index.note(path, *stamp, content, read_at);
     Ok(content)
+}
+
+/// The merged view of a root file system, and the tar of each of its layers.
+fn tree_and_tars(store: &Store, rootfs: &[LayerRef]) -> Result<(Tree, Vec<Arc<File>>), ExecError> {
+    let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
+    let tars =
+        rootfs.iter().map(|layer| store.layer_tar(layer.diff_id).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok((Tree::new(tocs), tars))
 }
 
 fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath) -> Source {

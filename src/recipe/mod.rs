@@ -3,10 +3,13 @@
 //! A recipe is complete: nothing in it needs the text it came from, the environment or a base image to be
 //! understood. `Origin` says where a step came from, for messages only; it enters no identity.
 
+pub mod mount;
+
 use crate::diag::Span;
 use crate::oci::{History, ImageConfig};
 use crate::path::ImagePath;
 use crate::platform::Platform;
+use mount::Mount;
 
 /// All stages of a file in order, and those that are wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +77,25 @@ pub enum Op {
     Run(Run),
 }
 
+impl Op {
+    /// Whose files it takes, each as often as it is named.
+    pub fn inputs(&self) -> Vec<&FilesFrom> {
+        match self {
+            Self::Config | Self::MakeDir { .. } => Vec::new(),
+            Self::Copy(copy) => vec![&copy.from],
+            Self::Run(run) => run.mounts.iter().filter_map(Mount::from).collect(),
+        }
+    }
+
+    /// The stages whose files it takes.
+    pub fn stages(&self) -> impl Iterator<Item = usize> {
+        self.inputs().into_iter().filter_map(|from| match from {
+            FilesFrom::Stage(stage) => Some(*stage),
+            FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
+        })
+    }
+}
+
 /// A process in the image's file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -89,8 +111,18 @@ pub struct Run {
     /// As USER has it; empty for root.
     pub user: String,
     pub network: Network,
+    pub security: Security,
+    pub mounts: Vec<Mount>,
     /// Files visible only while the step runs (`#!` heredocs): absolute path below `/dev/pipes`, bytes; mode 0755.
     pub scripts: Vec<(String, Vec<u8>)>,
+}
+
+/// How much of the machine a process can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    Sandbox,
+    /// All capabilities, all system calls.
+    Insecure,
 }
 
 /// The network a process sees.

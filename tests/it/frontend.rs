@@ -2,7 +2,7 @@
 //! either `recipe.txt` (warnings and the recipe) or `errors.txt` (the diagnostics as people read them).
 //!
 //! A case's file may say how it is built, in comments at its head: `#: arg K=V`, `#: target S`, `#: label K=V`,
-//! `#: context NAME`. Base images are `base` (see [`base`]) and, for any other reference, an empty config.
+//! `#: context NAME`, `#: allow security.insecure`. Base images are `base` (see [`base`]) and, for any other reference, an empty config.
 //! `LITH_BLESS=1` writes the expectations anew.
 
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use lith::diag::{Diagnostic, Severity, Source};
 use lith::frontend::dockerfile::{self, Options};
 use lith::oci::{History, ImageConfig, RunConfig};
+use lith::path::ImagePath;
 use lith::platform::Platform;
-use lith::recipe::{Base, Copy, FilesFrom, Op, Recipe, Run, Stage};
+use lith::recipe::mount::{Mount, NodeOwner};
+use lith::recipe::{Base, Copy, FilesFrom, Op, Recipe, Run, Security, Stage};
 
 fn options() -> Options {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
@@ -25,6 +27,7 @@ fn options() -> Options {
         targets: Vec::new(),
         platform: platform("linux/arm64"),
         build_platform: platform("linux/amd64"),
+        insecure: false,
         named_contexts: BTreeSet::new(),
     }
 }
@@ -41,6 +44,7 @@ fn case_options(text: &str) -> Options {
         match key {
             "arg" => options.build_args.push(pair(value)),
             "label" => options.labels.push(pair(value)),
+            "allow" => options.insecure = value == "security.insecure",
             "target" => options.targets.push(value.to_owned()),
             "context" => {
                 options.named_contexts.insert(value.to_owned());
@@ -155,12 +159,7 @@ fn dump_history(out: &mut String, history: &History) {
 }
 
 fn dump_copy(out: &mut String, copy: &Copy) {
-    let from = match &copy.from {
-        FilesFrom::Context => "context".to_owned(),
-        FilesFrom::NamedContext(name) => format!("named context {name}"),
-        FilesFrom::Stage(index) => format!("stage {index}"),
-        FilesFrom::Image(reference) => format!("image {reference}"),
-    };
+    let from = files_from(&copy.from);
     let sources: Vec<String> = copy.sources.iter().map(|source| shown(&source.absolute())).collect();
     let dir = if copy.dest_is_dir { " (directory)" } else { "" };
     let _ = writeln!(
@@ -186,11 +185,70 @@ fn dump_run(out: &mut String, run: &Run) {
     let env: Vec<String> = run.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let _ = writeln!(out, "    run {:?}", run.argv);
     let _ = writeln!(out, "    in {} user={:?} network={:?} env={env:?}", run.cwd, run.user, run.network);
+    if run.security == Security::Insecure {
+        let _ = writeln!(out, "    insecure");
+    }
+    for mount in &run.mounts {
+        dump_mount(out, mount);
+    }
     if !run.proxy_env.is_empty() {
         let _ = writeln!(out, "    proxies {:?}", run.proxy_env);
     }
     for (path, bytes) in &run.scripts {
         let _ = writeln!(out, "    script {path} {:?}", String::from_utf8_lossy(bytes));
+    }
+}
+
+fn dump_mount(out: &mut String, mount: &Mount) {
+    let from = |from: &FilesFrom| files_from(from);
+    let path = |path: &ImagePath| shown(&path.absolute());
+    let owner = |owner: &NodeOwner| format!("{:04o} {}:{}", owner.mode, owner.uid, owner.gid);
+    let text = match mount {
+        Mount::Bind(bind) => format!(
+            "bind {} from {} at {} {:?}",
+            path(&bind.source),
+            from(&bind.from),
+            path(&bind.target),
+            bind.access
+        ),
+        Mount::Cache(cache) => format!(
+            "cache {:?} at {} {} {:?} {} seeded with {} of {}",
+            cache.id,
+            path(&cache.target),
+            cache.sharing.text(),
+            cache.access,
+            owner(&cache.owner),
+            path(&cache.source),
+            cache.seed.as_ref().map_or_else(|| "nothing".to_owned(), from)
+        ),
+        Mount::Tmpfs(tmpfs) => format!("tmpfs at {} size={:?}", path(&tmpfs.target), tmpfs.size),
+        Mount::Secret(secret) => format!(
+            "secret {:?} file={:?} env={:?} required={} {}",
+            secret.id,
+            secret.file.as_ref().map(path),
+            secret.env,
+            secret.required,
+            owner(&secret.owner)
+        ),
+        Mount::Ssh(ssh) => {
+            format!(
+                "ssh {:?} at {} required={} {}",
+                ssh.id,
+                path(&ssh.target),
+                ssh.required,
+                owner(&ssh.owner)
+            )
+        }
+    };
+    let _ = writeln!(out, "    mount {text}");
+}
+
+fn files_from(from: &FilesFrom) -> String {
+    match from {
+        FilesFrom::Context => "context".to_owned(),
+        FilesFrom::NamedContext(name) => format!("named context {name}"),
+        FilesFrom::Stage(index) => format!("stage {index}"),
+        FilesFrom::Image(reference) => format!("image {reference}"),
     }
 }
 

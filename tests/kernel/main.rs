@@ -8,6 +8,7 @@ mod support;
 mod build;
 mod faults;
 mod layer;
+mod mounts;
 mod peers;
 mod platforms;
 mod rootless;

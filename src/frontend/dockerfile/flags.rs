@@ -49,6 +49,20 @@ impl<'a> Flags<'a> {
         taken.filter(|word| !word.text.is_empty())
     }
 
+    /// A flag that takes a value and may be given often; empty values are the same as none.
+    pub fn take_many(&mut self, name: &str, problems: &mut Problems) -> Vec<Word> {
+        self.known.push(name.to_owned());
+        let mut taken = Vec::new();
+        for flag in self.left.extract_if(.., |flag| flag.name == name) {
+            match flag.value {
+                None => problems.error(flag.span, format!("missing a value on flag: --{name}")),
+                Some("") => {}
+                Some(value) => taken.push(Word { text: value.to_owned(), span: flag.span }),
+            }
+        }
+        taken
+    }
+
     /// Where a flag was given.
     pub fn take_all(&mut self, name: &str) -> Vec<Span> {
         self.known.push(name.to_owned());

@@ -4,6 +4,7 @@ mod copy;
 mod from;
 mod healthcheck;
 mod lists;
+mod mount;
 mod pairs;
 mod run;
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod copy;
+mod mount;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -232,7 +233,7 @@ impl Lowering<'_> {
     fn instruction(&mut self, number: usize, instruction: &Instruction) -> Result<Option<Lowered>, Failed> {
         let span = instruction.origin.span;
         Ok(Some(match &instruction.kind {
-            Kind::Run(run) => self.run(run, span)?,
+            Kind::Run(run) => self.run(number, run, span)?,
             Kind::Copy(copy) => self.copy(number, copy)?,
             Kind::Env(pairs) => self.env(pairs, span)?,
             Kind::Label(pairs) => self.label(pairs)?,

@@ -20,6 +20,7 @@ mod ports;
 mod problems;
 mod scope;
 mod signal;
+mod size;
 mod source;
 mod stages;
 mod words;

@@ -6,7 +6,7 @@ use crate::diag::{Diagnostic, Span, suggest};
 use crate::platform::Platform;
 use crate::recipe::{Base, FilesFrom};
 
-use super::ast::{CopyText, Dockerfile, Kind, StageText, Word};
+use super::ast::{Dockerfile, Instruction, Kind, StageText, Word};
 use super::env::{Budget, Env};
 use super::expand::Lexer;
 use super::options::Options;
@@ -44,8 +44,9 @@ pub struct ResolvedStage {
     pub index: usize,
     pub base: Base,
     pub platform: Platform,
-    /// What `--from` means, by number of the instruction in the stage.
-    pub copies: BTreeMap<usize, FilesFrom>,
+    /// What each `--from` and each mount's `from` means, by number of the instruction in the stage and number of the
+    /// mount in the instruction.
+    pub inputs: BTreeMap<(usize, usize), FilesFrom>,
 }
 
 impl Dockerfile {
@@ -85,14 +86,10 @@ fn used_images(file: &Dockerfile, resolved: &Resolved) -> Vec<ImageUse> {
         if let Base::Image(reference) = &stage.base {
             add(reference, text.base.span, true);
         }
-        for (index, from) in &stage.copies {
-            if let (FilesFrom::Image(reference), Kind::Copy(copy)) = (from, &text.body[*index].kind) {
-                add(
-                    reference,
-                    copy.from.as_ref().map_or(text.body[*index].origin.span, |word| word.span),
-                    false,
-                );
-            }
+        for ((number, mount), from) in &stage.inputs {
+            let FilesFrom::Image(reference) = from else { continue };
+            let named = text.body[*number].froms().into_iter().find(|(index, _)| index == mount);
+            add(reference, named.map_or(text.body[*number].origin.span, |(_, word)| word.span), false);
         }
     }
     uses
@@ -137,7 +134,7 @@ fn renumber(mut stage: ResolvedStage, numbers: &BTreeMap<usize, usize>) -> Resol
     if let Base::Stage(index) = &mut stage.base {
         *index = numbers[index];
     }
-    for from in stage.copies.values_mut() {
+    for from in stage.inputs.values_mut() {
         if let FilesFrom::Stage(index) = from {
             *index = numbers[index];
         }
@@ -254,8 +251,7 @@ impl Resolver<'_> {
             if let Base::Stage(base) = stage.base {
                 wanted.insert(base);
             }
-            let copied = stage.copies.values();
-            wanted.extend(copied.filter_map(|from| match from {
+            wanted.extend(stage.inputs.values().filter_map(|from| match from {
                 FilesFrom::Stage(index) => Some(*index),
                 FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
             }));
@@ -268,14 +264,19 @@ impl Resolver<'_> {
         let text = &self.file.stages[index];
         let platform = self.platform(text);
         let base = self.base(index, text);
-        let mut copies = BTreeMap::new();
+        let mut inputs = BTreeMap::new();
         for (number, instruction) in text.body.iter().enumerate() {
             instruction.refused.iter().for_each(|refused| self.problems.push(refused.clone()));
-            if let Kind::Copy(copy) = &instruction.kind {
-                copies.insert(number, self.copy_from(index, copy));
+            let act = if matches!(instruction.kind, Kind::Run(_)) { "mount" } else { "copy" };
+            for (mount, word) in instruction.froms() {
+                // A cache that begins empty says so.
+                if act == "mount" && word.text == "scratch" {
+                    continue;
+                }
+                inputs.insert((number, mount), self.files_from(index, &word, act));
             }
         }
-        ResolvedStage { index, base, platform, copies }
+        ResolvedStage { index, base, platform, inputs }
     }
 
     fn expand(&mut self, word: &Word) -> Option<String> {
@@ -351,9 +352,8 @@ impl Resolver<'_> {
         Base::Image(name)
     }
 
-    /// What `--from` means: a named context, an earlier stage by name or number, or an image.
-    fn copy_from(&mut self, current: usize, copy: &CopyText) -> FilesFrom {
-        let Some(word) = &copy.from else { return FilesFrom::Context };
+    /// What `--from` means: a named context, an earlier stage by name or number, or an image. `act`: copy or mount.
+    fn files_from(&mut self, current: usize, word: &Word, act: &str) -> FilesFrom {
         let name = word.text.as_str();
         let folded = name.to_lowercase();
         if self.options.named_contexts.contains(&folded) {
@@ -362,7 +362,7 @@ impl Resolver<'_> {
         let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
             return match name.parse::<usize>().ok().filter(|index| *index < self.file.stages.len()) {
-                Some(index) => self.earlier(current, index, word),
+                Some(index) => self.earlier(current, index, word, act),
                 None => {
                     let message = format!("invalid stage index {}", shown(name));
                     let help = format!("stages are numbered from 0 to {}", self.file.stages.len() - 1);
@@ -373,16 +373,16 @@ impl Resolver<'_> {
         }
         let stage = self.names.before(&folded, current).or_else(|| self.names.first(&folded));
         if let Some(stage) = stage {
-            return self.earlier(current, stage, word);
+            return self.earlier(current, stage, word, act);
         }
         if name == "scratch" || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            self.problems.error(word.span, format!("cannot copy from {}: it has no files", shown(name)));
+            self.problems.error(word.span, format!("cannot {act} from {}: it has no files", shown(name)));
             return FilesFrom::Context;
         }
         FilesFrom::Image(name.to_owned())
     }
 
-    fn earlier(&mut self, current: usize, stage: usize, word: &Word) -> FilesFrom {
+    fn earlier(&mut self, current: usize, stage: usize, word: &Word, act: &str) -> FilesFrom {
         if stage < current {
             return FilesFrom::Stage(stage);
         }
@@ -405,7 +405,7 @@ impl Resolver<'_> {
                 format!("circular dependency detected on stage: {}", path.join(" -> "))
             }
             None => format!(
-                "cannot copy from stage '{}', it needs to be defined before current stage '{}'",
+                "cannot {act} from stage '{}', it needs to be defined before current stage '{}'",
                 name(stage),
                 name(current)
             ),
@@ -443,12 +443,11 @@ impl Resolver<'_> {
     fn references(&self, index: usize) -> Vec<usize> {
         let text = &self.file.stages[index];
         let base = self.names.before(&text.base.text, index);
-        let copies = text.body.iter().filter_map(|instruction| {
-            let Kind::Copy(CopyText { from: Some(word), .. }) = &instruction.kind else { return None };
+        let inputs = text.body.iter().flat_map(Instruction::froms).filter_map(|(_, word)| {
             let folded = word.text.to_lowercase();
             let named = self.names.before(&folded, index).or_else(|| self.names.first(&folded));
             named.or_else(|| word.text.parse().ok()).filter(|index| *index < self.file.stages.len())
         });
-        base.into_iter().chain(copies).collect()
+        base.into_iter().chain(inputs).collect()
     }
 }

@@ -33,7 +33,7 @@ impl Lowering<'_> {
         let dest = self.word(&copy.dest)?;
         message.extend([" ", &dest, " # buildkit"]);
         let op = Op::Copy(Copy {
-            from: self.stage.copies.get(&number).cloned().unwrap_or(FilesFrom::Context),
+            from: self.stage.inputs.get(&(number, 0)).cloned().unwrap_or(FilesFrom::Context),
             sources,
             inline,
             dest: self.path(&clean(&self.scope.cwd(), &dest), copy.dest.span)?,

@@ -10,8 +10,9 @@ use crate::digest::{ActionKey, ChainId, ContentDigest};
 use crate::epoch::Epoch;
 use crate::path::ImagePath;
 use crate::platform::Platform;
+use crate::recipe::chmod::Chmod;
 use crate::recipe::mount::{Access, Mount, NodeOwner};
-use crate::recipe::{Security, Unpack};
+use crate::recipe::{Link, Security, Unpack};
 
 /// The version of the encoding in `spec/step-hash.md`. It also stands for everything that decides the bytes of a
 /// layer (layer format, distribution litter rules): a change there is a new version here.
@@ -42,8 +43,9 @@ pub struct BoundCopy {
     pub dest: ImagePath,
     pub dest_is_dir: bool,
     pub chown: Option<String>,
-    pub chmod: Option<u16>,
+    pub chmod: Option<Chmod>,
     pub unpack: Unpack,
+    pub link: Link,
     /// Whether owners, times and links are those of the source (another image) or the context's fixed ones.
     pub keep: KeepMeta,
 }
@@ -145,8 +147,11 @@ impl BoundCopy {
         sink.field("dest", &self.dest.absolute());
         sink.text("dest-is-dir", yes_no(self.dest_is_dir));
         sink.maybe("chown", self.chown.as_deref().map(str::as_bytes));
-        if let Some(mode) = self.chmod {
-            sink.text("chmod", &format!("{mode:04o}"));
+        if let Some(chmod) = &self.chmod {
+            sink.text("chmod", &chmod.to_string());
+        }
+        if self.link == Link::Yes {
+            sink.text("link", "yes");
         }
         sink.text(
             "unpack",
@@ -331,6 +336,7 @@ mod tests {
             chown: None,
             chmod: None,
             unpack: Unpack::Never,
+            link: Link::No,
             keep: KeepMeta::Fixed,
         }
     }
@@ -417,8 +423,10 @@ mod tests {
         with_copy(&|c| c.dest_is_dir = true);
         with_copy(&|c| c.chown = Some(String::new()));
         with_copy(&|c| c.chown = Some("0".into()));
-        with_copy(&|c| c.chmod = Some(0));
-        with_copy(&|c| c.chmod = Some(0o644));
+        with_copy(&|c| c.chmod = Some(Chmod::Octal(0)));
+        with_copy(&|c| c.chmod = Some(Chmod::Octal(0o644)));
+        with_copy(&|c| c.chmod = Some("u+x".parse().unwrap()));
+        with_copy(&|c| c.link = Link::Yes);
         with_copy(&|c| c.unpack = Unpack::Archives);
         with_copy(&|c| c.keep = KeepMeta::Source);
         all.push(Action { epoch: Epoch::from_seconds(1).unwrap(), ..all[0].clone() });

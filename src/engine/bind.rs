@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::bases::Resolved;
 use super::{BuildError, Options};
 use crate::action::{Action, BoundCopy, BoundMount, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
-use crate::context::{Context, StatIndex};
+use crate::context::pattern::is_wild;
+use crate::context::{Context, Filter, StatIndex};
 use crate::digest::ContentDigest;
 use crate::exec::mounts::Material;
 use crate::exec::observe::Rootfs;
@@ -15,7 +16,7 @@ use crate::exec::{ExecError, Job};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
-use crate::recipe::{Copy, FilesFrom, Network, Run};
+use crate::recipe::{Copy, CopySource, FilesFrom, Network, Run};
 use crate::store::Store;
 
 /// Everything a step may take in.
@@ -170,8 +171,9 @@ impl Inputs<'_> {
             dest: copy.dest.clone(),
             dest_is_dir: copy.dest_is_dir,
             chown: copy.chown.clone(),
-            chmod: copy.chmod,
+            chmod: copy.chmod.clone(),
             unpack: copy.unpack,
+            link: copy.link,
             keep,
         };
         let mut job = self.job(BoundOp::Copy(bound), platform);
@@ -189,14 +191,13 @@ impl Inputs<'_> {
         copy: &Copy,
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
     ) -> Result<(Vec<Source>, KeepMeta), BuildError> {
-        let from_context = |context: &Arc<Context>, index: &StatIndex| -> Result<Vec<Source>, ExecError> {
-            let read =
-                |pattern| Source::from_context(context, index, pattern, self.modes(), self.options.epoch);
-            copy.sources.iter().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        let from_context = |context: &Arc<Context>, index: &StatIndex| {
+            each(copy, |path, filter| {
+                Source::from_context(context, index, path, filter, self.modes(), self.options.epoch)
+            })
         };
-        let from_rootfs = |rootfs: &Rootfs| -> Result<Vec<Source>, ExecError> {
-            let read = |pattern| Source::from_rootfs(self.store, rootfs, pattern);
-            copy.sources.iter().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        let from_rootfs = |rootfs: &Rootfs| {
+            each(copy, |path, filter| Source::from_rootfs(self.store, rootfs, path, filter))
         };
         Ok(match &copy.from {
             FilesFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
@@ -211,4 +212,38 @@ impl Inputs<'_> {
             }
         })
     }
+}
+
+/// Reads every source of a copy through its filter.
+fn each(
+    copy: &Copy,
+    read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
+) -> Result<Vec<Source>, ExecError> {
+    let mut all = Vec::new();
+    for source in &copy.sources {
+        let filter = Filter::excluding(&copy.exclude)?;
+        all.extend(match source {
+            CopySource::Path(path) => read(path, &filter)?,
+            CopySource::Below { base, pattern } => below(base, pattern, filter, &read)?,
+        });
+    }
+    Ok(all)
+}
+
+/// `--parents`: a plain path must be there, a pattern may name nothing.
+fn below(
+    base: &ImagePath,
+    pattern: &ImagePath,
+    filter: Filter,
+    read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
+) -> Result<Vec<Source>, ExecError> {
+    let wild = |path: &ImagePath| path.names().any(is_wild);
+    let mut sources = read(base, &filter.clone().taking(pattern)?)?;
+    sources.iter_mut().for_each(|source| source.name.clear());
+    let none = sources.iter().all(|source| source.below.is_empty());
+    if none && !pattern.is_root() && !wild(base) && !wild(pattern) {
+        // It may be left out on purpose; an error says if it is not there at all.
+        read(&base.join(pattern), &Filter::default())?;
+    }
+    Ok(sources)
 }

@@ -26,7 +26,7 @@ use crate::digest::ActionKey;
 use crate::epoch::Epoch;
 use crate::path::ImagePath;
 use crate::platform::Platform;
-use crate::recipe::Unpack;
+use crate::recipe::{Link, Unpack};
 use crate::store::{LayerRef, Record, Store, StoreError};
 
 use mounts::Material;
@@ -69,6 +69,8 @@ pub enum ExecError {
     IsADirectory { path: ImagePath },
     #[error("pattern {pattern}: {source}")]
     Pattern { pattern: ImagePath, source: crate::context::pattern::PatternError },
+    #[error("pattern of --exclude or --parents: {0}")]
+    Filter(#[from] crate::context::ignore::IgnoreError),
     #[error("{name:?} is not in the image's {file}; use a number, or create the name first")]
     UnknownName { name: String, file: &'static str },
     #[error("{text:?} is not a user or group id between 0 and 2147483647")]
@@ -259,19 +261,28 @@ impl<'a> Executor<'a> {
                 Ok((observer.observations(), self.store_layer(&planned)?))
             }
             BoundOp::Copy(bound) => {
+                let parent = match bound.link {
+                    Link::No => parent,
+                    // Nothing is asked of what it stands on, so the record holds on anything.
+                    Link::Yes => &Rootfs::new(),
+                };
                 let observer = self.observer(parent)?;
                 let placement = copy::Placement {
                     dest: &bound.dest,
                     dest_is_dir: bound.dest_is_dir,
                     chown: bound.chown.as_deref(),
-                    chmod: bound.chmod,
+                    chmod: bound.chmod.as_ref(),
                     epoch,
                 };
                 let planned = match bound.unpack {
                     Unpack::Never => copy::land(&observer, &placement, &job.sources)?,
                     Unpack::Archives => copy::land(&observer, &placement, &self.unpacked(&job.sources)?)?,
                 };
-                Ok((observer.observations(), self.store_layer(&planned)?))
+                let seen = match bound.link {
+                    Link::No => observer.observations(),
+                    Link::Yes => Vec::new(),
+                };
+                Ok((seen, self.store_layer(&planned)?))
             }
         }
     }

@@ -15,8 +15,8 @@ use super::{ExecError, Executor, Job};
 use crate::action::{Action, BoundCopy, BoundOp, BoundRun, KeepMeta, SourceDigest};
 use crate::mount::Overlay;
 use crate::path::ImagePath;
-use crate::recipe::Unpack;
 use crate::recipe::mount::{Access, BindMount, CacheMount, Mount, NodeOwner, SecretMount, Sharing, SshMount};
+use crate::recipe::{Link, Unpack};
 use crate::sandbox::Stream;
 use crate::sandbox::spec::{self, Mounted};
 use crate::store::caches::{CacheInUse, CacheUse};
@@ -148,6 +148,7 @@ impl Executor<'_> {
             chown: None,
             chmod: None,
             unpack: Unpack::Never,
+            link: Link::No,
             keep,
         };
         let mut copying = Job::new(Action { op: BoundOp::Copy(copy), ..job.action.clone() });

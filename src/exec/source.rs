@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::ExecError;
 use crate::action::{KeepMeta, SourceDigest};
 use crate::canon::{Hasher, Sink as _};
-use crate::context::{self, Context, Stamp, StatIndex, pattern};
+use crate::context::{self, Context, Filter, Stamp, StatIndex, pattern};
 use crate::digest::ContentDigest;
 use crate::epoch::Epoch;
 use crate::layer::tree::{FollowLast, Found, Tree};
@@ -88,6 +88,7 @@ impl Source {
         context: &Arc<Context>,
         index: &StatIndex,
         pattern: &ImagePath,
+        filter: &Filter,
         modes: Modes,
         epoch: Epoch,
     ) -> Result<Vec<Self>, ExecError> {
@@ -95,16 +96,19 @@ impl Source {
         context
             .select(pattern)?
             .into_iter()
+            .filter(|selected| selected.top.kind == context::Kind::Dir || !filter.drops(&selected.name))
             .map(|selected| {
                 let base = &selected.top.path;
-                let below = selected
-                    .below
-                    .par_iter()
+                let relative = |found: context::Found| {
+                    (found.path.strip_prefix(base).expect("a scan stays below its top"), found)
+                };
+                let found: Vec<_> = selected.below.into_iter().map(relative).collect();
+                let is_dir = |(_, found): &(_, context::Found)| found.kind == context::Kind::Dir;
+                let below = filter
+                    .select(found, |(path, _)| path, is_dir)
+                    .into_par_iter()
                     .with_min_len(16)
-                    .map(|found| {
-                        let relative = found.path.strip_prefix(base).expect("a scan stays below its top");
-                        Ok((relative, entry(found)?))
-                    })
+                    .map(|(relative, found)| Ok((relative, entry(&found)?)))
                     .collect::<Result<Vec<_>, ExecError>>()?;
                 let shown = crate::diag::escape(base.as_bytes());
                 Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below })
@@ -117,11 +121,14 @@ impl Source {
         store: &Store,
         rootfs: &[LayerRef],
         pattern: &ImagePath,
+        filter: &Filter,
     ) -> Result<Vec<Self>, ExecError> {
         let (tree, tars) = tree_and_tars(store, rootfs)?;
         super::select::select(&tree, pattern)?
             .into_iter()
-            .map(|(name, path)| Ok(from_tree(&tree, &tars, name, &path)))
+            .map(|(name, path)| from_tree(&tree, &tars, name, &path, filter))
+            .filter(|source| matches!(source.top.node, SourceNode::Dir) || !filter.drops(&source.name))
+            .map(Ok)
             .collect()
     }
 
@@ -133,7 +140,8 @@ impl Source {
         modes: Modes,
         epoch: Epoch,
     ) -> Result<Self, ExecError> {
-        let mut found = Self::from_context(context, index, &pattern::quoted(path), modes, epoch)?;
+        let all = Filter::default();
+        let mut found = Self::from_context(context, index, &pattern::quoted(path), &all, modes, epoch)?;
         found.pop().ok_or_else(|| ExecError::NotFound { path: path.clone() })
     }
 
@@ -148,7 +156,7 @@ impl Source {
         if !real.is_root() && tree.get(&real).is_none() {
             return Err(ExecError::NotFound { path: path.clone() });
         }
-        let source = from_tree(&tree, &tars, Vec::new(), &real);
+        let source = from_tree(&tree, &tars, Vec::new(), &real, &Filter::default());
         Ok((real, source))
     }
 
@@ -301,19 +309,26 @@ fn tree_and_tars(store: &Store, rootfs: &[LayerRef]) -> Result<(Tree, Vec<Arc<Fi
     Ok((Tree::new(tocs), tars))
 }
 
-fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath) -> Source {
+fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath, filter: &Filter) -> Source {
     let top = tree.get(path).expect("just selected");
     let mut links = Links::default();
     let below = match top.entry.node {
-        Node::Dir => tree
-            .walk(path)
-            .iter()
-            .map(|found| {
-                let relative = found.entry.path.strip_prefix(path).expect("a walk stays below its top");
-                let entry = tree_entry(found, tars, &mut links, &relative);
-                (relative, entry)
-            })
-            .collect(),
+        Node::Dir => {
+            let walk = tree.walk(path).into_iter();
+            let found: Vec<(ImagePath, Found<'_>)> = walk
+                .map(|found| {
+                    (found.entry.path.strip_prefix(path).expect("a walk stays below its top"), found)
+                })
+                .collect();
+            let taken = filter.select(found, |(path, _)| path, |(_, found)| found.is_dir());
+            taken
+                .into_iter()
+                .map(|(relative, found)| {
+                    let entry = tree_entry(&found, tars, &mut links, &relative);
+                    (relative, entry)
+                })
+                .collect()
+        }
         _ => Vec::new(),
     };
     let top = tree_entry(&top, tars, &mut Links::default(), &ImagePath::root());

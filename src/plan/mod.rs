@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::oci::{History, ImageConfig, RunConfig};
     use crate::path::ImagePath;
-    use crate::recipe::{Copy, FilesFrom, Network, Origin, Run, Security, Stage, Step, Unpack};
+    use crate::recipe::{Copy, FilesFrom, Link, Network, Origin, Run, Security, Stage, Step, Unpack};
 
     fn stage(base: Base, ops: Vec<Op>) -> Stage {
         let platform = "linux/amd64".parse().unwrap();
@@ -139,6 +139,8 @@ mod tests {
             chown: None,
             chmod: None,
             unpack: Unpack::Never,
+            exclude: vec![],
+            link: Link::No,
         })
     }
 

@@ -3,12 +3,14 @@
 //! A recipe is complete: nothing in it needs the text it came from, the environment or a base image to be
 //! understood. `Origin` says where a step came from, for messages only; it enters no identity.
 
+pub mod chmod;
 pub mod mount;
 
 use crate::diag::Span;
 use crate::oci::{History, ImageConfig};
 use crate::path::ImagePath;
 use crate::platform::Platform;
+use chmod::Chmod;
 use mount::Mount;
 
 /// All stages of a file in order, and those that are wanted.
@@ -140,8 +142,7 @@ pub enum Network {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
     pub from: FilesFrom,
-    /// Cleaned and rooted, possibly with wildcards (Go's `filepath.Match`) in any component.
-    pub sources: Vec<ImagePath>,
+    pub sources: Vec<CopySource>,
     /// Files given in the text itself (heredocs): name, bytes; mode 0644.
     pub inline: Vec<(String, Vec<u8>)>,
     /// Absolute and cleaned.
@@ -150,9 +151,29 @@ pub struct Copy {
     pub dest_is_dir: bool,
     /// `user[:group]`, names or numbers.
     pub chown: Option<String>,
-    /// 0 to 0o7777.
-    pub chmod: Option<u16>,
+    pub chmod: Option<Chmod>,
     pub unpack: Unpack,
+    /// Patterns of what is left out, as in a `.dockerignore`, relative to each source.
+    pub exclude: Vec<String>,
+    pub link: Link,
+}
+
+/// One source of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySource {
+    /// Cleaned and rooted, possibly with wildcards (Go's `filepath.Match`) in any component.
+    Path(ImagePath),
+    /// `--parents`: what `pattern` names below `base`, with the directories between them.
+    Below { base: ImagePath, pattern: ImagePath },
+}
+
+/// Whether a copy looks at what it stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Its destination is looked up in the file system below: links are followed, directories keep their metadata.
+    No,
+    /// `--link`: the layer is made as on an empty file system, and is the same on any.
+    Yes,
 }
 
 /// Whose files are copied.

@@ -16,8 +16,9 @@ use lith::frontend::dockerfile::{self, Options};
 use lith::oci::{History, ImageConfig, RunConfig};
 use lith::path::ImagePath;
 use lith::platform::Platform;
+use lith::recipe::chmod::Chmod;
 use lith::recipe::mount::{Mount, NodeOwner};
-use lith::recipe::{Base, Copy, FilesFrom, Op, Recipe, Run, Security, Stage};
+use lith::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Run, Security, Stage};
 
 fn options() -> Options {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
@@ -160,7 +161,16 @@ fn dump_history(out: &mut String, history: &History) {
 
 fn dump_copy(out: &mut String, copy: &Copy) {
     let from = files_from(&copy.from);
-    let sources: Vec<String> = copy.sources.iter().map(|source| shown(&source.absolute())).collect();
+    let sources: Vec<String> = copy
+        .sources
+        .iter()
+        .map(|source| match source {
+            CopySource::Path(path) => shown(&path.absolute()),
+            CopySource::Below { base, pattern } => {
+                format!("{} below {}", shown(pattern.as_bytes()), shown(&base.absolute()))
+            }
+        })
+        .collect();
     let dir = if copy.dest_is_dir { " (directory)" } else { "" };
     let _ = writeln!(
         out,
@@ -176,8 +186,17 @@ fn dump_copy(out: &mut String, copy: &Copy) {
             out,
             "    chown={:?} chmod={:?}",
             copy.chown,
-            copy.chmod.map(|mode| format!("{mode:o}"))
+            copy.chmod.as_ref().map(|chmod| match chmod {
+                Chmod::Octal(mode) => format!("{mode:o}"),
+                Chmod::Symbolic(_) => chmod.to_string(),
+            })
         );
+    }
+    if !copy.exclude.is_empty() {
+        let _ = writeln!(out, "    exclude={:?}", copy.exclude);
+    }
+    if copy.link == Link::Yes {
+        let _ = writeln!(out, "    link");
     }
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod build;
+mod copy;
 mod faults;
 mod layer;
 mod mounts;

@@ -164,6 +164,11 @@ pub struct CopyText {
     pub from: Option<Word>,
     pub chown: Option<Word>,
     pub chmod: Option<Word>,
+    pub exclude: Vec<Word>,
+    pub parents: bool,
+    pub link: bool,
+    /// `--unpack` of ADD.
+    pub unpack: Option<bool>,
 }
 
 /// A here-document, announced on the instruction's line, its body below.

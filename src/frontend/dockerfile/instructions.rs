@@ -199,6 +199,11 @@ impl Parser<'_> {
         self.flags.take(name, self.problems)
     }
 
+    /// A flag that is true or false; true if it stands alone.
+    fn switch(&mut self, name: &str) -> Option<bool> {
+        self.flags.take_switch(name, self.problems)
+    }
+
     /// A flag that BuildKit knows and lith does not build yet.
     fn refuse(&mut self, name: &str) {
         for span in self.flags.take_all(name) {

@@ -176,27 +176,34 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
         return Err(BuildError::File(diagnostics));
     }
     check_fresh(&file, options)?;
-    let uses = file.images(&options.frontend).map_err(BuildError::File)?;
     let finder = Bases {
         store,
         contexts: &options.contexts,
         platform: &options.frontend.platform,
         epoch: options.epoch,
     };
-    let mut images = BTreeMap::new();
+    let mut images: BTreeMap<String, Resolved> = BTreeMap::new();
     let mut configs: BTreeMap<String, ImageConfig> = BTreeMap::new();
-    for wanted in uses {
-        if is_directory(options, &wanted.reference) || images.contains_key(&wanted.reference) {
-            continue;
+    // The triggers of a base may need further images.
+    loop {
+        let uses = file.images(&options.frontend, &configs).map_err(BuildError::File)?;
+        let known = images.len();
+        for wanted in uses {
+            if is_directory(options, &wanted.reference) || images.contains_key(&wanted.reference) {
+                continue;
+            }
+            let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
+                file: options.dockerfile.name.clone(),
+                reference: wanted.reference.clone(),
+                line: options.dockerfile.position(wanted.span.start).0,
+                source: Box::new(source),
+            })?;
+            configs.insert(wanted.reference.clone(), resolved.base.config.clone());
+            images.insert(wanted.reference, resolved);
         }
-        let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
-            file: options.dockerfile.name.clone(),
-            reference: wanted.reference.clone(),
-            line: options.dockerfile.position(wanted.span.start).0,
-            source: Box::new(source),
-        })?;
-        configs.insert(wanted.reference.clone(), resolved.base.config.clone());
-        images.insert(wanted.reference, resolved);
+        if images.len() == known {
+            break;
+        }
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(BuildError::File)?;
     diagnostics.extend(warnings);

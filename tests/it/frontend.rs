@@ -76,7 +76,23 @@ fn config_of(reference: &str, platform: &Platform) -> ImageConfig {
         "base" => base(),
         "base-with-triggers" => {
             let mut config = base();
-            config.config.on_build = vec!["RUN true".into()];
+            config.config.on_build = vec![
+                "ARG WHO=trigger".into(),
+                "COPY --from=other:1 /x /y".into(),
+                "RUN <<EOF\necho $WHO\nEOF".into(),
+                "ENV FROM=$WHO".into(),
+            ];
+            config
+        }
+        "base-with-bad-triggers" => {
+            let mut config = base();
+            config.config.on_build = vec![
+                "FROM x".into(),
+                "RNU x".into(),
+                "COPY a".into(),
+                "RUN a\nRUN b".into(),
+                "ENV a=${".into(),
+            ];
             config
         }
         _ => ImageConfig::scratch(platform),
@@ -89,12 +105,18 @@ fn build(source: &Source, options: &Options) -> Result<(Recipe, Vec<Diagnostic>)
     if found.iter().any(|d| d.severity == Severity::Error) {
         return Err(found);
     }
-    let images = file.images(options)?;
-    let bases: BTreeMap<String, ImageConfig> = images
-        .iter()
-        .filter(|image| image.as_base)
-        .map(|image| (image.reference.clone(), config_of(&image.reference, &image.platform)))
-        .collect();
+    let mut bases: BTreeMap<String, ImageConfig> = BTreeMap::new();
+    loop {
+        let known = bases.len();
+        for image in file.images(options, &bases)?.iter().filter(|image| image.as_base) {
+            bases
+                .entry(image.reference.clone())
+                .or_insert_with(|| config_of(&image.reference, &image.platform));
+        }
+        if bases.len() == known {
+            break;
+        }
+    }
     let (recipe, warnings) = file.lower(options, &bases)?;
     found.extend(warnings);
     Ok((recipe, found))
@@ -143,7 +165,8 @@ fn dump_stage(out: &mut String, index: usize, stage: &Stage, mark: &str) {
         last = Some(&step.config);
     }
     if let Some(last) = last.filter(|_| mark.is_empty()) {
-        assert_eq!(*last, stage.config.config, "the stage's config is that of its last step");
+        let own = RunConfig { on_build: last.on_build.clone(), ..stage.config.config.clone() };
+        assert_eq!(*last, own, "the stage's config is that of its last step, and what it leaves behind");
     }
     dump_config(out, &stage.config);
 }
@@ -331,7 +354,7 @@ fn images_are_listed_with_their_use() {
     let source = source(text);
     let (file, found) = dockerfile::parse(&source);
     assert_eq!(found, []);
-    let images = file.images(&options()).unwrap();
+    let images = file.images(&options(), &BTreeMap::new()).unwrap();
     let shown: Vec<(&str, &str, bool)> = images
         .iter()
         .map(|image| (image.reference.as_str(), &text[image.span.range()], image.as_base))
@@ -529,7 +552,7 @@ mod properties {
             let (file, found) = dockerfile::parse(&source);
             check(&source, &found);
             // Whatever was wrong, going on must be safe.
-            for found in [file.images(&options()).err(), file.lower(&options(), &BTreeMap::new()).err()] {
+            for found in [file.images(&options(), &BTreeMap::new()).err(), file.lower(&options(), &BTreeMap::new()).err()] {
                 check(&source, &found.unwrap_or_default());
             }
         }

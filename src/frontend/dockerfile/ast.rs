@@ -39,6 +39,8 @@ pub struct Instruction {
     pub origin: Origin,
     /// Forms lith knows and does not build yet: errors if the stage is needed.
     pub refused: Vec<Diagnostic>,
+    /// The text, if it came from below: an ONBUILD of the base.
+    pub trigger: Option<String>,
 }
 
 impl Instruction {
@@ -74,8 +76,8 @@ pub enum Kind {
     StopSignal(Word),
     Healthcheck(Healthcheck),
     Maintainer(String),
-    /// Always refused for now.
-    OnBuild,
+    /// A trigger's text, for whatever stands on the stage.
+    OnBuild(String),
 }
 
 /// `name=value`.

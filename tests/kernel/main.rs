@@ -15,5 +15,6 @@ mod peers;
 mod platforms;
 mod rootless;
 mod sandbox;
+mod secrets;
 mod targets;
 mod vectors;

@@ -6,6 +6,7 @@
 mod support;
 
 mod build;
+mod differential;
 mod faults;
 mod layer;
 mod peers;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 
 use super::case::Case;
 use super::image::{Image, Layers, read_archive};
@@ -22,7 +22,7 @@ pub enum Peer {
 pub const PEERS: [Peer; 3] = [Peer::Classic, Peer::Buildkit, Peer::Buildah];
 
 /// An image, or what the builder said when it failed.
-pub type Outcome = Result<Image, String>;
+pub type Outcome = Result<Arc<Image>, String>;
 
 /// What became of one case.
 pub struct Built {
@@ -128,7 +128,7 @@ fn read_all(
         .collect();
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     docker.ok(&[&["save", "-o", "docker.tar"], &tags[..]].concat());
-    let dockers = Mutex::new(read_archive(&lab.path("docker.tar"), &layers));
+    let dockers = read_archive(&lab.path("docker.tar"), &layers);
     let only = |file: &str| read_archive(&lab.path(file), &layers).into_values().next().unwrap();
     let outcome = |case: &Case, peer: Option<Peer>, ran: Ran| -> Outcome {
         if ran.code != 0 {
@@ -137,7 +137,7 @@ fn read_all(
         Ok(match peer {
             None => only(&format!("lith-{}.tar", case.name)),
             Some(Peer::Buildah) => only(&Peer::Buildah.archive(case)),
-            Some(peer) => dockers.lock().unwrap().remove(&peer.tag(case)).unwrap(),
+            Some(peer) => dockers[&peer.tag(case)].clone(),
         })
     };
     let built = |(case, mut said): (&Case, BTreeMap<Option<Peer>, Ran>)| Built {

@@ -52,14 +52,16 @@ struct Archive {
     links: BTreeMap<String, String>,
 }
 
-/// All images of an archive, by their name.
-pub fn read_archive(path: &Path, layers: &Layers) -> BTreeMap<String, Image> {
+/// All images of an archive, by their names; one image may have several.
+pub fn read_archive(path: &Path, layers: &Layers) -> BTreeMap<String, Arc<Image>> {
     let archive = Archive::open(path);
     let manifest: Value = serde_json::from_slice(archive.file("manifest.json")).unwrap();
     let mut images = BTreeMap::new();
     for item in manifest.as_array().unwrap() {
-        let image = Image::read(&archive, item, layers);
-        images.insert(item["RepoTags"][0].as_str().unwrap().to_owned(), image);
+        let image = Arc::new(Image::read(&archive, item, layers));
+        for name in item["RepoTags"].as_array().unwrap() {
+            images.insert(name.as_str().unwrap().to_owned(), image.clone());
+        }
     }
     images
 }

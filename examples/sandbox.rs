@@ -58,6 +58,8 @@ fn main() -> ExitCode {
         hostname: "sandbox".into(),
         network: Net::None,
         files: Vec::new(),
+        mounts: Vec::new(),
+        insecure: false,
         hermetic: true,
         interactive,
     };

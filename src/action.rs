@@ -10,7 +10,9 @@ use crate::digest::{ActionKey, ChainId, ContentDigest};
 use crate::epoch::Epoch;
 use crate::path::ImagePath;
 use crate::platform::Platform;
-use crate::recipe::Unpack;
+use crate::recipe::chmod::Chmod;
+use crate::recipe::mount::{Access, Mount, NodeOwner};
+use crate::recipe::{Link, Security, Unpack};
 
 /// The version of the encoding in `spec/step-hash.md`. It also stands for everything that decides the bytes of a
 /// layer (layer format, distribution litter rules): a change there is a new version here.
@@ -41,8 +43,9 @@ pub struct BoundCopy {
     pub dest: ImagePath,
     pub dest_is_dir: bool,
     pub chown: Option<String>,
-    pub chmod: Option<u16>,
+    pub chmod: Option<Chmod>,
     pub unpack: Unpack,
+    pub link: Link,
     /// Whether owners, times and links are those of the source (another image) or the context's fixed ones.
     pub keep: KeepMeta,
 }
@@ -73,7 +76,19 @@ pub struct BoundRun {
     pub user: String,
     pub network: BoundNetwork,
     pub hermetic: bool,
+    pub security: Security,
+    pub mounts: Vec<BoundMount>,
     pub scripts: Vec<(String, ContentDigest)>,
+}
+
+/// A mount with its files read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundMount {
+    pub mount: Mount,
+    /// Of a bind, and of what a cache begins with.
+    pub files: Option<ContentDigest>,
+    /// What the user says of a secret's value (`key=`): a change of it reruns the step.
+    pub version: Option<String>,
 }
 
 /// The network a process gets, after the build's options had their say.
@@ -132,8 +147,11 @@ impl BoundCopy {
         sink.field("dest", &self.dest.absolute());
         sink.text("dest-is-dir", yes_no(self.dest_is_dir));
         sink.maybe("chown", self.chown.as_deref().map(str::as_bytes));
-        if let Some(mode) = self.chmod {
-            sink.text("chmod", &format!("{mode:04o}"));
+        if let Some(chmod) = &self.chmod {
+            sink.text("chmod", &chmod.to_string());
+        }
+        if self.link == Link::Yes {
+            sink.text("link", "yes");
         }
         sink.text(
             "unpack",
@@ -173,6 +191,14 @@ impl BoundRun {
             },
         );
         sink.text("hermetic", yes_no(self.hermetic));
+        if self.security == Security::Insecure {
+            sink.text("security", "insecure");
+        }
+        for mount in &self.mounts {
+            sink.open("mount");
+            mount.describe(sink);
+            sink.close();
+        }
         for (path, content) in &self.scripts {
             sink.open("script");
             sink.text("path", path);
@@ -180,6 +206,59 @@ impl BoundRun {
             sink.close();
         }
     }
+}
+
+impl BoundMount {
+    fn describe(&self, sink: &mut dyn Sink) {
+        match &self.mount {
+            Mount::Bind(bind) => {
+                sink.text("type", "bind");
+                sink.field("target", &bind.target.absolute());
+                describe_access(bind.access, sink);
+            }
+            Mount::Cache(cache) => {
+                sink.text("type", "cache");
+                sink.field("target", &cache.target.absolute());
+                sink.text("id", &cache.id);
+                describe_access(cache.access, sink);
+                describe_owner(&cache.owner, sink);
+            }
+            Mount::Tmpfs(tmpfs) => {
+                sink.text("type", "tmpfs");
+                sink.field("target", &tmpfs.target.absolute());
+                sink.maybe("size", tmpfs.size.map(|size| size.to_string()).as_deref().map(str::as_bytes));
+            }
+            Mount::Secret(secret) => {
+                sink.text("type", "secret");
+                sink.text("id", &secret.id);
+                sink.maybe("target", secret.file.as_ref().map(ImagePath::absolute).as_deref());
+                sink.maybe("env", secret.env.as_deref().map(str::as_bytes));
+                sink.maybe("version", self.version.as_deref().map(str::as_bytes));
+                describe_owner(&secret.owner, sink);
+            }
+            Mount::Ssh(ssh) => {
+                sink.text("type", "ssh");
+                sink.text("id", &ssh.id);
+                sink.field("target", &ssh.target.absolute());
+                describe_owner(&ssh.owner, sink);
+            }
+        }
+        sink.maybe("files", self.files.as_ref().map(|files| &files.as_bytes()[..]));
+    }
+}
+
+fn describe_access(access: Access, sink: &mut dyn Sink) {
+    sink.text(
+        "access",
+        match access {
+            Access::ReadOnly => "read-only",
+            Access::ReadWrite => "read-write",
+        },
+    );
+}
+
+fn describe_owner(owner: &NodeOwner, sink: &mut dyn Sink) {
+    sink.text("owner", &format!("{:04o} {}:{}", owner.mode, owner.uid, owner.gid));
 }
 
 const fn yes_no(flag: bool) -> &'static str {
@@ -219,6 +298,7 @@ pub struct LayerRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::mount::{BindMount, CacheMount, SecretMount, Sharing, SshMount, TmpfsMount};
 
     fn run() -> BoundRun {
         BoundRun {
@@ -228,6 +308,8 @@ mod tests {
             user: String::new(),
             network: BoundNetwork::Host,
             hermetic: false,
+            security: Security::Sandbox,
+            mounts: vec![],
             scripts: vec![],
         }
     }
@@ -254,6 +336,7 @@ mod tests {
             chown: None,
             chmod: None,
             unpack: Unpack::Never,
+            link: Link::No,
             keep: KeepMeta::Fixed,
         }
     }
@@ -277,6 +360,57 @@ mod tests {
         with_run(&|r| r.network = BoundNetwork::None);
         with_run(&|r| r.hermetic = true);
         with_run(&|r| r.scripts = vec![("/dev/pipes/X".into(), ContentDigest::of(b"x"))]);
+        let path = |text: &str| ImagePath::parse(text.as_bytes()).unwrap();
+        let owner = |mode| NodeOwner { mode, uid: 0, gid: 0 };
+        let bind = |target: &str, access| {
+            let from = crate::recipe::FilesFrom::Context;
+            Mount::Bind(BindMount { target: path(target), from, source: ImagePath::root(), access })
+        };
+        let cache = |id: &str, mode| {
+            Mount::Cache(CacheMount {
+                target: path("a"),
+                id: id.into(),
+                seed: None,
+                source: ImagePath::root(),
+                sharing: Sharing::Shared,
+                access: Access::ReadWrite,
+                owner: owner(mode),
+            })
+        };
+        let secret = |id: &str, file: Option<&str>, env: Option<&str>| {
+            let (file, env) = (file.map(path), env.map(str::to_owned));
+            Mount::Secret(SecretMount { id: id.into(), file, env, required: false, owner: owner(0o400) })
+        };
+        let ssh = |id: &str| {
+            Mount::Ssh(SshMount { id: id.into(), target: path("a"), required: false, owner: owner(0o600) })
+        };
+        let mounts = [
+            bind("a", Access::ReadOnly),
+            bind("a", Access::ReadWrite),
+            bind("b", Access::ReadOnly),
+            cache("a", 0o755),
+            cache("b", 0o755),
+            cache("a", 0o700),
+            Mount::Tmpfs(TmpfsMount { target: path("a"), size: None }),
+            Mount::Tmpfs(TmpfsMount { target: path("a"), size: Some(0) }),
+            secret("a", None, None),
+            secret("b", None, None),
+            secret("a", Some("a"), None),
+            secret("a", None, Some("a")),
+            ssh("a"),
+            ssh("b"),
+        ];
+        for mount in mounts {
+            let bound = |files, version| BoundMount { mount: mount.clone(), files, version };
+            with_run(&|r| r.mounts = vec![bound(None, None)]);
+            with_run(&|r| r.mounts = vec![bound(Some(ContentDigest::of(b"x")), None)]);
+        }
+        let version = Some("1".to_owned());
+        with_run(&|r| {
+            r.mounts =
+                vec![BoundMount { mount: secret("a", None, None), files: None, version: version.clone() }];
+        });
+        with_run(&|r| r.security = Security::Insecure);
         let mut with_copy = |change: &dyn Fn(&mut BoundCopy)| {
             let mut c = copy();
             change(&mut c);
@@ -289,8 +423,10 @@ mod tests {
         with_copy(&|c| c.dest_is_dir = true);
         with_copy(&|c| c.chown = Some(String::new()));
         with_copy(&|c| c.chown = Some("0".into()));
-        with_copy(&|c| c.chmod = Some(0));
-        with_copy(&|c| c.chmod = Some(0o644));
+        with_copy(&|c| c.chmod = Some(Chmod::Octal(0)));
+        with_copy(&|c| c.chmod = Some(Chmod::Octal(0o644)));
+        with_copy(&|c| c.chmod = Some("u+x".parse().unwrap()));
+        with_copy(&|c| c.link = Link::Yes);
         with_copy(&|c| c.unpack = Unpack::Archives);
         with_copy(&|c| c.keep = KeepMeta::Source);
         all.push(Action { epoch: Epoch::from_seconds(1).unwrap(), ..all[0].clone() });

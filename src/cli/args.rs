@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::{build, gc, history, images, import, inspect, log, names, plan, save, verify, why};
+use super::{build, caches, gc, history, images, import, inspect, log, names, plan, save, verify, why};
 
 /// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
 #[derive(Debug, Parser)]
@@ -45,6 +45,9 @@ enum Verb {
     Import(import::Import),
     /// Write images to an archive
     Save(save::Save),
+    /// Work on what cache mounts keep
+    #[command(subcommand)]
+    Cache(caches::CacheVerb),
     /// Remove what nothing needs
     Gc(gc::Gc),
     /// Look after the store
@@ -87,6 +90,7 @@ impl Args {
             Verb::Load(verb) => verb.run(root),
             Verb::Import(verb) => verb.run(root),
             Verb::Save(verb) => verb.run(root),
+            Verb::Cache(verb) => verb.run(root),
             Verb::Gc(verb) => verb.run(root),
             Verb::Store(StoreVerb::Verify(verb)) => verb.run(root),
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use super::CliError;
 use super::progress;
 use super::results::Results;
+use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use crate::diag::{Diagnostic, Source};
 use crate::engine::{self, BuildError, Fresh, Options};
@@ -48,6 +50,9 @@ pub struct What {
     /// A label for the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
+    /// Let steps have what they ask for: security.insecure gives RUN --security=insecure all powers
+    #[arg(long, value_enum, value_name = "ENTITLEMENT")]
+    allow: Vec<Entitlement>,
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     /// The latest time in the image: seconds since 1970, git (last commit), base (the base image's) or now
@@ -57,9 +62,21 @@ pub struct What {
     /// No network, fixed environment, context modes normalised
     #[arg(long)]
     hermetic: bool,
+    #[command(flatten)]
+    secrets: SecretArgs,
     /// The network of RUN steps that do not say [default: host; none with --hermetic]
     #[arg(long, value_enum)]
     network: Option<NetworkArg>,
+}
+
+/// `--allow`, as in buildx.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Entitlement {
+    #[value(name = "security.insecure")]
+    Insecure,
+    /// Always allowed: the host's network is what RUN gets anyway, unless told otherwise
+    #[value(name = "network.host")]
+    HostNetwork,
 }
 
 /// `--network`.
@@ -165,6 +182,7 @@ impl What {
                 targets: self.target.clone(),
                 platform,
                 build_platform: Platform::host(),
+                insecure: self.allow.contains(&Entitlement::Insecure),
                 named_contexts,
             },
             contexts,
@@ -181,6 +199,7 @@ impl What {
             fresh: Fresh::None,
             debug: false,
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
+            secrets: Arc::new(self.secrets.read()?),
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;

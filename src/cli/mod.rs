@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod caches;
 mod errors;
 mod find;
 mod gc;
@@ -16,6 +17,7 @@ mod plan;
 mod progress;
 mod results;
 mod save;
+mod secrets;
 mod session;
 mod verify;
 mod why;

@@ -70,9 +70,17 @@ impl Ignore {
             if line.len() > MAX_LINE {
                 return Err(IgnoreError::TooLong { line: number });
             }
-            patterns.extend(pattern(line, number)?);
+            if !line.starts_with(b"#") {
+                patterns.extend(pattern(line, number)?);
+            }
         }
         Ok(Self { patterns })
+    }
+
+    /// Patterns that do not come from a file: one a text, no comments. Errors count them from 1.
+    pub fn patterns(texts: &[String]) -> Result<Self, IgnoreError> {
+        let patterns = texts.iter().enumerate().map(|(index, text)| pattern(text.as_bytes(), index + 1));
+        Ok(Self { patterns: patterns.filter_map(Result::transpose).collect::<Result<_, _>>()? })
     }
 
     /// Whether there is nothing to match.
@@ -123,9 +131,6 @@ impl Ignore {
 
 /// One line's pattern, if it has one.
 fn pattern(line: &[u8], number: usize) -> Result<Option<Pattern>, IgnoreError> {
-    if line.starts_with(b"#") {
-        return Ok(None);
-    }
     let line = trim(line);
     let (takes_back, text) = match line.strip_prefix(b"!") {
         Some(rest) => (true, trim(rest)),

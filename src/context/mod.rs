@@ -3,6 +3,7 @@
 //! Owns: ignore rules, wildcards, the sorted scan, the index that makes an unchanged tree cheap. Symlinks are
 //! resolved inside the context and never lead out of it. Only regular files are opened, and never through a link.
 
+pub mod filter;
 pub mod ignore;
 pub mod index;
 pub mod pattern;
@@ -16,6 +17,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::path::ImagePath;
 
+pub use filter::Filter;
 pub use index::{Stamp, StatIndex};
 pub use scan::{Found, Kind, Selected};
 

@@ -1,5 +1,7 @@
 //! Wildcards of COPY sources: Go's `filepath.Match` on one name.
 
+use crate::path::ImagePath;
+
 /// Why a pattern is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -12,6 +14,15 @@ pub enum PatternError {
 /// Whether a name has any of `* ? [ \`.
 pub fn is_wild(name: &[u8]) -> bool {
     name.iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
+}
+
+/// The pattern that matches this very path and no other.
+pub fn quoted(path: &ImagePath) -> ImagePath {
+    let bytes = path.as_bytes().iter().flat_map(|byte| match is_wild(&[*byte]) {
+        true => vec![b'\\', *byte],
+        false => vec![*byte],
+    });
+    ImagePath::parse(&bytes.collect::<Vec<u8>>()).expect("a backslash makes no name invalid")
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

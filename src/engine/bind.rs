@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use super::bases::Resolved;
 use super::{BuildError, Options};
-use crate::action::{Action, BoundCopy, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
-use crate::context::{Context, StatIndex};
+use crate::action::{Action, BoundCopy, BoundMount, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
+use crate::context::pattern::is_wild;
+use crate::context::{Context, Filter, StatIndex};
 use crate::digest::ContentDigest;
+use crate::exec::mounts::Material;
 use crate::exec::observe::Rootfs;
 use crate::exec::source::{Modes, Source};
 use crate::exec::{ExecError, Job};
+use crate::path::ImagePath;
 use crate::platform::Platform;
-use crate::recipe::{Copy, FilesFrom, Network, Run};
+use crate::recipe::mount::Mount;
+use crate::recipe::{Copy, CopySource, FilesFrom, Network, Run};
 use crate::store::Store;
 
 /// Everything a step may take in.
@@ -35,8 +39,13 @@ const HERMETIC_ENV: [(&str, &str); 5] = [
 ];
 
 impl Inputs<'_> {
-    /// Binds a RUN.
-    pub fn run(&self, run: &Run, platform: &Platform) -> Job {
+    /// Binds a RUN; reads what its mounts bring as far as it is not known.
+    pub fn run(
+        &self,
+        run: &Run,
+        stages: &dyn Fn(usize) -> Arc<Rootfs>,
+        platform: &Platform,
+    ) -> Result<Job, BuildError> {
         let hermetic = self.options.hermetic;
         let network = match (run.network, self.options.network) {
             (Network::None, _) | (Network::Default, Network::None) => BoundNetwork::None,
@@ -53,6 +62,7 @@ impl Inputs<'_> {
                 }
             }
         }
+        let (mounts, materials) = self.mounts(&run.mounts, stages)?.into_iter().unzip();
         let bound = BoundRun {
             argv: run.argv.clone(),
             env,
@@ -60,6 +70,8 @@ impl Inputs<'_> {
             user: run.user.clone(),
             network,
             hermetic,
+            security: run.security,
+            mounts,
             scripts: run
                 .scripts
                 .iter()
@@ -71,7 +83,75 @@ impl Inputs<'_> {
         if network == BoundNetwork::Host {
             job.hidden_env.clone_from(&run.proxy_env);
         }
-        job
+        job.materials = materials;
+        Ok(job)
+    }
+
+    fn mounts(
+        &self,
+        mounts: &[Mount],
+        stages: &dyn Fn(usize) -> Arc<Rootfs>,
+    ) -> Result<Vec<(BoundMount, Material)>, BuildError> {
+        mounts.iter().map(|mount| self.mount(mount, stages)).collect()
+    }
+
+    fn mount(
+        &self,
+        mount: &Mount,
+        stages: &dyn Fn(usize) -> Arc<Rootfs>,
+    ) -> Result<(BoundMount, Material), BuildError> {
+        let wanted = match mount {
+            Mount::Bind(bind) => Some((&bind.from, &bind.source)),
+            Mount::Cache(cache) => cache.seed.as_ref().map(|seed| (seed, &cache.source)),
+            Mount::Tmpfs(_) | Mount::Secret(_) | Mount::Ssh(_) => None,
+        };
+        let (files, material) = match wanted {
+            None => (None, Material::None),
+            Some((from, path)) => {
+                let (files, material) = self.material(from, path, stages)?;
+                (Some(files), material)
+            }
+        };
+        let version = match mount {
+            Mount::Secret(secret) => self.options.secrets.version(&secret.id),
+            Mount::Bind(_) | Mount::Cache(_) | Mount::Tmpfs(_) | Mount::Ssh(_) => None,
+        };
+        Ok((BoundMount { mount: mount.clone(), files, version }, material))
+    }
+
+    /// One file or directory as it is, and the digest of all that matters of it but its name.
+    fn material(
+        &self,
+        from: &FilesFrom,
+        path: &ImagePath,
+        stages: &dyn Fn(usize) -> Arc<Rootfs>,
+    ) -> Result<(ContentDigest, Material), BuildError> {
+        let of_rootfs = |rootfs: Arc<Rootfs>| -> Result<(ContentDigest, Material), BuildError> {
+            let (path, source) = Source::at_rootfs(self.store, &rootfs, path)?;
+            Ok((source.unnamed_digest(KeepMeta::Source), Material::Rootfs { rootfs, path }))
+        };
+        let of_context = |context: &Arc<Context>, index: &StatIndex| {
+            let source = Source::at_context(context, index, path, self.modes(), self.options.epoch)?;
+            Ok((source.unnamed_digest(KeepMeta::Fixed), Material::Files(Box::new(source))))
+        };
+        match from {
+            FilesFrom::Context => of_context(self.context, self.index),
+            FilesFrom::NamedContext(name) => {
+                let (context, index) = self.named_context(name);
+                of_context(context, index)
+            }
+            FilesFrom::Stage(stage) => of_rootfs(stages(*stage)),
+            FilesFrom::Image(reference) => of_rootfs(self.images[reference].rootfs.clone()),
+        }
+    }
+
+    fn named_context(&self, name: &str) -> (&Arc<Context>, &StatIndex) {
+        let (context, index) = self.named.get(name).expect("named contexts are opened before binding");
+        (context, index)
+    }
+
+    fn modes(&self) -> Modes {
+        if self.options.hermetic { Modes::Normalised } else { Modes::AsTheyAre }
     }
 
     /// Binds a COPY or ADD; reads what the index does not know.
@@ -91,8 +171,9 @@ impl Inputs<'_> {
             dest: copy.dest.clone(),
             dest_is_dir: copy.dest_is_dir,
             chown: copy.chown.clone(),
-            chmod: copy.chmod,
+            chmod: copy.chmod.clone(),
             unpack: copy.unpack,
+            link: copy.link,
             keep,
         };
         let mut job = self.job(BoundOp::Copy(bound), platform);
@@ -110,20 +191,18 @@ impl Inputs<'_> {
         copy: &Copy,
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
     ) -> Result<(Vec<Source>, KeepMeta), BuildError> {
-        let from_context = |context: &Arc<Context>, index: &StatIndex| -> Result<Vec<Source>, ExecError> {
-            let modes = if self.options.hermetic { Modes::Normalised } else { Modes::AsTheyAre };
-            let read = |pattern| Source::from_context(context, index, pattern, modes, self.options.epoch);
-            copy.sources.iter().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        let from_context = |context: &Arc<Context>, index: &StatIndex| {
+            each(copy, |path, filter| {
+                Source::from_context(context, index, path, filter, self.modes(), self.options.epoch)
+            })
         };
-        let from_rootfs = |rootfs: &Rootfs| -> Result<Vec<Source>, ExecError> {
-            let read = |pattern| Source::from_rootfs(self.store, rootfs, pattern);
-            copy.sources.iter().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+        let from_rootfs = |rootfs: &Rootfs| {
+            each(copy, |path, filter| Source::from_rootfs(self.store, rootfs, path, filter))
         };
         Ok(match &copy.from {
             FilesFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
             FilesFrom::NamedContext(name) => {
-                let (context, index) =
-                    self.named.get(name).expect("named contexts are opened before binding");
+                let (context, index) = self.named_context(name);
                 (from_context(context, index)?, KeepMeta::Fixed)
             }
             FilesFrom::Stage(stage) => (from_rootfs(&stages(*stage))?, KeepMeta::Source),
@@ -133,4 +212,38 @@ impl Inputs<'_> {
             }
         })
     }
+}
+
+/// Reads every source of a copy through its filter.
+fn each(
+    copy: &Copy,
+    read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
+) -> Result<Vec<Source>, ExecError> {
+    let mut all = Vec::new();
+    for source in &copy.sources {
+        let filter = Filter::excluding(&copy.exclude)?;
+        all.extend(match source {
+            CopySource::Path(path) => read(path, &filter)?,
+            CopySource::Below { base, pattern } => below(base, pattern, filter, &read)?,
+        });
+    }
+    Ok(all)
+}
+
+/// `--parents`: a plain path must be there, a pattern may name nothing.
+fn below(
+    base: &ImagePath,
+    pattern: &ImagePath,
+    filter: Filter,
+    read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
+) -> Result<Vec<Source>, ExecError> {
+    let wild = |path: &ImagePath| path.names().any(is_wild);
+    let mut sources = read(base, &filter.clone().taking(pattern)?)?;
+    sources.iter_mut().for_each(|source| source.name.clear());
+    let none = sources.iter().all(|source| source.below.is_empty());
+    if none && !pattern.is_root() && !wild(base) && !wild(pattern) {
+        // It may be left out on purpose; an error says if it is not there at all.
+        read(&base.join(pattern), &Filter::default())?;
+    }
+    Ok(sources)
 }

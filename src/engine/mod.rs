@@ -17,11 +17,12 @@ use crate::context::ignore::Ignore;
 use crate::context::{Context, ContextError, StatIndex};
 use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
+use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
 use crate::frontend::dockerfile;
 use crate::oci::{ImageConfig, Reference};
 use crate::plan::Plan;
-use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
+use crate::recipe::{Base, FilesFrom, Network, Recipe};
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
@@ -51,6 +52,7 @@ pub struct Options {
     /// Open a shell where a RUN fails.
     pub debug: bool,
     pub resolv_conf: Vec<u8>,
+    pub secrets: Arc<Secrets>,
     pub no_sandbox: Option<String>,
 }
 
@@ -123,6 +125,8 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         resolv_conf: options.resolv_conf.clone(),
         no_sandbox: options.no_sandbox.clone(),
         debug: options.debug,
+        secrets: options.secrets.clone(),
+        cache_namespace: options.frontend.cache_namespace().to_owned(),
     };
     let named = named_contexts(store, options, &recipe)?;
     let index = StatIndex::load(&index_path(store, &options.context));
@@ -172,27 +176,34 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
         return Err(BuildError::File(diagnostics));
     }
     check_fresh(&file, options)?;
-    let uses = file.images(&options.frontend).map_err(BuildError::File)?;
     let finder = Bases {
         store,
         contexts: &options.contexts,
         platform: &options.frontend.platform,
         epoch: options.epoch,
     };
-    let mut images = BTreeMap::new();
+    let mut images: BTreeMap<String, Resolved> = BTreeMap::new();
     let mut configs: BTreeMap<String, ImageConfig> = BTreeMap::new();
-    for wanted in uses {
-        if is_directory(options, &wanted.reference) || images.contains_key(&wanted.reference) {
-            continue;
+    // The triggers of a base may need further images.
+    loop {
+        let uses = file.images(&options.frontend, &configs).map_err(BuildError::File)?;
+        let known = images.len();
+        for wanted in uses {
+            if is_directory(options, &wanted.reference) || images.contains_key(&wanted.reference) {
+                continue;
+            }
+            let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
+                file: options.dockerfile.name.clone(),
+                reference: wanted.reference.clone(),
+                line: options.dockerfile.position(wanted.span.start).0,
+                source: Box::new(source),
+            })?;
+            configs.insert(wanted.reference.clone(), resolved.base.config.clone());
+            images.insert(wanted.reference, resolved);
         }
-        let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
-            file: options.dockerfile.name.clone(),
-            reference: wanted.reference.clone(),
-            line: options.dockerfile.position(wanted.span.start).0,
-            source: Box::new(source),
-        })?;
-        configs.insert(wanted.reference.clone(), resolved.base.config.clone());
-        images.insert(wanted.reference, resolved);
+        if images.len() == known {
+            break;
+        }
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(BuildError::File)?;
     diagnostics.extend(warnings);
@@ -227,9 +238,9 @@ fn named_contexts(
 ) -> Result<BTreeMap<String, (Arc<Context>, StatIndex)>, BuildError> {
     let mut opened = BTreeMap::new();
     let steps = recipe.stages.iter().flat_map(|stage| &stage.steps);
-    for name in steps.filter_map(|step| match &step.op {
-        Op::Copy(crate::recipe::Copy { from: FilesFrom::NamedContext(name), .. }) => Some(name),
-        Op::Copy(_) | Op::Run(_) | Op::MakeDir { .. } | Op::Config => None,
+    for name in steps.flat_map(|step| step.op.inputs()).filter_map(|from| match from {
+        FilesFrom::NamedContext(name) => Some(name),
+        FilesFrom::Context | FilesFrom::Stage(_) | FilesFrom::Image(_) => None,
     }) {
         let path =
             PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));

@@ -11,7 +11,7 @@ use crate::digest::ActionKey;
 use crate::exec::observe::Rootfs;
 use crate::exec::{Executor, Job, Lookup};
 use crate::plan::StepId;
-use crate::recipe::{Base, FilesFrom, Op};
+use crate::recipe::{Base, Op};
 
 /// What the cache says of a step before the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,9 +79,7 @@ impl Asker<'_> {
         for (number, step) in stage.steps.iter().enumerate() {
             let info = self.prepared.info(StepId { stage: at, step: number });
             let mut needs = below.clone();
-            if let Op::Copy(crate::recipe::Copy { from: FilesFrom::Stage(from), .. }) = &step.op {
-                needs.push(self.prepared.stage_name(*from));
-            }
+            needs.extend(step.op.stages().map(|from| self.prepared.stage_name(from)));
             let (key, status) = self.step(&step.op, at, &mut rootfs)?;
             if status != Status::Config {
                 below = vec![info.name.clone()];
@@ -126,25 +124,20 @@ impl Asker<'_> {
         Ok((Some(job.key), status))
     }
 
-    /// The bound step; `None` if it copies from a stage whose result is not known.
+    /// The bound step; `None` if it takes files from a stage whose result is not known.
     fn job(&self, op: &Op, stage: usize) -> Result<Option<Job>, BuildError> {
         let inputs = self.prepared.inputs();
         let platform = &self.prepared.recipe.stages[stage].platform;
+        if op.stages().any(|from| self.ends[&from].is_none()) {
+            return Ok(None);
+        }
+        let known = |stage: usize| self.ends[&stage].clone().expect("checked above");
         Ok(match op {
-            Op::Run(run) => Some(inputs.run(run, platform)),
+            Op::Run(run) => Some(inputs.run(run, &known, platform)?),
             Op::MakeDir { path, user } => {
                 Some(inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform))
             }
-            Op::Copy(copy) => match copy.from {
-                FilesFrom::Stage(from) if self.ends[&from].is_none() => None,
-                FilesFrom::Stage(_)
-                | FilesFrom::Context
-                | FilesFrom::NamedContext(_)
-                | FilesFrom::Image(_) => {
-                    let known = |stage: usize| self.ends[&stage].clone().expect("checked above");
-                    Some(inputs.copy(copy, &known, platform)?)
-                }
-            },
+            Op::Copy(copy) => Some(inputs.copy(copy, &known, platform)?),
             Op::Config => None,
         })
     }

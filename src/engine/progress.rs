@@ -130,9 +130,7 @@ impl Running<'_> {
     /// Reads a copy's sources and, if the cache has nothing for them, makes the layer on the nearest known parent.
     fn prepare(&self, info: &StepInfo) -> Result<(), BuildError> {
         let Op::Copy(copy) = &self.op(info.id) else { unreachable!("only copies are prepared") };
-        let stages = |stage: usize| {
-            self.steps().end(self.prepared, stage).expect("the plan puts a stage before what copies from it")
-        };
+        let stages = |stage: usize| self.whole_stage(stage);
         let platform = &self.prepared.recipe.stages[info.id.stage].platform;
         let mut job = self.prepared.inputs().copy(copy, &stages, platform)?;
         job.fresh = self.prepared.is_fresh(info.id.stage);
@@ -141,6 +139,10 @@ impl Running<'_> {
         let made = if wanted { self.guess(info, &job)? } else { None };
         self.ready.lock().expect("no panic while held").insert(info.id, Ready { job, made });
         Ok(())
+    }
+
+    fn whole_stage(&self, stage: usize) -> Arc<Rootfs> {
+        self.steps().end(self.prepared, stage).expect("the plan puts a stage before what takes files from it")
     }
 
     /// Makes a copy's layer before its parent is known. What goes wrong because of the guessed parent is left to
@@ -166,7 +168,7 @@ impl Running<'_> {
     fn settle(&self, info: &StepInfo) -> Result<(), BuildError> {
         let parent =
             self.steps().parent(self.prepared, info.id).expect("the plan puts a step after the one below it");
-        let (job, made) = self.job(info.id);
+        let (job, made) = self.job(info.id)?;
         let outcome = match made {
             Some(record) => self.confirm(info, &job, record, &parent)?,
             None => self.perform(info, &job, &parent)?,
@@ -232,23 +234,24 @@ impl Running<'_> {
         .explain()
     }
 
-    fn job(&self, id: StepId) -> (Arc<Job>, Option<Record>) {
+    fn job(&self, id: StepId) -> Result<(Arc<Job>, Option<Record>), BuildError> {
         let inputs = self.prepared.inputs();
+        let stages = |stage: usize| self.whole_stage(stage);
         let platform = &self.prepared.recipe.stages[id.stage].platform;
         let mut job = match self.op(id) {
-            Op::Run(run) => inputs.run(run, platform),
+            Op::Run(run) => inputs.run(run, &stages, platform)?,
             Op::MakeDir { path, user } => {
                 inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform)
             }
             Op::Copy(_) => {
                 let ready = self.ready.lock().expect("no panic while held").remove(&id);
                 let ready = ready.expect("the plan puts Prepare before Settle");
-                return (ready.job, ready.made);
+                return Ok((ready.job, ready.made));
             }
             Op::Config => unreachable!("config steps are not in the plan"),
         };
         job.fresh = self.prepared.is_fresh(id.stage);
-        (Arc::new(job), None)
+        Ok((Arc::new(job), None))
     }
 
     fn op(&self, id: StepId) -> &Op {

@@ -11,6 +11,7 @@ use super::users::{self, Owner};
 use crate::epoch::Epoch;
 use crate::layer::{Meta, Mtime, Node};
 use crate::path::ImagePath;
+use crate::recipe::chmod::Chmod;
 
 /// What a copy was asked to do, besides its sources.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ pub struct Placement<'a> {
     pub dest: &'a ImagePath,
     pub dest_is_dir: bool,
     pub chown: Option<&'a str>,
-    pub chmod: Option<u16>,
+    pub chmod: Option<&'a Chmod>,
     pub epoch: Epoch,
 }
 
@@ -142,7 +143,7 @@ impl Landing<'_, '_> {
     fn create_dir(&mut self, path: ImagePath) {
         let owner = self.owner.unwrap_or_default();
         let meta = Meta {
-            mode: self.placement.chmod.unwrap_or(0o755),
+            mode: self.placement.chmod.map_or(0o755, Chmod::of_new_dir),
             uid: owner.uid,
             gid: owner.gid,
             mtime: self.epoch(),
@@ -226,8 +227,8 @@ impl Landing<'_, '_> {
             (meta.uid, meta.gid) = (owner.uid, owner.gid);
         }
         let symlink = matches!(entry.node, SourceNode::Other(Node::Symlink(_)));
-        if let Some(mode) = self.placement.chmod.filter(|_| !symlink) {
-            meta.mode = mode;
+        if let Some(chmod) = self.placement.chmod.filter(|_| !symlink) {
+            meta.mode = chmod.apply(meta.mode, matches!(entry.node, SourceNode::Dir));
         }
         meta.mtime = Mtime { secs: meta.mtime.secs, nanos: 0 }.min(self.epoch());
         meta

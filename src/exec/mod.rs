@@ -3,17 +3,22 @@
 //! Owns: binding a step to its inputs, the cache protocol of `spec/action-record.md`, packing copies, running
 //! processes. Knows no order of steps: that is the engine's.
 
+pub mod agent;
 pub mod archive;
 pub mod copy;
+pub mod mask;
+pub mod mounts;
 pub mod observe;
 pub mod pack;
 pub mod run;
+pub mod secrets;
 pub mod select;
 pub mod source;
 pub mod trees;
 pub mod users;
 
 use std::io;
+use std::sync::Arc;
 
 use crate::action::{Action, BoundOp, Observation};
 use crate::context::ContextError;
@@ -21,10 +26,12 @@ use crate::digest::ActionKey;
 use crate::epoch::Epoch;
 use crate::path::ImagePath;
 use crate::platform::Platform;
-use crate::recipe::Unpack;
+use crate::recipe::{Link, Unpack};
 use crate::store::{LayerRef, Record, Store, StoreError};
 
+use mounts::Material;
 use observe::{Observer, Rootfs};
+use secrets::Secrets;
 use source::Source;
 
 /// Why a step failed.
@@ -62,6 +69,8 @@ pub enum ExecError {
     IsADirectory { path: ImagePath },
     #[error("pattern {pattern}: {source}")]
     Pattern { pattern: ImagePath, source: crate::context::pattern::PatternError },
+    #[error("pattern of --exclude or --parents: {0}")]
+    Filter(#[from] crate::context::ignore::IgnoreError),
     #[error("{name:?} is not in the image's {file}; use a number, or create the name first")]
     UnknownName { name: String, file: &'static str },
     #[error("{text:?} is not a user or group id between 0 and 2147483647")]
@@ -74,6 +83,12 @@ pub enum ExecError {
     ArchiveCut { name: String },
     #[error("an archive inside an image is never unpacked")]
     ArchiveFromImage,
+    #[error("secret {id} was not given to the build, and the step requires it")]
+    NoSecret { id: String },
+    #[error("secret {id} is not text without zero bytes, so it cannot be the variable {variable}")]
+    SecretNotText { id: String, variable: String },
+    #[error("ssh agent {id} was not given to the build, and the step requires it")]
+    NoAgent { id: String },
     #[error("{reason}")]
     NoSandbox { reason: String },
     #[error("{platform} programs cannot run on this {host} machine: {reason}")]
@@ -93,6 +108,9 @@ pub struct Rules {
     pub no_sandbox: Option<String>,
     /// Open a shell where a process fails.
     pub debug: bool,
+    pub secrets: Arc<Secrets>,
+    /// Goes before the names of cache mounts; empty if there is none.
+    pub cache_namespace: String,
 }
 
 /// Runs and looks up actions.
@@ -113,6 +131,8 @@ pub struct Job {
     pub hidden_env: Vec<(String, String)>,
     /// Script bodies of a RUN, by path.
     pub scripts: Vec<(String, Vec<u8>)>,
+    /// What each mount of a RUN brings, in order.
+    pub materials: Vec<Material>,
     /// Look nothing up, only record.
     pub fresh: bool,
 }
@@ -121,7 +141,15 @@ impl Job {
     /// An action that takes in nothing but its fields.
     pub fn new(action: Action) -> Self {
         let key = action.key();
-        Self { action, key, sources: vec![], hidden_env: vec![], scripts: vec![], fresh: false }
+        Self {
+            action,
+            key,
+            sources: vec![],
+            hidden_env: vec![],
+            scripts: vec![],
+            materials: vec![],
+            fresh: false,
+        }
     }
 }
 
@@ -233,19 +261,28 @@ impl<'a> Executor<'a> {
                 Ok((observer.observations(), self.store_layer(&planned)?))
             }
             BoundOp::Copy(bound) => {
+                let parent = match bound.link {
+                    Link::No => parent,
+                    // Nothing is asked of what it stands on, so the record holds on anything.
+                    Link::Yes => &Rootfs::new(),
+                };
                 let observer = self.observer(parent)?;
                 let placement = copy::Placement {
                     dest: &bound.dest,
                     dest_is_dir: bound.dest_is_dir,
                     chown: bound.chown.as_deref(),
-                    chmod: bound.chmod,
+                    chmod: bound.chmod.as_ref(),
                     epoch,
                 };
                 let planned = match bound.unpack {
                     Unpack::Never => copy::land(&observer, &placement, &job.sources)?,
                     Unpack::Archives => copy::land(&observer, &placement, &self.unpacked(&job.sources)?)?,
                 };
-                Ok((observer.observations(), self.store_layer(&planned)?))
+                let seen = match bound.link {
+                    Link::No => observer.observations(),
+                    Link::Yes => Vec::new(),
+                };
+                Ok((seen, self.store_layer(&planned)?))
             }
         }
     }

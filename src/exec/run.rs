@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::mask::{Masked, Needles};
+use super::mounts::Mounts;
 use super::observe::{Observer, Rootfs};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
@@ -14,6 +16,8 @@ use crate::layer::write::LayerWriter;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
 use crate::platform::Platform;
+use crate::recipe::Security;
+use crate::recipe::mount::Mount;
 use crate::sandbox::emulation::{self, Support};
 use crate::sandbox::spec::{File, Ids, Net, Spec, Status};
 use crate::sandbox::{self, Output, Stream};
@@ -55,11 +59,43 @@ const EMPTY_LAYER: u64 = 1024;
 /// How a process ends whose program is not one for this machine, as shells have it.
 const CANNOT_EXECUTE: i32 = 126;
 
-struct Relay<'a>(&'a mut dyn Sink);
+/// Output on its way to the sink, secrets taken out.
+struct Relay<'a> {
+    sink: &'a mut dyn Sink,
+    needles: Needles,
+    stdout: Masked,
+    stderr: Masked,
+}
+
+impl<'a> Relay<'a> {
+    fn new(sink: &'a mut dyn Sink, needles: Needles) -> Self {
+        Self { sink, needles, stdout: Masked::default(), stderr: Masked::default() }
+    }
+
+    /// What was held back.
+    fn finish(mut self) {
+        for (stream, masked) in [(Stream::Stdout, &mut self.stdout), (Stream::Stderr, &mut self.stderr)] {
+            let rest = masked.finish(&self.needles);
+            if !rest.is_empty() {
+                self.sink.chunk(stream, &rest);
+            }
+        }
+    }
+}
 
 impl Output for Relay<'_> {
     fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
-        self.0.chunk(stream, bytes);
+        if self.needles.is_empty() {
+            return self.sink.chunk(stream, bytes);
+        }
+        let masked = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let shown = masked.push(&self.needles, bytes);
+        if !shown.is_empty() {
+            self.sink.chunk(stream, &shown);
+        }
     }
 }
 
@@ -73,8 +109,13 @@ impl Executor<'_> {
         output: &mut dyn Sink,
     ) -> Result<LayerRef, ExecError> {
         let scratch = self.store.scratch()?;
-        let spec = self.spec(job, run, parent, &scratch)?;
-        let ended = sandbox::run(&spec, &mut Relay(output))?;
+        let mounts = self.mounts(job, run, output)?;
+        let spec = self.spec(job, run, parent, &scratch, &mounts)?;
+        let mut relay = Relay::new(output, self.needles(run));
+        let ended = sandbox::run(&spec, &mut relay);
+        relay.finish();
+        let ended = ended?;
+        drop(mounts);
         let failure = match ended.status {
             Status::Exited(0) => None,
             Status::Exited(code) => Some(Failure::Exit(code)),
@@ -84,20 +125,31 @@ impl Executor<'_> {
             if self.rules.debug {
                 output.shell();
                 let argv = vec!["/bin/sh".to_owned()];
-                sandbox::run(&Spec { argv, interactive: true, ..spec }, &mut Relay(output))?;
+                let mounts = self.mounts(job, run, output)?;
+                let spec = Spec { argv, interactive: true, mounts: mounts.mounts.clone(), ..spec };
+                sandbox::run(&spec, &mut Relay::new(output, Needles::default()))?;
             }
             return Err(failed(job, run, failure));
         }
         self.capture(job, parent, scratch, &ended.stubs, output)
     }
 
+    /// What must not show in the output of a step.
+    fn needles(&self, run: &BoundRun) -> Needles {
+        self.rules.secrets.needles(run.mounts.iter().filter_map(|bound| match &bound.mount {
+            Mount::Secret(secret) => Some(secret.id.as_str()),
+            Mount::Bind(_) | Mount::Cache(_) | Mount::Tmpfs(_) | Mount::Ssh(_) => None,
+        }))
+    }
+
     /// Everything the sandbox needs to know. Layers that are not unpacked yet are unpacked, in parallel.
-    pub fn spec(
+    fn spec(
         &self,
         job: &Job,
         run: &BoundRun,
         parent: &Rootfs,
         scratch: &Scratch,
+        mounts: &Mounts,
     ) -> Result<Spec, ExecError> {
         if let Some(reason) = &self.rules.no_sandbox {
             return Err(ExecError::NoSandbox { reason: reason.clone() });
@@ -112,7 +164,7 @@ impl Executor<'_> {
                 marks: self.store.unpacking().marks(),
             },
             argv: run.argv.clone(),
-            env: self.env(job, run, &user, &observer)?,
+            env: self.env(job, run, &user, &observer, mounts)?,
             cwd: run.cwd.clone(),
             user,
             hostname: HOSTNAME.to_owned(),
@@ -121,13 +173,15 @@ impl Executor<'_> {
                 BoundNetwork::Host => Net::Host,
             },
             files: self.files(job, run),
+            mounts: mounts.mounts.clone(),
+            insecure: run.security == Security::Insecure,
             hermetic: run.hermetic,
             interactive: false,
         })
     }
 
     /// The unpacked directories of all layers that hold anything, bottom first.
-    fn lowers(&self, parent: &Rootfs) -> Result<Vec<PathBuf>, ExecError> {
+    pub(super) fn lowers(&self, parent: &Rootfs) -> Result<Vec<PathBuf>, ExecError> {
         let diffs: Vec<DiffId> = parent.iter().map(|layer| layer.diff_id).collect();
         let tops: Vec<usize> = (0..parent.len()).filter(|at| parent[*at].size > EMPTY_LAYER).collect();
         Ok(tops.par_iter().map(|top| self.store.unpacked(&diffs[..=*top])).collect::<Result<_, _>>()?)
@@ -139,8 +193,12 @@ impl Executor<'_> {
         run: &BoundRun,
         user: &Ids,
         parent: &Observer<'_>,
+        mounts: &Mounts,
     ) -> Result<Vec<String>, ExecError> {
-        let mut env: Vec<String> = run.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let secret = |wanted: &str| mounts.env.iter().any(|(name, _)| name == wanted);
+        let plain = run.env.iter().filter(|(name, _)| !secret(name));
+        let mut env: Vec<String> =
+            plain.chain(&mounts.env).map(|(name, value)| format!("{name}={value}")).collect();
         let has = |wanted: &str| run.env.iter().any(|(name, _)| name == wanted);
         if !has("HOME") {
             env.push(format!("HOME={}", users::home(user.uid, parent)?));

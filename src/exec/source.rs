@@ -11,10 +11,10 @@ use rayon::prelude::*;
 use super::ExecError;
 use crate::action::{KeepMeta, SourceDigest};
 use crate::canon::{Hasher, Sink as _};
-use crate::context::{self, Context, Stamp, StatIndex};
+use crate::context::{self, Context, Filter, Stamp, StatIndex, pattern};
 use crate::digest::ContentDigest;
 use crate::epoch::Epoch;
-use crate::layer::tree::{Found, Tree};
+use crate::layer::tree::{FollowLast, Found, Tree};
 use crate::layer::{Meta, Mtime, Node};
 use crate::path::ImagePath;
 use crate::store::{LayerRef, Store};
@@ -88,6 +88,7 @@ impl Source {
         context: &Arc<Context>,
         index: &StatIndex,
         pattern: &ImagePath,
+        filter: &Filter,
         modes: Modes,
         epoch: Epoch,
     ) -> Result<Vec<Self>, ExecError> {
@@ -95,16 +96,19 @@ impl Source {
         context
             .select(pattern)?
             .into_iter()
+            .filter(|selected| selected.top.kind == context::Kind::Dir || !filter.drops(&selected.name))
             .map(|selected| {
                 let base = &selected.top.path;
-                let below = selected
-                    .below
-                    .par_iter()
+                let relative = |found: context::Found| {
+                    (found.path.strip_prefix(base).expect("a scan stays below its top"), found)
+                };
+                let found: Vec<_> = selected.below.into_iter().map(relative).collect();
+                let is_dir = |(_, found): &(_, context::Found)| found.kind == context::Kind::Dir;
+                let below = filter
+                    .select(found, |(path, _)| path, is_dir)
+                    .into_par_iter()
                     .with_min_len(16)
-                    .map(|found| {
-                        let relative = found.path.strip_prefix(base).expect("a scan stays below its top");
-                        Ok((relative, entry(found)?))
-                    })
+                    .map(|(relative, found)| Ok((relative, entry(&found)?)))
                     .collect::<Result<Vec<_>, ExecError>>()?;
                 let shown = crate::diag::escape(base.as_bytes());
                 Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below })
@@ -117,17 +121,43 @@ impl Source {
         store: &Store,
         rootfs: &[LayerRef],
         pattern: &ImagePath,
+        filter: &Filter,
     ) -> Result<Vec<Self>, ExecError> {
-        let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
-        let tree = Tree::new(tocs);
-        let tars: Vec<Arc<File>> = rootfs
-            .iter()
-            .map(|layer| store.layer_tar(layer.diff_id).map(Arc::new))
-            .collect::<Result<_, _>>()?;
+        let (tree, tars) = tree_and_tars(store, rootfs)?;
         super::select::select(&tree, pattern)?
             .into_iter()
-            .map(|(name, path)| Ok(from_tree(&tree, &tars, name, &path)))
+            .map(|(name, path)| from_tree(&tree, &tars, name, &path, filter))
+            .filter(|source| matches!(source.top.node, SourceNode::Dir) || !filter.drops(&source.name))
+            .map(Ok)
             .collect()
+    }
+
+    /// What stands at one path of a context, which is no pattern. Symlinks are followed inside the context.
+    pub fn at_context(
+        context: &Arc<Context>,
+        index: &StatIndex,
+        path: &ImagePath,
+        modes: Modes,
+        epoch: Epoch,
+    ) -> Result<Self, ExecError> {
+        let all = Filter::default();
+        let mut found = Self::from_context(context, index, &pattern::quoted(path), &all, modes, epoch)?;
+        found.pop().ok_or_else(|| ExecError::NotFound { path: path.clone() })
+    }
+
+    /// What stands at one path of a root file system, which is no pattern, and where that really is.
+    pub fn at_rootfs(
+        store: &Store,
+        rootfs: &[LayerRef],
+        path: &ImagePath,
+    ) -> Result<(ImagePath, Self), ExecError> {
+        let (tree, tars) = tree_and_tars(store, rootfs)?;
+        let real = tree.resolve(path, FollowLast::Follow)?.path;
+        if !real.is_root() && tree.get(&real).is_none() {
+            return Err(ExecError::NotFound { path: path.clone() });
+        }
+        let source = from_tree(&tree, &tars, Vec::new(), &real, &Filter::default());
+        Ok((real, source))
     }
 
     /// A heredoc.
@@ -148,14 +178,23 @@ impl Source {
 
     /// The digest of names, kinds, modes, contents, and with `KeepMeta::Source` of owners, times and xattrs.
     pub fn digest(&self, keep: KeepMeta) -> SourceDigest {
+        SourceDigest { name: self.shown.clone(), digest: self.digest_as(&self.name, keep) }
+    }
+
+    /// The same digest of something whose own name does not matter.
+    pub fn unnamed_digest(&self, keep: KeepMeta) -> ContentDigest {
+        self.digest_as(b"", keep)
+    }
+
+    fn digest_as(&self, name: &[u8], keep: KeepMeta) -> ContentDigest {
         let mut hasher = Hasher::new("lith source", SOURCE_VERSION);
-        hasher.field("name", &self.name);
+        hasher.field("name", name);
         describe(&self.top, keep, &mut hasher);
         for (path, entry) in &self.below {
             hasher.field("path", path.as_bytes());
             describe(entry, keep, &mut hasher);
         }
-        SourceDigest { name: self.shown.clone(), digest: ContentDigest::from_bytes(hasher.finish()) }
+        ContentDigest::from_bytes(hasher.finish())
     }
 }
 
@@ -262,19 +301,34 @@ fn hash_file(
     Ok(content)
 }
 
-fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath) -> Source {
+/// The merged view of a root file system, and the tar of each of its layers.
+fn tree_and_tars(store: &Store, rootfs: &[LayerRef]) -> Result<(Tree, Vec<Arc<File>>), ExecError> {
+    let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
+    let tars =
+        rootfs.iter().map(|layer| store.layer_tar(layer.diff_id).map(Arc::new)).collect::<Result<_, _>>()?;
+    Ok((Tree::new(tocs), tars))
+}
+
+fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath, filter: &Filter) -> Source {
     let top = tree.get(path).expect("just selected");
     let mut links = Links::default();
     let below = match top.entry.node {
-        Node::Dir => tree
-            .walk(path)
-            .iter()
-            .map(|found| {
-                let relative = found.entry.path.strip_prefix(path).expect("a walk stays below its top");
-                let entry = tree_entry(found, tars, &mut links, &relative);
-                (relative, entry)
-            })
-            .collect(),
+        Node::Dir => {
+            let walk = tree.walk(path).into_iter();
+            let found: Vec<(ImagePath, Found<'_>)> = walk
+                .map(|found| {
+                    (found.entry.path.strip_prefix(path).expect("a walk stays below its top"), found)
+                })
+                .collect();
+            let taken = filter.select(found, |(path, _)| path, |(_, found)| found.is_dir());
+            taken
+                .into_iter()
+                .map(|(relative, found)| {
+                    let entry = tree_entry(&found, tars, &mut links, &relative);
+                    (relative, entry)
+                })
+                .collect()
+        }
         _ => Vec::new(),
     };
     let top = tree_entry(&top, tars, &mut Links::default(), &ImagePath::root());

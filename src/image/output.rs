@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::csv;
 use crate::diag::suggest;
 use crate::oci::media::Packing;
 use crate::oci::{Reference, ReferenceError};
@@ -90,7 +91,8 @@ impl FromStr for OutputSpec {
     /// Parses `type=oci,dest=out.tar,name="a,b"`; a text without `=` is the destination of `type=local`, and `-`
     /// alone that of `type=tar`, as in buildx.
     fn from_str(text: &str) -> Result<Self, OutputError> {
-        let fields = split_csv(text)?;
+        let fields = csv::record(text).ok_or_else(|| OutputError::Quote(text.to_owned()))?;
+        let fields: Vec<String> = fields.into_iter().map(|field| field.text).collect();
         if let [lone] = &fields[..]
             && !lone.contains('=')
             && !lone.is_empty()
@@ -103,26 +105,6 @@ impl FromStr for OutputSpec {
         }
         Options::collect(text, &fields)?.finish()
     }
-}
-
-/// Splits as Go's csv reader does: a field in double quotes may hold commas, and a doubled quote stands for one.
-fn split_csv(text: &str) -> Result<Vec<String>, OutputError> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let field = fields.last_mut().expect("starts with one field");
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted || field.is_empty() || field.ends_with('=') => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
-            c => field.push(c),
-        }
-    }
-    if quoted { Err(OutputError::Quote(text.to_owned())) } else { Ok(fields) }
 }
 
 /// The form that `type=` names.

@@ -38,6 +38,13 @@ fn grouped(fields: &Fields) -> BTreeMap<&str, Vec<String>> {
             "copy.source.content" => {
                 groups.entry("copy.source").or_default().push(pending.clone() + " " + value)
             }
+            "run.mount.target" => {
+                pending.clone_from(value);
+                groups.entry(name).or_default().push(value.clone());
+            }
+            "run.mount.files" => {
+                groups.entry("run.mount").or_default().push(pending.clone() + " " + value);
+            }
             other => groups.entry(other).or_default().push(value.clone()),
         }
     }
@@ -48,12 +55,15 @@ fn difference(name: &str, was: &[String], is: &[String]) -> String {
     let gone: Vec<&String> = was.iter().filter(|v| !is.contains(v)).collect();
     let come: Vec<&String> = is.iter().filter(|v| !was.contains(v)).collect();
     let label = name.rsplit('.').next().unwrap_or(name);
-    if name == "copy.source" {
+    if matches!(name, "copy.source" | "run.mount") {
         let name_of = |v: &&String| v.split(' ').next().unwrap_or_default().to_owned();
         let names: std::collections::BTreeSet<String> = gone.iter().chain(&come).map(name_of).collect();
         let names: Vec<String> =
             names.into_iter().map(|n| if n.is_empty() { ".".into() } else { n }).collect();
-        return format!("content of {} changed", names.join(", "));
+        return match name {
+            "run.mount" => format!("what is mounted at {} changed", names.join(", ")),
+            _ => format!("content of {} changed", names.join(", ")),
+        };
     }
     match (gone.as_slice(), come.as_slice()) {
         ([], []) => format!("{label} changed order"),

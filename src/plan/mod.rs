@@ -5,7 +5,7 @@
 
 pub mod explain;
 
-use crate::recipe::{Base, FilesFrom, Op, Recipe};
+use crate::recipe::{Base, Op, Recipe};
 
 /// Names a step of a recipe: stage and step, both by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,19 +54,12 @@ impl Plan {
             for (step, spec) in recipe.stages[stage].steps.iter().enumerate() {
                 let id = StepId { stage, step };
                 let mut needs: Vec<usize> = below.into_iter().collect();
+                let sources = spec.op.stages().filter_map(|from| ends[from]);
                 match &spec.op {
                     Op::Config => continue,
-                    Op::Run(_) | Op::MakeDir { .. } => {}
-                    Op::Copy(copy) => {
-                        let source = match copy.from {
-                            FilesFrom::Stage(from) => ends[from],
-                            FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
-                        };
-                        nodes.push(Node {
-                            step: id,
-                            phase: Phase::Prepare,
-                            needs: source.into_iter().collect(),
-                        });
+                    Op::Run(_) | Op::MakeDir { .. } => needs.extend(sources),
+                    Op::Copy(_) => {
+                        nodes.push(Node { step: id, phase: Phase::Prepare, needs: sources.collect() });
                         needs.push(nodes.len() - 1);
                     }
                 }
@@ -94,9 +87,7 @@ pub fn needed(recipe: &Recipe, targets: &[usize]) -> Vec<bool> {
             wanted[earlier] = true;
         }
         for step in &recipe.stages[stage].steps {
-            if let Op::Copy(crate::recipe::Copy { from: FilesFrom::Stage(from), .. }) = &step.op {
-                wanted[*from] = true;
-            }
+            step.op.stages().for_each(|from| wanted[from] = true);
         }
     }
     wanted
@@ -107,7 +98,7 @@ mod tests {
     use super::*;
     use crate::oci::{History, ImageConfig, RunConfig};
     use crate::path::ImagePath;
-    use crate::recipe::{Copy, Network, Origin, Run, Stage, Step, Unpack};
+    use crate::recipe::{Copy, FilesFrom, Link, Network, Origin, Run, Security, Stage, Step, Unpack};
 
     fn stage(base: Base, ops: Vec<Op>) -> Stage {
         let platform = "linux/amd64".parse().unwrap();
@@ -132,6 +123,8 @@ mod tests {
             cwd: "/".into(),
             user: String::new(),
             network: Network::Default,
+            security: Security::Sandbox,
+            mounts: vec![],
             scripts: vec![],
         })
     }
@@ -146,6 +139,8 @@ mod tests {
             chown: None,
             chmod: None,
             unpack: Unpack::Never,
+            exclude: vec![],
+            link: Link::No,
         })
     }
 

@@ -3,10 +3,15 @@
 //! A recipe is complete: nothing in it needs the text it came from, the environment or a base image to be
 //! understood. `Origin` says where a step came from, for messages only; it enters no identity.
 
+pub mod chmod;
+pub mod mount;
+
 use crate::diag::Span;
 use crate::oci::{History, ImageConfig};
 use crate::path::ImagePath;
 use crate::platform::Platform;
+use chmod::Chmod;
+use mount::Mount;
 
 /// All stages of a file in order, and those that are wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +79,25 @@ pub enum Op {
     Run(Run),
 }
 
+impl Op {
+    /// Whose files it takes, each as often as it is named.
+    pub fn inputs(&self) -> Vec<&FilesFrom> {
+        match self {
+            Self::Config | Self::MakeDir { .. } => Vec::new(),
+            Self::Copy(copy) => vec![&copy.from],
+            Self::Run(run) => run.mounts.iter().filter_map(Mount::from).collect(),
+        }
+    }
+
+    /// The stages whose files it takes.
+    pub fn stages(&self) -> impl Iterator<Item = usize> {
+        self.inputs().into_iter().filter_map(|from| match from {
+            FilesFrom::Stage(stage) => Some(*stage),
+            FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
+        })
+    }
+}
+
 /// A process in the image's file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -89,8 +113,18 @@ pub struct Run {
     /// As USER has it; empty for root.
     pub user: String,
     pub network: Network,
+    pub security: Security,
+    pub mounts: Vec<Mount>,
     /// Files visible only while the step runs (`#!` heredocs): absolute path below `/dev/pipes`, bytes; mode 0755.
     pub scripts: Vec<(String, Vec<u8>)>,
+}
+
+/// How much of the machine a process can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    Sandbox,
+    /// All capabilities, all system calls.
+    Insecure,
 }
 
 /// The network a process sees.
@@ -108,8 +142,7 @@ pub enum Network {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
     pub from: FilesFrom,
-    /// Cleaned and rooted, possibly with wildcards (Go's `filepath.Match`) in any component.
-    pub sources: Vec<ImagePath>,
+    pub sources: Vec<CopySource>,
     /// Files given in the text itself (heredocs): name, bytes; mode 0644.
     pub inline: Vec<(String, Vec<u8>)>,
     /// Absolute and cleaned.
@@ -118,9 +151,29 @@ pub struct Copy {
     pub dest_is_dir: bool,
     /// `user[:group]`, names or numbers.
     pub chown: Option<String>,
-    /// 0 to 0o7777.
-    pub chmod: Option<u16>,
+    pub chmod: Option<Chmod>,
     pub unpack: Unpack,
+    /// Patterns of what is left out, as in a `.dockerignore`, relative to each source.
+    pub exclude: Vec<String>,
+    pub link: Link,
+}
+
+/// One source of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopySource {
+    /// Cleaned and rooted, possibly with wildcards (Go's `filepath.Match`) in any component.
+    Path(ImagePath),
+    /// `--parents`: what `pattern` names below `base`, with the directories between them.
+    Below { base: ImagePath, pattern: ImagePath },
+}
+
+/// Whether a copy looks at what it stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Its destination is looked up in the file system below: links are followed, directories keep their metadata.
+    No,
+    /// `--link`: the layer is made as on an empty file system, and is the same on any.
+    Yes,
 }
 
 /// Whose files are copied.

@@ -27,6 +27,10 @@ pub enum SetupError {
     /// A file to be put in has no place: a parent is not a directory, or the root is read-only.
     #[error("file {path} cannot be put into the root file system: {errno}")]
     File { path: String, errno: Errno },
+    /// A mount has no place: a parent is not a directory, the target is of another kind, or where it would have to be
+    /// made is read-only.
+    #[error("nothing can be mounted at {path} in the root file system: {errno}")]
+    Mount { path: String, errno: Errno },
     /// A field of the spec that no process can have.
     #[error("{field} holds a zero byte")]
     Nul { field: String },

@@ -61,6 +61,22 @@ pub(super) fn mount_proc(tree: &mut Tree, staging: &Staging, devices: &Devices) 
     Ok(())
 }
 
+/// Mounts `/proc` and `/sys` as they are, for a step that is to have all powers.
+pub(super) fn mount_open(tree: &mut Tree) -> Result<(), SetupError> {
+    for (name, kind) in [("proc", "proc"), ("sys", "sysfs")] {
+        let target = tree.mount_point(name)?;
+        let made = sys::mount::file_system(kind, &[], LOCKED).doing("make", format_args!("/{name}"))?;
+        sys::mount::attach(&made, target).doing("mount", format_args!("/{name}"))?;
+        if name == "sys"
+            && let Some(place) = find(&made, c"fs/cgroup").doing("open", "/sys/fs/cgroup")?
+            && let Ok(cgroup) = sys::mount::file_system("cgroup2", &[], LOCKED)
+        {
+            sys::mount::attach(cgroup, place).doing("mount", "/sys/fs/cgroup")?;
+        }
+    }
+    Ok(())
+}
+
 /// Mounts `/sys` read-only, with a view of cgroups that changes nothing.
 pub(super) fn mount_sys(tree: &mut Tree, staging: &Staging, hermetic: bool) -> Result<(), SetupError> {
     let target = tree.mount_point("sys")?;

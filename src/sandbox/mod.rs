@@ -13,6 +13,7 @@ mod filter;
 mod init;
 mod kernel;
 mod launch;
+mod mounts;
 mod owners;
 mod program;
 mod root;

@@ -19,7 +19,7 @@ use super::failure::{Doing as _, SetupError};
 use super::launch::Writes;
 use super::spec::Stub;
 use super::target::Tree;
-use super::{files, kernel};
+use super::{files, kernel, mounts};
 
 /// Builds the root, with everything mounted, and makes it the root of this process' mount namespace.
 pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
@@ -28,10 +28,15 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
     let root = staging.attach_root(&job.spec.root, job.writes)?;
     let mut tree = Tree::new(root, job.spec.root.writable.as_ref())?;
     let devices = Devices::gather(&staging)?;
-    kernel::mount_proc(&mut tree, &staging, &devices)?;
-    kernel::mount_sys(&mut tree, &staging, job.spec.hermetic)?;
+    if job.spec.insecure {
+        kernel::mount_open(&mut tree)?;
+    } else {
+        kernel::mount_proc(&mut tree, &staging, &devices)?;
+        kernel::mount_sys(&mut tree, &staging, job.spec.hermetic)?;
+    }
     devices::mount_dev(&mut tree, &devices)?;
     files::mount(&mut tree, &staging, &job.spec.files)?;
+    mounts::mount(&mut tree, &staging, &job.spec.mounts)?;
     staging.subdirectory("host")?;
     sys::mount::pivot(staging.dir(), c"host", tree.root()).doing("enter", "the root file system")?;
     Ok(tree.into_stubs())
@@ -65,7 +70,7 @@ impl Staging {
     fn attach_root(&self, overlay: &Overlay, writes: Writes) -> Result<OwnedFd, SetupError> {
         let mount = match (&overlay.lowers[..], &overlay.writable) {
             ([only], None) if has_mount_points(only) => read_only(only)?,
-            _ => self.overlay(overlay, writes)?,
+            _ => self.overlay(overlay, writes, "root-layers")?,
         };
         let place = self.subdirectory("root")?;
         sys::mount::attach(&mount, &place).doing("mount", "the root file system")?;
@@ -76,7 +81,15 @@ impl Staging {
     ///
     /// Layers go in by descriptor paths: a path may be longer than the 255 bytes an option takes, may hold any
     /// byte, and shows in the process' /proc/self/mountinfo.
-    fn overlay(&self, overlay: &Overlay, writes: Writes) -> Result<OwnedFd, SetupError> {
+    ///
+    /// `name` is for what the overlay needs besides its layers. With an own root file system's mount points below all
+    /// layers if nothing could be made in it.
+    pub(super) fn overlay(
+        &self,
+        overlay: &Overlay,
+        writes: Writes,
+        name: &str,
+    ) -> Result<OwnedFd, SetupError> {
         let config = Config::open("overlay").doing("use", "overlayfs")?;
         let set = |option: Opt<'_>| config.set(option);
         set(Opt::Value("source", "overlay")).doing("name", "the overlay")?;
@@ -86,7 +99,7 @@ impl Staging {
         }
         // Below all, since overlayfs wants a lower if there is an upper, and else two of them.
         if overlay.lowers.is_empty() || overlay.writable.is_none() {
-            let bottom = self.bottom(overlay.writable.is_none())?;
+            let bottom = self.bottom(name, overlay.writable.is_none())?;
             set(Opt::Value("lowerdir+", &fd_path(&bottom))).doing("add", "a layer without files")?;
         }
         match &overlay.writable {
@@ -99,7 +112,7 @@ impl Staging {
                 }
             }
             None if overlay.lowers.is_empty() => {
-                let second = self.subdirectory("no-layer")?;
+                let second = self.subdirectory(&format!("{name}-second"))?;
                 set(Opt::Value("lowerdir+", &fd_path(&second))).doing("add", "a layer without files")?;
             }
             None => {}
@@ -116,8 +129,8 @@ impl Staging {
     }
 
     /// A layer without files; with the mount points where they cannot be made later.
-    fn bottom(&self, mount_points: bool) -> Result<OwnedFd, SetupError> {
-        let bottom = self.subdirectory("bottom-layer")?;
+    fn bottom(&self, name: &str, mount_points: bool) -> Result<OwnedFd, SetupError> {
+        let bottom = self.subdirectory(&format!("{name}-bottom"))?;
         for name in MOUNT_POINTS.iter().filter(|_| mount_points) {
             mkdirat(&bottom, *name, Mode::from_raw_mode(0o755)).doing("make staging directory", name)?;
         }

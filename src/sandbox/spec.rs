@@ -18,8 +18,12 @@ pub struct Spec {
     pub user: Ids,
     pub hostname: String,
     pub network: Net,
-    /// Files put into the root for the time of the run, by absolute path: contents and mode.
+    /// Files put into the root for the time of the run, by absolute path.
     pub files: Vec<File>,
+    /// Mounted in this order, after the files.
+    pub mounts: Vec<Mount>,
+    /// All capabilities and system calls, kernel file systems unmasked.
+    pub insecure: bool,
     /// Fixed address layout and the like (design §5, hermetic).
     pub hermetic: bool,
     /// Connect the caller's terminal instead of capturing output (`--debug` shell).
@@ -52,6 +56,39 @@ pub struct File {
     pub path: PathBuf,
     pub bytes: Vec<u8>,
     pub mode: u32,
+}
+
+/// Something mounted for the time of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path in the root; made if it is missing.
+    pub target: PathBuf,
+    pub what: Mounted,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mounted {
+    /// A path of another root file system, relative and free of symbolic links. Without a writable part the access
+    /// is read-only.
+    Overlay { overlay: Overlay, source: PathBuf, access: Access },
+    /// A directory of the host.
+    Directory { path: PathBuf, access: Access },
+    /// A socket of the host.
+    Socket { path: PathBuf },
+    /// A read-only file from memory.
+    File { bytes: Vec<u8>, mode: u32, uid: u32, gid: u32 },
+    /// Memory, at most so many bytes.
+    Tmpfs { size: Option<u64> },
+}
+
+/// Whether the process may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
 }
 
 /// A mount point the sandbox had to create in the upper directory; the layer must not show it.

@@ -33,8 +33,9 @@ pub(super) struct Tree {
 /// A directory on the way, and its name in the one above.
 type Step = (OwnedFd, Vec<u8>);
 
+/// What a mount point is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Directory,
     File,
 }
@@ -86,11 +87,17 @@ impl Tree {
     /// A file anywhere in the root, through the root's own symbolic links. Made empty if it is missing, as are
     /// its parents.
     pub(super) fn file(&mut self, path: &Path) -> Result<OwnedFd, SetupError> {
-        self.walk(path)
+        self.walk(path, Kind::File)
             .map_err(|errno| SetupError::File { path: path.display().to_string(), errno: errno.into() })
     }
 
-    fn walk(&mut self, path: &Path) -> rustix::io::Result<OwnedFd> {
+    /// A mount point anywhere in the root, found or made as [`Tree::file`] does.
+    pub(super) fn place(&mut self, path: &Path, kind: Kind) -> Result<OwnedFd, SetupError> {
+        self.walk(path, kind)
+            .map_err(|errno| SetupError::Mount { path: path.display().to_string(), errno: errno.into() })
+    }
+
+    fn walk(&mut self, path: &Path, last: Kind) -> rustix::io::Result<OwnedFd> {
         let mut way: Vec<Step> = Vec::new();
         let mut todo = names_reversed(path.as_os_str().as_bytes());
         let mut links = 0;
@@ -103,7 +110,7 @@ impl Tree {
             let found = match open_path(&dir, &name) {
                 Ok(found) => found,
                 Err(Errno::NOENT) => {
-                    let kind = if todo.is_empty() { Kind::File } else { Kind::Directory };
+                    let kind = if todo.is_empty() { last } else { Kind::Directory };
                     let path = joined(&way, &name);
                     self.create(&dir, &path, kind)?
                 }
@@ -143,7 +150,8 @@ impl Tree {
             }
         }
         utimensat(dir, c".", &times(&before), AtFlags::empty())?;
-        if !in_kernel_tree(path) {
+        // What is made in another mount stays there.
+        if before.st_dev == fstat(&self.root)?.st_dev {
             self.note(path, kind)?;
         }
         open_path(dir, name.as_bytes())
@@ -161,11 +169,6 @@ impl Tree {
         });
         Ok(())
     }
-}
-
-/// What is made below these goes to a file system that is mounted there.
-fn in_kernel_tree(path: &Path) -> bool {
-    ["dev", "proc", "sys"].iter().any(|top| path.starts_with(top) && path != Path::new(top))
 }
 
 fn open_path(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -207,12 +210,5 @@ mod tests {
     fn names_come_last_first() {
         assert_eq!(names_reversed(b"//a/./b/../c/"), [&b"c"[..], b"..", b"b", b"a"]);
         assert!(names_reversed(b"/").is_empty());
-    }
-
-    #[test]
-    fn only_what_lies_in_a_kernel_tree_is_in_one() {
-        assert!(in_kernel_tree(Path::new("dev/shm")));
-        assert!(!in_kernel_tree(Path::new("dev")));
-        assert!(!in_kernel_tree(Path::new("device/x")));
     }
 }

@@ -6,6 +6,7 @@
 pub mod actions;
 pub mod blobs;
 pub mod builds;
+pub mod caches;
 pub mod gc;
 pub mod images;
 pub mod layers;
@@ -75,7 +76,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 14] = [
+const DIRS: [&str; 15] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -86,6 +87,7 @@ const DIRS: [&str; 14] = [
     "refs",
     "actions",
     "builds",
+    "caches",
     "contexts",
     "locks",
     "logs",

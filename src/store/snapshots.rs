@@ -156,8 +156,14 @@ impl Store {
     }
 
     fn unpack_new(&self, stack: &[DiffId]) -> Result<Scratch, StoreError> {
-        let (diff, below) = stack.split_last().expect("a stack has a top");
         let scratch = self.scratch()?;
+        self.unpack_into(stack, &scratch.writable().upper)?;
+        Ok(scratch)
+    }
+
+    /// Unpacks a stack's top layer into an empty directory.
+    pub fn unpack_into(&self, stack: &[DiffId], dest: &Path) -> Result<(), StoreError> {
+        let (diff, below) = stack.split_last().expect("a stack has a top");
         let toc = self.toc(*diff)?;
         let below = if self.is_self_contained(*diff)? { &[] } else { below };
         let lower = Tree::new(below.iter().map(|diff| self.toc(*diff)).collect::<Result<_, _>>()?);
@@ -167,9 +173,8 @@ impl Store {
             devices: self.unpacking.devices(),
             lower: &lower,
         };
-        unpack(&self.layer_tar(*diff)?, &toc, &scratch.writable().upper, &options)
-            .map_err(|source| StoreError::Unpack { diff: *diff, source })?;
-        Ok(scratch)
+        unpack(&self.layer_tar(*diff)?, &toc, dest, &options)
+            .map_err(|source| StoreError::Unpack { diff: *diff, source })
     }
 
     /// Makes a captured upper directory the unpacked form of the layer that was captured from it.

@@ -29,7 +29,8 @@ fn open(lab: &Lab, at: &str) -> Arc<Context> {
 
 fn sources_with(context: &Arc<Context>, index: &StatIndex, pattern: &str) -> Result<Vec<Source>, ExecError> {
     let pattern = ImagePath::parse(pattern.as_bytes()).unwrap();
-    Source::from_context(context, index, &pattern, Modes::AsTheyAre, Epoch::ZERO)
+    let all = lith::context::Filter::default();
+    Source::from_context(context, index, &pattern, &all, Modes::AsTheyAre, Epoch::ZERO)
 }
 
 fn sources(context: &Arc<Context>, pattern: &str) -> Result<Vec<Source>, ExecError> {

@@ -2,7 +2,7 @@
 //! either `recipe.txt` (warnings and the recipe) or `errors.txt` (the diagnostics as people read them).
 //!
 //! A case's file may say how it is built, in comments at its head: `#: arg K=V`, `#: target S`, `#: label K=V`,
-//! `#: context NAME`. Base images are `base` (see [`base`]) and, for any other reference, an empty config.
+//! `#: context NAME`, `#: allow security.insecure`. Base images are `base` (see [`base`]) and, for any other reference, an empty config.
 //! `LITH_BLESS=1` writes the expectations anew.
 
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
@@ -14,8 +14,11 @@ use std::path::{Path, PathBuf};
 use lith::diag::{Diagnostic, Severity, Source};
 use lith::frontend::dockerfile::{self, Options};
 use lith::oci::{History, ImageConfig, RunConfig};
+use lith::path::ImagePath;
 use lith::platform::Platform;
-use lith::recipe::{Base, Copy, FilesFrom, Op, Recipe, Run, Stage};
+use lith::recipe::chmod::Chmod;
+use lith::recipe::mount::{Mount, NodeOwner};
+use lith::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Run, Security, Stage};
 
 fn options() -> Options {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
@@ -25,6 +28,7 @@ fn options() -> Options {
         targets: Vec::new(),
         platform: platform("linux/arm64"),
         build_platform: platform("linux/amd64"),
+        insecure: false,
         named_contexts: BTreeSet::new(),
     }
 }
@@ -41,6 +45,7 @@ fn case_options(text: &str) -> Options {
         match key {
             "arg" => options.build_args.push(pair(value)),
             "label" => options.labels.push(pair(value)),
+            "allow" => options.insecure = value == "security.insecure",
             "target" => options.targets.push(value.to_owned()),
             "context" => {
                 options.named_contexts.insert(value.to_owned());
@@ -71,7 +76,23 @@ fn config_of(reference: &str, platform: &Platform) -> ImageConfig {
         "base" => base(),
         "base-with-triggers" => {
             let mut config = base();
-            config.config.on_build = vec!["RUN true".into()];
+            config.config.on_build = vec![
+                "ARG WHO=trigger".into(),
+                "COPY --from=other:1 /x /y".into(),
+                "RUN <<EOF\necho $WHO\nEOF".into(),
+                "ENV FROM=$WHO".into(),
+            ];
+            config
+        }
+        "base-with-bad-triggers" => {
+            let mut config = base();
+            config.config.on_build = vec![
+                "FROM x".into(),
+                "RNU x".into(),
+                "COPY a".into(),
+                "RUN a\nRUN b".into(),
+                "ENV a=${".into(),
+            ];
             config
         }
         _ => ImageConfig::scratch(platform),
@@ -84,12 +105,18 @@ fn build(source: &Source, options: &Options) -> Result<(Recipe, Vec<Diagnostic>)
     if found.iter().any(|d| d.severity == Severity::Error) {
         return Err(found);
     }
-    let images = file.images(options)?;
-    let bases: BTreeMap<String, ImageConfig> = images
-        .iter()
-        .filter(|image| image.as_base)
-        .map(|image| (image.reference.clone(), config_of(&image.reference, &image.platform)))
-        .collect();
+    let mut bases: BTreeMap<String, ImageConfig> = BTreeMap::new();
+    loop {
+        let known = bases.len();
+        for image in file.images(options, &bases)?.iter().filter(|image| image.as_base) {
+            bases
+                .entry(image.reference.clone())
+                .or_insert_with(|| config_of(&image.reference, &image.platform));
+        }
+        if bases.len() == known {
+            break;
+        }
+    }
     let (recipe, warnings) = file.lower(options, &bases)?;
     found.extend(warnings);
     Ok((recipe, found))
@@ -138,7 +165,8 @@ fn dump_stage(out: &mut String, index: usize, stage: &Stage, mark: &str) {
         last = Some(&step.config);
     }
     if let Some(last) = last.filter(|_| mark.is_empty()) {
-        assert_eq!(*last, stage.config.config, "the stage's config is that of its last step");
+        let own = RunConfig { on_build: last.on_build.clone(), ..stage.config.config.clone() };
+        assert_eq!(*last, own, "the stage's config is that of its last step, and what it leaves behind");
     }
     dump_config(out, &stage.config);
 }
@@ -155,13 +183,17 @@ fn dump_history(out: &mut String, history: &History) {
 }
 
 fn dump_copy(out: &mut String, copy: &Copy) {
-    let from = match &copy.from {
-        FilesFrom::Context => "context".to_owned(),
-        FilesFrom::NamedContext(name) => format!("named context {name}"),
-        FilesFrom::Stage(index) => format!("stage {index}"),
-        FilesFrom::Image(reference) => format!("image {reference}"),
-    };
-    let sources: Vec<String> = copy.sources.iter().map(|source| shown(&source.absolute())).collect();
+    let from = files_from(&copy.from);
+    let sources: Vec<String> = copy
+        .sources
+        .iter()
+        .map(|source| match source {
+            CopySource::Path(path) => shown(&path.absolute()),
+            CopySource::Below { base, pattern } => {
+                format!("{} below {}", shown(pattern.as_bytes()), shown(&base.absolute()))
+            }
+        })
+        .collect();
     let dir = if copy.dest_is_dir { " (directory)" } else { "" };
     let _ = writeln!(
         out,
@@ -177,8 +209,17 @@ fn dump_copy(out: &mut String, copy: &Copy) {
             out,
             "    chown={:?} chmod={:?}",
             copy.chown,
-            copy.chmod.map(|mode| format!("{mode:o}"))
+            copy.chmod.as_ref().map(|chmod| match chmod {
+                Chmod::Octal(mode) => format!("{mode:o}"),
+                Chmod::Symbolic(_) => chmod.to_string(),
+            })
         );
+    }
+    if !copy.exclude.is_empty() {
+        let _ = writeln!(out, "    exclude={:?}", copy.exclude);
+    }
+    if copy.link == Link::Yes {
+        let _ = writeln!(out, "    link");
     }
 }
 
@@ -186,11 +227,70 @@ fn dump_run(out: &mut String, run: &Run) {
     let env: Vec<String> = run.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let _ = writeln!(out, "    run {:?}", run.argv);
     let _ = writeln!(out, "    in {} user={:?} network={:?} env={env:?}", run.cwd, run.user, run.network);
+    if run.security == Security::Insecure {
+        let _ = writeln!(out, "    insecure");
+    }
+    for mount in &run.mounts {
+        dump_mount(out, mount);
+    }
     if !run.proxy_env.is_empty() {
         let _ = writeln!(out, "    proxies {:?}", run.proxy_env);
     }
     for (path, bytes) in &run.scripts {
         let _ = writeln!(out, "    script {path} {:?}", String::from_utf8_lossy(bytes));
+    }
+}
+
+fn dump_mount(out: &mut String, mount: &Mount) {
+    let from = |from: &FilesFrom| files_from(from);
+    let path = |path: &ImagePath| shown(&path.absolute());
+    let owner = |owner: &NodeOwner| format!("{:04o} {}:{}", owner.mode, owner.uid, owner.gid);
+    let text = match mount {
+        Mount::Bind(bind) => format!(
+            "bind {} from {} at {} {:?}",
+            path(&bind.source),
+            from(&bind.from),
+            path(&bind.target),
+            bind.access
+        ),
+        Mount::Cache(cache) => format!(
+            "cache {:?} at {} {} {:?} {} seeded with {} of {}",
+            cache.id,
+            path(&cache.target),
+            cache.sharing.text(),
+            cache.access,
+            owner(&cache.owner),
+            path(&cache.source),
+            cache.seed.as_ref().map_or_else(|| "nothing".to_owned(), from)
+        ),
+        Mount::Tmpfs(tmpfs) => format!("tmpfs at {} size={:?}", path(&tmpfs.target), tmpfs.size),
+        Mount::Secret(secret) => format!(
+            "secret {:?} file={:?} env={:?} required={} {}",
+            secret.id,
+            secret.file.as_ref().map(path),
+            secret.env,
+            secret.required,
+            owner(&secret.owner)
+        ),
+        Mount::Ssh(ssh) => {
+            format!(
+                "ssh {:?} at {} required={} {}",
+                ssh.id,
+                path(&ssh.target),
+                ssh.required,
+                owner(&ssh.owner)
+            )
+        }
+    };
+    let _ = writeln!(out, "    mount {text}");
+}
+
+fn files_from(from: &FilesFrom) -> String {
+    match from {
+        FilesFrom::Context => "context".to_owned(),
+        FilesFrom::NamedContext(name) => format!("named context {name}"),
+        FilesFrom::Stage(index) => format!("stage {index}"),
+        FilesFrom::Image(reference) => format!("image {reference}"),
     }
 }
 
@@ -254,7 +354,7 @@ fn images_are_listed_with_their_use() {
     let source = source(text);
     let (file, found) = dockerfile::parse(&source);
     assert_eq!(found, []);
-    let images = file.images(&options()).unwrap();
+    let images = file.images(&options(), &BTreeMap::new()).unwrap();
     let shown: Vec<(&str, &str, bool)> = images
         .iter()
         .map(|image| (image.reference.as_str(), &text[image.span.range()], image.as_base))
@@ -452,7 +552,7 @@ mod properties {
             let (file, found) = dockerfile::parse(&source);
             check(&source, &found);
             // Whatever was wrong, going on must be safe.
-            for found in [file.images(&options()).err(), file.lower(&options(), &BTreeMap::new()).err()] {
+            for found in [file.images(&options(), &BTreeMap::new()).err(), file.lower(&options(), &BTreeMap::new()).err()] {
                 check(&source, &found.unwrap_or_default());
             }
         }

@@ -378,3 +378,34 @@ fn an_image_from_scratch_needs_no_files_to_run() {
     let etc = lith::sys::dir::list_path(&dest.join("etc")).unwrap();
     assert_eq!(etc.len(), 1, "{etc:?}");
 }
+
+#[test]
+fn triggers_of_an_image_run_first_and_once() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write(
+        "parent/Dockerfile",
+        "FROM alpine AS tools\nRUN echo tool > /tool\nFROM alpine\nONBUILD COPY . /src\nONBUILD RUN <<EOF\ncp /src/file /made\necho then >> /made\nEOF\n\
+         ONBUILD COPY --from=alpine /etc/passwd /copied\n",
+    );
+    let parent = lab.build("store", "parent", &["-t", "parent"]);
+    assert_eq!(parent.with_status("built").len(), 0, "a trigger does nothing where it is written");
+    lab.write("child/Dockerfile", "FROM parent\nRUN cat /made > /seen\n");
+    lab.write("child/file", "of the child\n");
+    let out = lab.path("out");
+    let child = lab.build("store", "child", &["-t", "child", "-o", out.to_str().unwrap()]);
+    assert_eq!(child.with_status("built").len(), 4);
+    assert_eq!(fs::read_to_string(out.join("seen")).unwrap(), "of the child\nthen\n");
+    assert!(out.join("copied").exists());
+    lab.write("grandchild/Dockerfile", "FROM child\nRUN true\n");
+    assert_eq!(lab.build("store", "grandchild", &[]).with_status("built"), ["RUN true"]);
+    lab.write("bad/Dockerfile", "FROM alpine\nONBUILD RUN false\n");
+    lab.build("store", "bad", &["-t", "bad"]);
+    lab.write("last/Dockerfile", "FROM bad\nRUN true\n");
+    let ran = lab.run("store", &["build", lab.path("last").to_str().unwrap()]);
+    assert!(
+        ran.code == 1 && ran.err.contains("last/Dockerfile:1") && ran.err.contains("ONBUILD RUN false"),
+        "{}",
+        ran.err
+    );
+}

@@ -6,9 +6,11 @@
 mod support;
 
 mod build;
+mod copy;
 mod differential;
 mod faults;
 mod layer;
+mod mounts;
 mod peers;
 mod platforms;
 mod rootless;

@@ -91,6 +91,8 @@ impl World {
             network: Net::None,
             files: Vec::new(),
             hermetic: true,
+            mounts: vec![],
+            insecure: false,
             interactive: false,
         }
     }

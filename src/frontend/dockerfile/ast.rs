@@ -2,7 +2,7 @@
 
 use crate::diag::{Diagnostic, Span};
 use crate::oci::Healthcheck;
-use crate::recipe::{Network, Origin};
+use crate::recipe::{Network, Origin, Security};
 
 /// A parsed file: global arguments, then stages.
 #[derive(Debug, Clone)]
@@ -39,6 +39,23 @@ pub struct Instruction {
     pub origin: Origin,
     /// Forms lith knows and does not build yet: errors if the stage is needed.
     pub refused: Vec<Diagnostic>,
+    /// The text, if it came from below: an ONBUILD of the base.
+    pub trigger: Option<String>,
+}
+
+impl Instruction {
+    /// Whose files the instruction says it takes: `--from` of a COPY as number 0, `from` of a RUN's mounts by the
+    /// number of the mount.
+    pub fn froms(&self) -> Vec<(usize, Word)> {
+        match &self.kind {
+            Kind::Copy(copy) => copy.from.iter().map(|word| (0, word.clone())).collect(),
+            Kind::Run(run) => {
+                let mounts = run.mounts.iter().enumerate();
+                mounts.filter_map(|(number, mount)| Some((number, mount.from()?))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What an instruction says.
@@ -59,8 +76,8 @@ pub enum Kind {
     StopSignal(Word),
     Healthcheck(Healthcheck),
     Maintainer(String),
-    /// Always refused for now.
-    OnBuild,
+    /// A trigger's text, for whatever stands on the stage.
+    OnBuild(String),
 }
 
 /// `name=value`.
@@ -92,6 +109,34 @@ pub struct RunText {
     pub command: CommandLine,
     pub heredocs: Vec<Heredoc>,
     pub network: Network,
+    pub security: Security,
+    pub mounts: Vec<MountText>,
+}
+
+/// One `--mount` of a RUN.
+#[derive(Debug, Clone)]
+pub struct MountText {
+    /// In the order written.
+    pub fields: Vec<MountField>,
+    pub span: Span,
+}
+
+/// `key=value`, or a key alone.
+#[derive(Debug, Clone)]
+pub struct MountField {
+    /// Lower case, one that exists.
+    pub key: String,
+    pub value: Option<String>,
+    pub span: Span,
+}
+
+impl MountText {
+    /// Whose files are mounted, if the mount says so.
+    pub fn from(&self) -> Option<Word> {
+        let field = self.fields.iter().rfind(|field| field.key == "from")?;
+        let text = field.value.clone().filter(|text| !text.is_empty())?;
+        Some(Word { text, span: field.span })
+    }
 }
 
 /// Which of the two copying instructions.
@@ -121,6 +166,11 @@ pub struct CopyText {
     pub from: Option<Word>,
     pub chown: Option<Word>,
     pub chmod: Option<Word>,
+    pub exclude: Vec<Word>,
+    pub parents: bool,
+    pub link: bool,
+    /// `--unpack` of ADD.
+    pub unpack: Option<bool>,
 }
 
 /// A here-document, announced on the instruction's line, its body below.

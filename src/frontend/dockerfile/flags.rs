@@ -49,6 +49,38 @@ impl<'a> Flags<'a> {
         taken.filter(|word| !word.text.is_empty())
     }
 
+    /// A flag that is true or false, given at most once; true if it stands alone.
+    pub fn take_switch(&mut self, name: &str, problems: &mut Problems) -> Option<bool> {
+        self.known.push(name.to_owned());
+        let mut taken = None;
+        for flag in self.left.extract_if(.., |flag| flag.name == name) {
+            match (flag.value, taken) {
+                (_, Some(_)) => problems.error(flag.span, format!("duplicate flag specified: --{name}")),
+                (None | Some("true"), None) => taken = Some(true),
+                (Some("false"), None) => taken = Some(false),
+                (Some(other), None) => {
+                    let message = format!("expecting boolean value for flag --{name}, not: {}", shown(other));
+                    problems.error_help(flag.span, message, format!("write --{name} or --{name}=false"));
+                }
+            }
+        }
+        taken
+    }
+
+    /// A flag that takes a value and may be given often; empty values are the same as none.
+    pub fn take_many(&mut self, name: &str, problems: &mut Problems) -> Vec<Word> {
+        self.known.push(name.to_owned());
+        let mut taken = Vec::new();
+        for flag in self.left.extract_if(.., |flag| flag.name == name) {
+            match flag.value {
+                None => problems.error(flag.span, format!("missing a value on flag: --{name}")),
+                Some("") => {}
+                Some(value) => taken.push(Word { text: value.to_owned(), span: flag.span }),
+            }
+        }
+        taken
+    }
+
     /// Where a flag was given.
     pub fn take_all(&mut self, name: &str) -> Vec<Span> {
         self.known.push(name.to_owned());

@@ -4,6 +4,7 @@ mod copy;
 mod from;
 mod healthcheck;
 mod lists;
+mod mount;
 mod pairs;
 mod run;
 
@@ -14,8 +15,8 @@ use super::ast::{CommandLine, CopyKind, Instruction, Kind, StageText, Word};
 use super::flags::Flags;
 use super::lines::Line;
 use super::problems::Problems;
-use super::shown;
 use super::words::{self, JsonError, Parts, Piece};
+use super::{shown, trigger};
 
 pub use copy::{is_remote, remote_add, remote_copy};
 
@@ -73,6 +74,7 @@ pub fn parse(line: &Line, escape: char, problems: &mut Problems) -> Option<Parse
                 kind,
                 origin: origin(line),
                 refused: std::mem::take(&mut parser.refused),
+                trigger: None,
             })
         })
     };
@@ -132,19 +134,11 @@ impl Parser<'_> {
     }
 
     fn onbuild(&mut self) -> Kind {
-        let trigger = words::split_line(&self.parts.rest.text).name.text.to_ascii_uppercase();
-        match trigger.as_str() {
-            "" => self.fail("ONBUILD requires at least one argument"),
-            "ONBUILD" => self.fail("chaining ONBUILD via ONBUILD ONBUILD isn't allowed"),
-            "FROM" | "MAINTAINER" => self.fail(format!("{trigger} isn't allowed as an ONBUILD trigger")),
-            _ => {
-                let refused = Diagnostic::error(self.line.whole(), "ONBUILD is not supported yet");
-                self.refused.push(
-                    refused.with_help("move the instruction into the Dockerfiles that build on this one"),
-                );
-            }
+        let text = trigger::text(self.line);
+        if let Some(message) = trigger::forbidden(&text) {
+            self.fail(message);
         }
-        Kind::OnBuild
+        Kind::OnBuild(text)
     }
 
     /// The rest as a command in one of its two forms.
@@ -196,6 +190,11 @@ impl Parser<'_> {
 
     fn flag(&mut self, name: &str) -> Option<Word> {
         self.flags.take(name, self.problems)
+    }
+
+    /// A flag that is true or false; true if it stands alone.
+    fn switch(&mut self, name: &str) -> Option<bool> {
+        self.flags.take_switch(name, self.problems)
     }
 
     /// A flag that BuildKit knows and lith does not build yet.

@@ -23,11 +23,16 @@ pub struct Line {
     pub heredocs: Vec<Heredoc>,
     /// Where each physical line's share begins: in `text`, and in the file.
     segments: Vec<(usize, usize)>,
+    /// The place of the whole, if the text is not of the file.
+    pinned: Option<Span>,
 }
 
 impl Line {
     /// The place in the file of a range of `text`.
     pub fn span(&self, range: Range<usize>) -> Span {
+        if let Some(span) = self.pinned {
+            return span;
+        }
         let start = self.offset(range.start);
         Span::new(start, self.offset(range.end.saturating_sub(1)).saturating_add(1).max(start))
     }
@@ -35,6 +40,13 @@ impl Line {
     /// The whole instruction without its here-documents.
     pub fn whole(&self) -> Span {
         self.span(0..self.text.trim_end().len())
+    }
+
+    /// Makes everything about the line point to one place of the file.
+    pub fn pin(&mut self, number: usize, span: Span) {
+        self.number = number;
+        self.pinned = Some(span);
+        self.heredocs.iter_mut().for_each(|document| document.span = span);
     }
 
     fn offset(&self, at: usize) -> usize {
@@ -80,8 +92,21 @@ impl Physical<'_> {
 
 /// Cuts a file into logical lines, reporting what is wrong on the way.
 pub fn read(source: &Source, problems: &mut Problems) -> Lines {
-    let mut physical = split(&source.text);
+    let physical = split(&source.text);
     let escape = directives(physical.clone(), problems);
+    Lines { escape, lines: logical(physical, escape, problems) }
+}
+
+/// Cuts a text that is no file, and has no directives, into logical lines.
+pub fn read_instructions(text: &str, problems: &mut Problems) -> Vec<Line> {
+    logical(split(text), '\\', problems)
+}
+
+fn logical<'a>(
+    mut physical: impl Iterator<Item = Physical<'a>>,
+    escape: char,
+    problems: &mut Problems,
+) -> Vec<Line> {
     let mut lines = Vec::new();
     while let Some(first) = physical.next() {
         if let Some(mut line) = join(first, &mut physical, escape, problems) {
@@ -89,7 +114,7 @@ pub fn read(source: &Source, problems: &mut Problems) -> Lines {
             lines.push(line);
         }
     }
-    Lines { escape, lines }
+    lines
 }
 
 fn split(text: &str) -> impl Iterator<Item = Physical<'_>> + Clone {
@@ -115,8 +140,13 @@ fn join<'a>(
     if text.is_empty() || text.starts_with('#') {
         return None;
     }
-    let mut line =
-        Line { number: first.number, text: String::new(), heredocs: Vec::new(), segments: Vec::new() };
+    let mut line = Line {
+        number: first.number,
+        text: String::new(),
+        heredocs: Vec::new(),
+        segments: Vec::new(),
+        pinned: None,
+    };
     let indent = first.text.len() - text.len();
     let (text, mut continues) = without_continuation(text, escape);
     line.push(text, first.offset + indent);

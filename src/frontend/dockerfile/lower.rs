@@ -2,6 +2,7 @@
 
 mod config;
 mod copy;
+mod mount;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,13 +13,14 @@ use crate::path::{ImagePath, PathError};
 use crate::recipe::{Base, Op, Recipe, Stage, Step};
 
 use super::ast::{Dockerfile, Instruction, Kind, Word};
+use super::bases::{Bases, Known};
 use super::env::Budget;
 use super::expand::{ExpandError, Lexer};
 use super::options::Options;
 use super::problems::Problems;
 use super::scope::Scope;
 use super::stages::{Resolved, ResolvedStage, resolve};
-use super::{created_by, shown};
+use super::{created_by, shown, trigger};
 
 impl Dockerfile {
     /// The recipe of the targets: stages they do not need are left out, the others keep their order.
@@ -32,10 +34,12 @@ impl Dockerfile {
     ) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut problems = Problems::default();
         let mut budget = Budget::new();
-        let recipe = resolve(self, options, &mut budget, &mut problems).map(|resolved| {
-            recipe(self, options, Bases::Known(bases), &resolved, &mut budget, &mut problems)
-        });
-        self.warn(options, &mut problems);
+        let bases = Bases::complete(bases);
+        let resolved = resolve(self, options, bases, &mut budget, &mut problems);
+        let recipe = resolved
+            .as_ref()
+            .map(|resolved| recipe(self, options, bases, resolved, &mut budget, &mut problems));
+        self.warn(options, resolved.as_ref(), &mut problems);
         match recipe {
             Some(recipe) if problems.errors() == 0 => Ok((recipe, problems.finish())),
             Some(_) | None => Err(problems.finish()),
@@ -43,7 +47,7 @@ impl Dockerfile {
     }
 
     /// What is odd about the file and the options together.
-    fn warn(&self, options: &Options, problems: &mut Problems) {
+    fn warn(&self, options: &Options, resolved: Option<&Resolved>, problems: &mut Problems) {
         let mut names = BTreeSet::new();
         for name in self.stages.iter().filter_map(|stage| stage.name.as_ref()) {
             if !names.insert(name.text.as_str()) {
@@ -53,7 +57,9 @@ impl Dockerfile {
             }
         }
         let mut declared: BTreeSet<&str> = self.globals.iter().map(|decl| decl.name.as_str()).collect();
-        for instruction in self.stages.iter().flat_map(|stage| &stage.body) {
+        let triggers =
+            resolved.iter().flat_map(|resolved| &resolved.stages).flat_map(|stage| &stage.triggers);
+        for instruction in self.stages.iter().flat_map(|stage| &stage.body).chain(triggers) {
             if let Kind::Arg(decls) = &instruction.kind {
                 declared.extend(decls.iter().map(|decl| decl.name.as_str()));
             }
@@ -72,18 +78,12 @@ impl Dockerfile {
 pub fn check(
     file: &Dockerfile,
     options: &Options,
+    bases: Bases,
     resolved: &Resolved,
     budget: &mut Budget,
     problems: &mut Problems,
 ) {
-    recipe(file, options, Bases::NotYet, resolved, budget, problems);
-}
-
-/// What is known of base images.
-#[derive(Clone, Copy)]
-enum Bases<'a> {
-    NotYet,
-    Known(&'a BTreeMap<String, ImageConfig>),
+    recipe(file, options, bases, resolved, budget, problems);
 }
 
 fn recipe(
@@ -104,10 +104,10 @@ fn recipe(
             problems.error(file.stages[stage.index].origin.span, error.to_string());
             break;
         }
-        let guess = match (&stage.base, bases) {
-            (Base::Image(_), Bases::NotYet) => true,
-            (Base::Image(_), Bases::Known(_)) | (Base::Scratch, _) => false,
-            (Base::Stage(index), _) => guessed[*index],
+        let guess = match &stage.base {
+            Base::Image(reference) => matches!(bases.get(reference), Known::NotYet),
+            Base::Scratch => false,
+            Base::Stage(index) => guessed[*index],
         };
         guessed.push(guess);
         let mut lowering =
@@ -142,37 +142,14 @@ fn base_scope(
     match &stage.base {
         Base::Scratch => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
         Base::Stage(index) => Scope::on_stage(&scopes[*index]),
-        Base::Image(reference) => match known(bases, reference) {
+        Base::Image(reference) => match bases.get(reference) {
             Known::NotYet => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
-            Known::Config(config) => {
-                if !config.config.on_build.is_empty() {
-                    let message = format!(
-                        "base image {} has ONBUILD triggers, which are not supported yet",
-                        shown(reference)
-                    );
-                    problems.error_help(span, message, "use a base without them");
-                }
-                Scope::on_image(config)
-            }
+            Known::Config(config) => Scope::on_image(config),
             Known::Missing => {
                 problems.error(span, format!("the config of base image {} is not known", shown(reference)));
                 Scope::on_scratch(ImageConfig::scratch(&stage.platform))
             }
         },
-    }
-}
-
-/// One base image's config.
-enum Known<'a> {
-    NotYet,
-    Missing,
-    Config(&'a ImageConfig),
-}
-
-fn known<'a>(bases: Bases<'a>, reference: &str) -> Known<'a> {
-    match bases {
-        Bases::NotYet => Known::NotYet,
-        Bases::Known(configs) => configs.get(reference).map_or(Known::Missing, Known::Config),
     }
 }
 
@@ -207,11 +184,14 @@ struct Lowering<'a> {
 impl Lowering<'_> {
     fn steps(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
-        for (number, instruction) in self.file.stages[self.stage.index].body.iter().enumerate() {
+        for (number, instruction) in self.stage.body(self.file).enumerate() {
             let mark = self.problems.mark();
             let result = self.instruction(number, instruction);
             if self.guess && has_variable(instruction) {
                 self.problems.forget_since(&mark);
+            }
+            if let Some(text) = &instruction.trigger {
+                self.problems.prefix_since(&mark, &trigger::prefix(text));
             }
             let Ok(lowered) = result else { continue };
             let Some(lowered) = lowered else { continue };
@@ -232,7 +212,7 @@ impl Lowering<'_> {
     fn instruction(&mut self, number: usize, instruction: &Instruction) -> Result<Option<Lowered>, Failed> {
         let span = instruction.origin.span;
         Ok(Some(match &instruction.kind {
-            Kind::Run(run) => self.run(run, span)?,
+            Kind::Run(run) => self.run(number, run, span)?,
             Kind::Copy(copy) => self.copy(number, copy)?,
             Kind::Env(pairs) => self.env(pairs, span)?,
             Kind::Label(pairs) => self.label(pairs)?,
@@ -256,8 +236,10 @@ impl Lowering<'_> {
                 self.scope.image.author = Some(name.clone());
                 Lowered::config(format!("MAINTAINER {name}"))
             }
-            // Refused already, when the stage was resolved.
-            Kind::OnBuild => return Ok(None),
+            Kind::OnBuild(text) => {
+                self.scope.config().on_build.push(text.clone());
+                return Ok(None);
+            }
         }))
     }
 

@@ -5,6 +5,7 @@
 //! recipe, given the configs of the base images. No step stops at the first problem, and none panics on any text.
 
 mod ast;
+mod bases;
 mod created_by;
 mod duration;
 mod env;
@@ -20,8 +21,10 @@ mod ports;
 mod problems;
 mod scope;
 mod signal;
+mod size;
 mod source;
 mod stages;
+mod trigger;
 mod words;
 
 use crate::diag::{Diagnostic, Source, Span, escape};

@@ -19,6 +19,8 @@ pub struct Options {
     pub platform: Platform,
     /// What is built on.
     pub build_platform: Platform,
+    /// Whether `RUN --security=insecure` is allowed.
+    pub insecure: bool,
     /// Names of build contexts that are local directories, lower case.
     pub named_contexts: BTreeSet<String>,
 }
@@ -86,6 +88,11 @@ impl Options {
             }
         }
         found
+    }
+
+    /// What keeps the cache mounts of one project from those of another (`BUILDKIT_CACHE_MOUNT_NS`).
+    pub fn cache_namespace(&self) -> &str {
+        self.build_arg("BUILDKIT_CACHE_MOUNT_NS").unwrap_or_default()
     }
 
     /// Build arguments that mean something without an ARG in the file.

@@ -54,6 +54,15 @@ impl Problems {
         self.errors = mark.errors;
     }
 
+    /// Puts a text before the messages that came in since the mark.
+    pub fn prefix_since(&mut self, mark: &Mark, prefix: &str) {
+        for diagnostic in self.kept.iter_mut().skip(mark.kept) {
+            if !diagnostic.message.starts_with(prefix) {
+                diagnostic.message.insert_str(0, prefix);
+            }
+        }
+    }
+
     /// Whether further problems are only counted: no need to work out a long message.
     pub fn is_full(&self) -> bool {
         self.kept.len() >= KEPT

@@ -53,6 +53,8 @@ impl Scope {
 
     fn start(mut image: ImageConfig, mut env: Env, args: Vec<(String, Option<String>)>) -> Self {
         let config = &mut image.config;
+        // They have run, as the first instructions of the stage.
+        config.on_build.clear();
         if !config.env.iter().any(|variable| env::split(variable).0 == "PATH") {
             config.env.push(format!("PATH={DEFAULT_PATH}"));
         }

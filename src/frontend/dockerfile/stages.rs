@@ -3,16 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::{Diagnostic, Span, suggest};
+use crate::oci::ImageConfig;
 use crate::platform::Platform;
 use crate::recipe::{Base, FilesFrom};
 
-use super::ast::{CopyText, Dockerfile, Kind, StageText, Word};
+use super::ast::{Dockerfile, Instruction, Kind, StageText, Word};
+use super::bases::{Bases, Known};
 use super::env::{Budget, Env};
 use super::expand::Lexer;
 use super::options::Options;
 use super::problems::Problems;
+use super::trigger::{self, Place};
 use super::{lower, shown};
 
+/// What a trigger costs beside its text, about: each stage on a base reads all of its triggers again.
+const TRIGGER: usize = 1024;
 /// So many stages of a cycle are shown.
 const SHOWN: usize = 12;
 
@@ -44,8 +49,18 @@ pub struct ResolvedStage {
     pub index: usize,
     pub base: Base,
     pub platform: Platform,
-    /// What `--from` means, by number of the instruction in the stage.
-    pub copies: BTreeMap<usize, FilesFrom>,
+    /// What the base leaves to be done first.
+    pub triggers: Vec<Instruction>,
+    /// What each `--from` and each mount's `from` means, by number of the instruction in the stage and number of the
+    /// mount in the instruction.
+    pub inputs: BTreeMap<(usize, usize), FilesFrom>,
+}
+
+impl ResolvedStage {
+    /// All instructions: the triggers of the base, then those of the file.
+    pub fn body<'a>(&'a self, file: &'a Dockerfile) -> impl Iterator<Item = &'a Instruction> {
+        self.triggers.iter().chain(&file.stages[self.index].body)
+    }
 }
 
 impl Dockerfile {
@@ -54,15 +69,23 @@ impl Dockerfile {
         self.stages.iter().filter_map(|stage| stage.name.as_ref()).map(|name| name.text.as_str())
     }
 
-    /// The images that the target needs, in the order of the file, each once for each use and platform. Global ARGs
-    /// are expanded; stages that the target does not need are not looked at.
-    pub fn images(&self, options: &Options) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
+    /// The images that the targets need, in the order of the file, each once for each use and platform. Global ARGs
+    /// are expanded; stages that no target needs are not looked at.
+    ///
+    /// `bases` has the configs of base images as far as they are known: the triggers of one may need further images. So
+    /// whoever resolves images asks again until nothing new comes.
+    pub fn images(
+        &self,
+        options: &Options,
+        bases: &BTreeMap<String, ImageConfig>,
+    ) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
         let mut problems = Problems::default();
         let mut budget = Budget::new();
-        let resolved = resolve(self, options, &mut budget, &mut problems);
+        let bases = Bases::so_far(bases);
+        let resolved = resolve(self, options, bases, &mut budget, &mut problems);
         if let Some(resolved) = &resolved {
             one_platform_each(self, resolved, &mut problems);
-            lower::check(self, options, resolved, &mut budget, &mut problems);
+            lower::check(self, options, bases, resolved, &mut budget, &mut problems);
         }
         match resolved {
             Some(resolved) if problems.errors() == 0 => Ok(used_images(self, &resolved)),
@@ -85,14 +108,11 @@ fn used_images(file: &Dockerfile, resolved: &Resolved) -> Vec<ImageUse> {
         if let Base::Image(reference) = &stage.base {
             add(reference, text.base.span, true);
         }
-        for (index, from) in &stage.copies {
-            if let (FilesFrom::Image(reference), Kind::Copy(copy)) = (from, &text.body[*index].kind) {
-                add(
-                    reference,
-                    copy.from.as_ref().map_or(text.body[*index].origin.span, |word| word.span),
-                    false,
-                );
-            }
+        for ((number, mount), from) in &stage.inputs {
+            let FilesFrom::Image(reference) = from else { continue };
+            let Some(instruction) = stage.body(file).nth(*number) else { continue };
+            let named = instruction.froms().into_iter().find(|(index, _)| index == mount);
+            add(reference, named.map_or(instruction.origin.span, |(_, word)| word.span), false);
         }
     }
     uses
@@ -102,13 +122,14 @@ fn used_images(file: &Dockerfile, resolved: &Resolved) -> Vec<ImageUse> {
 pub fn resolve(
     file: &Dockerfile,
     options: &Options,
+    bases: Bases,
     budget: &mut Budget,
     problems: &mut Problems,
 ) -> Option<Resolved> {
     let globals = globals(file, options, budget, problems);
     let names = Names::new(file);
     let targets = targets(file, options, &names, problems)?;
-    let mut resolver = Resolver { file, options, globals: &globals, names, budget, problems };
+    let mut resolver = Resolver { file, options, bases, globals: &globals, names, budget, problems };
     let stages = resolver.reach(&targets);
     let numbers: BTreeMap<usize, usize> = stages.keys().enumerate().map(|(new, old)| (*old, new)).collect();
     let targets = targets.iter().map(|target| numbers[target]).collect();
@@ -137,7 +158,7 @@ fn renumber(mut stage: ResolvedStage, numbers: &BTreeMap<usize, usize>) -> Resol
     if let Base::Stage(index) = &mut stage.base {
         *index = numbers[index];
     }
-    for from in stage.copies.values_mut() {
+    for from in stage.inputs.values_mut() {
         if let FilesFrom::Stage(index) = from {
             *index = numbers[index];
         }
@@ -237,6 +258,7 @@ impl<'a> Names<'a> {
 struct Resolver<'a> {
     file: &'a Dockerfile,
     options: &'a Options,
+    bases: Bases<'a>,
     globals: &'a Env,
     names: Names<'a>,
     budget: &'a mut Budget,
@@ -254,8 +276,7 @@ impl Resolver<'_> {
             if let Base::Stage(base) = stage.base {
                 wanted.insert(base);
             }
-            let copied = stage.copies.values();
-            wanted.extend(copied.filter_map(|from| match from {
+            wanted.extend(stage.inputs.values().filter_map(|from| match from {
                 FilesFrom::Stage(index) => Some(*index),
                 FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
             }));
@@ -268,14 +289,50 @@ impl Resolver<'_> {
         let text = &self.file.stages[index];
         let platform = self.platform(text);
         let base = self.base(index, text);
-        let mut copies = BTreeMap::new();
-        for (number, instruction) in text.body.iter().enumerate() {
+        let triggers = self.triggers(&base, text);
+        let mut inputs = BTreeMap::new();
+        for (number, instruction) in triggers.iter().chain(&text.body).enumerate() {
             instruction.refused.iter().for_each(|refused| self.problems.push(refused.clone()));
-            if let Kind::Copy(copy) = &instruction.kind {
-                copies.insert(number, self.copy_from(index, copy));
+            let act = if matches!(instruction.kind, Kind::Run(_)) { "mount" } else { "copy" };
+            for (mount, word) in instruction.froms() {
+                // A cache that begins empty says so.
+                if act == "mount" && word.text == "scratch" {
+                    continue;
+                }
+                inputs.insert((number, mount), self.files_from(index, &word, act));
             }
         }
-        ResolvedStage { index, base, platform, copies }
+        ResolvedStage { index, base, platform, triggers, inputs }
+    }
+
+    /// What the base leaves to be done first. A stage leaves what its own ONBUILDs say: those of its base ran in it.
+    fn triggers(&mut self, base: &Base, text: &StageText) -> Vec<Instruction> {
+        let from = Place { line: text.origin.line, span: text.base.span };
+        let left: Vec<(String, Place)> = match base {
+            Base::Scratch => Vec::new(),
+            Base::Stage(stage) => {
+                let left = self.file.stages[*stage].body.iter().filter_map(|instruction| {
+                    let place = Place { line: instruction.origin.line, span: instruction.origin.span };
+                    Some((instruction.leaves()?.to_owned(), place))
+                });
+                left.collect()
+            }
+            Base::Image(reference) => match self.bases.get(reference) {
+                Known::Config(config) => {
+                    config.config.on_build.iter().map(|text| (text.clone(), from)).collect()
+                }
+                Known::NotYet | Known::Missing => Vec::new(),
+            },
+        };
+        let mut triggers = Vec::new();
+        for (text, place) in left {
+            if let Err(error) = self.budget.spend(text.len() + TRIGGER) {
+                self.problems.error(place.span, error.to_string());
+                break;
+            }
+            triggers.extend(trigger::parse(&text, place, self.problems));
+        }
+        triggers
     }
 
     fn expand(&mut self, word: &Word) -> Option<String> {
@@ -351,9 +408,8 @@ impl Resolver<'_> {
         Base::Image(name)
     }
 
-    /// What `--from` means: a named context, an earlier stage by name or number, or an image.
-    fn copy_from(&mut self, current: usize, copy: &CopyText) -> FilesFrom {
-        let Some(word) = &copy.from else { return FilesFrom::Context };
+    /// What `--from` means: a named context, an earlier stage by name or number, or an image. `act`: copy or mount.
+    fn files_from(&mut self, current: usize, word: &Word, act: &str) -> FilesFrom {
         let name = word.text.as_str();
         let folded = name.to_lowercase();
         if self.options.named_contexts.contains(&folded) {
@@ -362,7 +418,7 @@ impl Resolver<'_> {
         let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
             return match name.parse::<usize>().ok().filter(|index| *index < self.file.stages.len()) {
-                Some(index) => self.earlier(current, index, word),
+                Some(index) => self.earlier(current, index, word, act),
                 None => {
                     let message = format!("invalid stage index {}", shown(name));
                     let help = format!("stages are numbered from 0 to {}", self.file.stages.len() - 1);
@@ -373,16 +429,16 @@ impl Resolver<'_> {
         }
         let stage = self.names.before(&folded, current).or_else(|| self.names.first(&folded));
         if let Some(stage) = stage {
-            return self.earlier(current, stage, word);
+            return self.earlier(current, stage, word, act);
         }
         if name == "scratch" || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            self.problems.error(word.span, format!("cannot copy from {}: it has no files", shown(name)));
+            self.problems.error(word.span, format!("cannot {act} from {}: it has no files", shown(name)));
             return FilesFrom::Context;
         }
         FilesFrom::Image(name.to_owned())
     }
 
-    fn earlier(&mut self, current: usize, stage: usize, word: &Word) -> FilesFrom {
+    fn earlier(&mut self, current: usize, stage: usize, word: &Word, act: &str) -> FilesFrom {
         if stage < current {
             return FilesFrom::Stage(stage);
         }
@@ -405,7 +461,7 @@ impl Resolver<'_> {
                 format!("circular dependency detected on stage: {}", path.join(" -> "))
             }
             None => format!(
-                "cannot copy from stage '{}', it needs to be defined before current stage '{}'",
+                "cannot {act} from stage '{}', it needs to be defined before current stage '{}'",
                 name(stage),
                 name(current)
             ),
@@ -443,12 +499,11 @@ impl Resolver<'_> {
     fn references(&self, index: usize) -> Vec<usize> {
         let text = &self.file.stages[index];
         let base = self.names.before(&text.base.text, index);
-        let copies = text.body.iter().filter_map(|instruction| {
-            let Kind::Copy(CopyText { from: Some(word), .. }) = &instruction.kind else { return None };
+        let inputs = text.body.iter().flat_map(Instruction::froms).filter_map(|(_, word)| {
             let folded = word.text.to_lowercase();
             let named = self.names.before(&folded, index).or_else(|| self.names.first(&folded));
             named.or_else(|| word.text.parse().ok()).filter(|index| *index < self.file.stages.len())
         });
-        base.into_iter().chain(copies).collect()
+        base.into_iter().chain(inputs).collect()
     }
 }

@@ -13,14 +13,17 @@ impl Parser<'_> {
             CopyKind::Copy => self.flag("from"),
             CopyKind::Add => None,
         };
-        for flag in ["link", "parents", "exclude"] {
-            self.refuse(flag);
-        }
-        if kind == CopyKind::Add {
-            for flag in ["checksum", "keep-git-dir", "unpack"] {
-                self.refuse(flag);
+        let link = self.switch("link").unwrap_or(false);
+        let parents = self.switch("parents").unwrap_or(false);
+        let exclude = self.flags.take_many("exclude", self.problems);
+        let unpack = match kind {
+            CopyKind::Copy => None,
+            CopyKind::Add => {
+                self.refuse("checksum");
+                self.refuse("keep-git-dir");
+                self.switch("unpack")
             }
-        }
+        };
         if let Some(from) = from.as_ref().filter(|from| from.text.contains('$')) {
             let message = format!("variable expansion is not supported for --from: {}", shown(&from.text));
             self.problems.error_help(
@@ -47,7 +50,7 @@ impl Parser<'_> {
         for source in &sources {
             self.refuse_remote(kind, source);
         }
-        Some(CopyText { kind, sources, inline, dest, from, chown, chmod })
+        Some(CopyText { kind, sources, inline, dest, from, chown, chmod, exclude, parents, link, unpack })
     }
 
     /// Tells here-documents from paths among the sources.

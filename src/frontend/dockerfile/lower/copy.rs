@@ -1,8 +1,7 @@
 //! COPY and ADD: sources, destination, options.
 
-use crate::diag::escape;
-use crate::path::ImagePath;
-use crate::recipe::{Copy, FilesFrom, Op, Unpack};
+use crate::recipe::chmod::{Chmod, ChmodError};
+use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
 
 use super::super::ast::{CopyKind, CopyText, Heredoc, Word};
 use super::super::expand::Lexer;
@@ -13,6 +12,9 @@ use super::{Failed, Lowered, Lowering};
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, number: usize, copy: &CopyText) -> Result<Lowered, Failed> {
         let mut message = copy.kind.name().to_owned();
+        if copy.parents {
+            message.push_str(" --parents");
+        }
         let chown = self.option(copy.chown.as_ref(), "--chown", &mut message)?;
         let chmod = self.option(copy.chmod.as_ref(), "--chmod", &mut message)?;
         let chmod = match (chmod, &copy.chmod) {
@@ -23,7 +25,7 @@ impl Lowering<'_> {
         for word in &copy.sources {
             let text = self.word(word)?;
             message.extend([" ", &text]);
-            sources.push(self.source(copy.kind, &text, word)?);
+            sources.push(self.source(copy, &text, word)?);
         }
         let mut inline = Vec::new();
         for document in &copy.inline {
@@ -33,17 +35,20 @@ impl Lowering<'_> {
         let dest = self.word(&copy.dest)?;
         message.extend([" ", &dest, " # buildkit"]);
         let op = Op::Copy(Copy {
-            from: self.stage.copies.get(&number).cloned().unwrap_or(FilesFrom::Context),
+            from: self.stage.inputs.get(&(number, 0)).cloned().unwrap_or(FilesFrom::Context),
             sources,
             inline,
             dest: self.path(&clean(&self.scope.cwd(), &dest), copy.dest.span)?,
             dest_is_dir: is_directory(&dest),
             chown,
             chmod,
-            unpack: match copy.kind {
-                CopyKind::Copy => Unpack::Never,
-                CopyKind::Add => Unpack::Archives,
+            unpack: match (copy.kind, copy.unpack) {
+                (CopyKind::Copy, _) | (CopyKind::Add, Some(false)) => Unpack::Never,
+                (CopyKind::Add, None | Some(true)) => Unpack::Archives,
             },
+            exclude: copy.exclude.iter().map(|word| word.text.clone()).collect(),
+            // As BuildKit: with a mode it is an ordinary copy.
+            link: if copy.link && copy.chmod.is_none() { Link::Yes } else { Link::No },
         });
         Ok(Lowered { op, created_by: message })
     }
@@ -64,36 +69,31 @@ impl Lowering<'_> {
         Ok(Some(text))
     }
 
-    fn mode(&mut self, text: &str, word: &Word) -> Result<u16, Failed> {
-        let octal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        match u16::from_str_radix(text, 8) {
-            Ok(mode) if octal && mode <= 0o7777 => Ok(mode),
-            _ if octal => {
-                let message = format!("invalid chmod parameter: {}", shown(text));
-                self.problems.error_help(word.span, message, "it is octal, from 0 to 07777");
-                Err(Failed)
-            }
-            _ => {
-                let message = format!("symbolic --chmod={} is not supported yet", escape(text.as_bytes()));
-                self.problems.error_help(word.span, message, "write the mode in octal, for example 755");
-                Err(Failed)
-            }
-        }
+    fn mode(&mut self, text: &str, word: &Word) -> Result<Chmod, Failed> {
+        text.parse().map_err(|error: ChmodError| {
+            let message = format!("invalid chmod parameter: {}", shown(text));
+            self.problems.error_help(word.span, message, error.to_string());
+            Failed
+        })
     }
 
-    fn source(&mut self, kind: CopyKind, text: &str, word: &Word) -> Result<ImagePath, Failed> {
+    fn source(&mut self, copy: &CopyText, text: &str, word: &Word) -> Result<CopySource, Failed> {
         // One that says so as it is written was refused before.
         if instructions::is_remote(text) {
             if !instructions::is_remote(&word.text) {
                 let word = Word { text: text.to_owned(), span: word.span };
-                self.problems.push(match kind {
+                self.problems.push(match copy.kind {
                     CopyKind::Add => instructions::remote_add(&word),
                     CopyKind::Copy => instructions::remote_copy(&word),
                 });
             }
             return Err(Failed);
         }
-        self.path(text, word.span)
+        if !copy.parents {
+            return Ok(CopySource::Path(self.path(text, word.span)?));
+        }
+        let (base, pattern) = text.split_once("/./").unwrap_or(("/", text));
+        Ok(CopySource::Below { base: self.path(base, word.span)?, pattern: self.path(pattern, word.span)? })
     }
 
     fn document(&mut self, document: &Heredoc) -> Result<String, Failed> {

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::diag::Span;
-use crate::recipe::{Op, Run};
+use crate::recipe::{Op, Run, Security};
 
 use super::super::ast::{CommandLine, Heredoc, RunText};
 use super::super::{created_by, heredoc, shown};
 use super::{Failed, Lowered, Lowering};
 
 impl Lowering<'_> {
-    pub(super) fn run(&mut self, run: &RunText, span: Span) -> Result<Lowered, Failed> {
+    pub(super) fn run(&mut self, number: usize, run: &RunText, span: Span) -> Result<Lowered, Failed> {
         let mut scripts = Vec::new();
         let argv = match &run.command {
             CommandLine::Exec(argv) if argv.is_empty() => return self.fail(span, "RUN [] names no command"),
@@ -20,14 +20,31 @@ impl Lowering<'_> {
                 self.scope.shell(text)
             }
         };
+        if run.security == Security::Insecure && !self.options.insecure {
+            let message =
+                "security.insecure is not allowed: the step would have all powers of this machine's root";
+            self.problems.error_help(span, message, "allow it with --allow security.insecure");
+            return Err(Failed);
+        }
         let env = self.scope.process_env();
         self.spend(env.iter().map(|(name, value)| name.len() + value.len() + 128).sum(), span)?;
         let taken: BTreeSet<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
         let proxy_env =
             self.proxies.iter().filter(|(name, _)| !taken.contains(name.as_str())).cloned().collect();
+        let mounts = self.mounts(number, &run.mounts)?;
         let created_by = created_by::run(&argv, &self.scope.declared());
         let user = self.scope.image.config.user.clone();
-        let run = Run { argv, env, proxy_env, cwd: self.scope.cwd(), user, network: run.network, scripts };
+        let run = Run {
+            argv,
+            env,
+            proxy_env,
+            cwd: self.scope.cwd(),
+            user,
+            network: run.network,
+            security: run.security,
+            mounts,
+            scripts,
+        };
         Ok(Lowered { op: Op::Run(run), created_by })
     }
 

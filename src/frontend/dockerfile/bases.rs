@@ -1,0 +1,42 @@
+//! What is known of base images while a file is worked out.
+
+use std::collections::BTreeMap;
+
+use crate::oci::ImageConfig;
+
+/// Configs of base images, by reference.
+#[derive(Clone, Copy)]
+pub struct Bases<'a> {
+    configs: &'a BTreeMap<String, ImageConfig>,
+    complete: bool,
+}
+
+/// One base image's config.
+pub enum Known<'a> {
+    /// Nobody has looked for it yet.
+    NotYet,
+    /// It should be there and is not.
+    Missing,
+    Config(&'a ImageConfig),
+}
+
+impl<'a> Bases<'a> {
+    /// Some of the images may not have been looked for yet.
+    pub fn so_far(configs: &'a BTreeMap<String, ImageConfig>) -> Self {
+        Self { configs, complete: false }
+    }
+
+    /// All images are there.
+    pub fn complete(configs: &'a BTreeMap<String, ImageConfig>) -> Self {
+        Self { configs, complete: true }
+    }
+
+    /// What is known of one image.
+    pub fn get(self, reference: &str) -> Known<'a> {
+        match (self.configs.get(reference), self.complete) {
+            (Some(config), _) => Known::Config(config),
+            (None, true) => Known::Missing,
+            (None, false) => Known::NotYet,
+        }
+    }
+}

@@ -20,13 +20,16 @@ use crate::support::Lab;
 const PROGRAMS: [&str; 8] = ["buildah", "dockerd", "runc", "setcap", "setfattr", "xz", "bzip2", "zstd"];
 
 /// Bases in every builder's store, from the same bytes: `base`, a root file system without a config, and what
-/// `configured.Dockerfile` makes of it.
+/// `configured.Dockerfile` and `triggers.Dockerfile` make of it.
 fn bases(lab: &Lab, docker: &Docker<'_>) {
-    let configured = case::data().join("configured.Dockerfile");
-    case::shell(&case::data().join("base.sh"), &lab.path(""));
+    let data = case::data();
+    case::shell(&data.join("base.sh"), &lab.path(""));
     lab.ok("store", &["import", "base.tar", "base"]);
-    lab.ok("store", &["build", "-t", "configured", "-f", configured.to_str().unwrap(), "."]);
-    for name in ["base", "configured"] {
+    for name in ["base", "configured", "triggers"] {
+        let dockerfile = data.join(format!("{name}.Dockerfile"));
+        if dockerfile.exists() {
+            lab.ok("store", &["build", "-t", name, "-f", dockerfile.to_str().unwrap(), "."]);
+        }
         let tar = format!("{name}-image.tar");
         lab.ok("store", &["save", "-o", &tar, name]);
         docker.ok(&["load", "-i", &tar]);

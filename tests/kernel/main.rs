@@ -8,6 +8,7 @@ mod support;
 mod add;
 mod build;
 mod copy;
+mod differential;
 mod faults;
 mod layer;
 mod mounts;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::canon::{Hasher, Printer, Sink};
 use crate::digest::{ActionKey, ChainId, ContentDigest};
 use crate::epoch::Epoch;
+use crate::limits::Ulimit;
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::chmod::Chmod;
@@ -77,6 +78,11 @@ pub struct BoundRun {
     pub network: BoundNetwork,
     pub hermetic: bool,
     pub security: Security,
+    /// Names that the build gives to hosts; not their addresses.
+    pub hosts: Vec<String>,
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes of `/dev/shm`, if the build says.
+    pub shm_size: Option<u64>,
     pub mounts: Vec<BoundMount>,
     pub scripts: Vec<(String, ContentDigest)>,
 }
@@ -195,6 +201,15 @@ impl BoundRun {
         if self.security == Security::Insecure {
             sink.text("security", "insecure");
         }
+        for host in &self.hosts {
+            sink.text("host", host);
+        }
+        for ulimit in &self.ulimits {
+            sink.text("ulimit", &ulimit.to_string());
+        }
+        if let Some(size) = self.shm_size {
+            sink.number("shm-size", size);
+        }
         for mount in &self.mounts {
             sink.open("mount");
             mount.describe(sink);
@@ -310,6 +325,9 @@ mod tests {
             network: BoundNetwork::Host,
             hermetic: false,
             security: Security::Sandbox,
+            hosts: vec![],
+            ulimits: vec![],
+            shm_size: None,
             mounts: vec![],
             scripts: vec![],
         }

@@ -9,9 +9,11 @@ pub mod csv;
 pub mod diag;
 pub mod digest;
 pub mod epoch;
+pub mod limits;
 pub mod mount;
 pub mod path;
 pub mod platform;
+pub mod size;
 pub mod sys;
 
 // Floor 1: the wire types, and what every frontend lowers to.

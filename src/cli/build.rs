@@ -12,6 +12,7 @@ use clap::Args;
 use rustix::fs::{Mode, OFlags};
 
 use super::CliError;
+use super::limits::LimitArgs;
 use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
@@ -63,6 +64,8 @@ pub struct What {
     /// No network, fixed environment, context modes normalised
     #[arg(long)]
     hermetic: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     secrets: SecretArgs,
     /// The network of RUN steps that do not say [default: host; none with --hermetic]
@@ -200,6 +203,7 @@ impl What {
             fresh: Fresh::None,
             debug: false,
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
+            limits: self.limits.read()?,
             secrets: Arc::new(self.secrets.read()?),
             fetch: FetchOptions { roots: certificates(), ..FetchOptions::default() },
             no_sandbox: None,

@@ -10,6 +10,7 @@ mod history;
 mod images;
 mod import;
 mod inspect;
+mod limits;
 mod log;
 mod names;
 mod out;

@@ -72,6 +72,9 @@ impl Inputs<'_> {
             network,
             hermetic,
             security: run.security,
+            hosts: self.options.limits.hosts.iter().map(|host| host.name.clone()).collect(),
+            ulimits: self.options.limits.ulimits.clone(),
+            shm_size: self.options.limits.shm_size,
             mounts,
             scripts: run
                 .scripts

@@ -21,6 +21,7 @@ use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
 use crate::fetch::FetchOptions;
 use crate::frontend::dockerfile;
+use crate::limits::ProcessLimits;
 use crate::oci::{ImageConfig, Reference};
 use crate::plan::Plan;
 use crate::recipe::mount::Mount;
@@ -55,6 +56,7 @@ pub struct Options {
     pub debug: bool,
     pub resolv_conf: Vec<u8>,
     pub secrets: Arc<Secrets>,
+    pub limits: ProcessLimits,
     pub fetch: FetchOptions,
     pub no_sandbox: Option<String>,
 }
@@ -129,6 +131,7 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         no_sandbox: options.no_sandbox.clone(),
         debug: options.debug,
         secrets: options.secrets.clone(),
+        limits: options.limits.clone(),
         cache_namespace: options.frontend.cache_namespace().to_owned(),
     };
     let named = named_contexts(store, options, &recipe)?;

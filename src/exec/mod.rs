@@ -24,6 +24,7 @@ use crate::action::{Action, BoundOp, Observation};
 use crate::context::ContextError;
 use crate::digest::ActionKey;
 use crate::epoch::Epoch;
+use crate::limits::{ProcessLimits, Reached};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::{Link, Unpack};
@@ -95,8 +96,8 @@ pub enum ExecError {
     NoSandbox { reason: String },
     #[error("{platform} programs cannot run on this {host} machine: {reason}")]
     Foreign { platform: Box<Platform>, host: Box<Platform>, reason: String },
-    #[error("{command} did not complete successfully: {status}")]
-    Failed { command: String, status: run::Failure },
+    #[error("{command} did not complete successfully: {status}{}", run::because(.reached))]
+    Failed { command: String, status: run::Failure, reached: Vec<Reached> },
 }
 
 /// What stays the same for all steps of a build.
@@ -111,6 +112,7 @@ pub struct Rules {
     /// Open a shell where a process fails.
     pub debug: bool,
     pub secrets: Arc<Secrets>,
+    pub limits: ProcessLimits,
     /// Goes before the names of cache mounts; empty if there is none.
     pub cache_namespace: String,
 }

@@ -13,14 +13,15 @@ use crate::action::{BoundNetwork, BoundRun};
 use crate::digest::DiffId;
 use crate::layer::capture::{CaptureOptions, capture};
 use crate::layer::write::LayerWriter;
+use crate::limits::Reached;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::Security;
 use crate::recipe::mount::Mount;
 use crate::sandbox::emulation::{self, Support};
-use crate::sandbox::spec::{File, Ids, Net, Spec, Status};
-use crate::sandbox::{self, Output, Stream};
+use crate::sandbox::spec::{File, Ids, Net, SHM_SIZE, Spec, Status};
+use crate::sandbox::{Launcher, Output, Stream};
 use crate::store::{LayerRef, Scratch};
 
 /// Where a process' output and a step's notes go.
@@ -47,6 +48,11 @@ impl fmt::Display for Failure {
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
         }
     }
+}
+
+/// What the limits of a step have to do with its end.
+pub(super) fn because(reached: &[Reached]) -> String {
+    reached.iter().map(|limit| format!("; {limit}")).collect()
 }
 
 /// The host name of every step: BuildKit's, so that what a step derives from it comes out the same there.
@@ -112,7 +118,8 @@ impl Executor<'_> {
         let mounts = self.mounts(job, run, output)?;
         let spec = self.spec(job, run, parent, &scratch, &mounts)?;
         let mut relay = Relay::new(output, self.needles(run));
-        let ended = sandbox::run(&spec, &mut relay);
+        let launcher = Launcher::default().limits(self.rules.limits.group.clone());
+        let ended = launcher.run(&spec, &mut relay);
         relay.finish();
         let ended = ended?;
         drop(mounts);
@@ -127,9 +134,9 @@ impl Executor<'_> {
                 let argv = vec!["/bin/sh".to_owned()];
                 let mounts = self.mounts(job, run, output)?;
                 let spec = Spec { argv, interactive: true, mounts: mounts.mounts.clone(), ..spec };
-                sandbox::run(&spec, &mut Relay::new(output, Needles::default()))?;
+                launcher.run(&spec, &mut Relay::new(output, Needles::default()))?;
             }
-            return Err(failed(job, run, failure));
+            return Err(failed(job, run, failure, ended.reached));
         }
         self.capture(job, parent, scratch, &ended.stubs, output)
     }
@@ -174,6 +181,8 @@ impl Executor<'_> {
             },
             files: self.files(job, run),
             mounts: mounts.mounts.clone(),
+            shm_size: run.shm_size.unwrap_or(SHM_SIZE),
+            ulimits: run.ulimits.clone(),
             insecure: run.security == Security::Insecure,
             hermetic: run.hermetic,
             interactive: false,
@@ -219,9 +228,15 @@ impl Executor<'_> {
         };
         let file = |path: &str, bytes: Vec<u8>, mode| File { path: path.into(), bytes, mode };
         let mut files =
-            vec![file("/etc/hosts", HOSTS.into(), 0o644), file("/etc/resolv.conf", resolv, 0o644)];
+            vec![file("/etc/hosts", self.hosts().into(), 0o644), file("/etc/resolv.conf", resolv, 0o644)];
         files.extend(job.scripts.iter().map(|(path, bytes)| file(path, bytes.clone(), 0o755)));
         files
+    }
+
+    /// `/etc/hosts`.
+    fn hosts(&self) -> String {
+        let given = self.rules.limits.hosts.iter();
+        HOSTS.to_owned() + &given.map(|host| format!("{}\t{}\n", host.address, host.name)).collect::<String>()
     }
 
     fn capture(
@@ -285,7 +300,7 @@ fn foreign(platform: &Platform, reason: String) -> ExecError {
     ExecError::Foreign { platform: Box::new(platform.clone()), host: Box::new(Platform::host()), reason }
 }
 
-fn failed(job: &Job, run: &BoundRun, status: Failure) -> ExecError {
+fn failed(job: &Job, run: &BoundRun, status: Failure, reached: Vec<Reached>) -> ExecError {
     let platform = &job.action.platform;
     if status == Failure::Exit(CANNOT_EXECUTE) && support(platform) == Support::Unknown {
         return foreign(
@@ -293,7 +308,7 @@ fn failed(job: &Job, run: &BoundRun, status: Failure) -> ExecError {
             "it takes an interpreter, and no binfmt_misc is mounted that would list one".into(),
         );
     }
-    ExecError::Failed { command: shown(&run.argv), status }
+    ExecError::Failed { command: shown(&run.argv), status, reached }
 }
 
 /// A command as people read it.

@@ -64,7 +64,7 @@ fn node(staging: &Staging, name: &str, major: u32, minor: u32) -> rustix::io::Re
 }
 
 /// Mounts `/dev`. It takes no device nodes but those mounted into it here: a step may make others, not open them.
-pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices) -> Result<(), SetupError> {
+pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, shm_size: u64) -> Result<(), SetupError> {
     let target = tree.mount_point("dev")?;
     let options = [Opt::Value("mode", "0755"), Opt::Value("size", "65536k")];
     let dev = sys::mount::file_system("tmpfs", &options, NOSUID | NODEV | NOEXEC).doing("make", "/dev")?;
@@ -78,7 +78,8 @@ pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices) -> Result<(), SetupE
     for (name, to) in LINKS {
         symlinkat(to, &dev, name).doing("make", format_args!("/dev/{name}"))?;
     }
-    mount_in(&dev, "shm", "tmpfs", &[Opt::Value("mode", "1777"), Opt::Value("size", "65536k")], NODEV)?;
+    let shm_size = shm_size.to_string();
+    mount_in(&dev, "shm", "tmpfs", &[Opt::Value("mode", "1777"), Opt::Value("size", &shm_size)], NODEV)?;
     mount_pts(&dev)?;
     match mount_in(&dev, "mqueue", "mqueue", &[], NODEV) {
         // A kernel without POSIX message queues.

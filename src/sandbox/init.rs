@@ -127,7 +127,7 @@ fn inner(job: &Job<'_>, stdin: Option<OwnedFd>, signals: &Set) -> Result<Ended, 
             // Closed by exec, so empty unless the program never came to run.
             match channel::receive::<Reply>(&failed) {
                 Ok(Reply::Failed(failure)) => Err(failure),
-                Ok(Reply::Ended(_)) | Err(_) => Ok(Ended { status: ended(status), stubs }),
+                Ok(Reply::Ended(_)) | Err(_) => Ok(Ended { status: ended(status), stubs, reached: vec![] }),
             }
         }
     }

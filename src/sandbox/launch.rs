@@ -14,8 +14,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::GroupLimits;
 use crate::sys;
 
+use super::cgroup::{Cgroup, CgroupError};
 use super::channel::{self, Job, Reply};
 use super::failure::SetupError;
 use super::sealed;
@@ -58,6 +60,8 @@ pub enum SandboxError {
     #[error("lost touch with the sandbox helper")]
     Channel(#[source] io::Error),
     #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
     Setup(#[from] SetupError),
 }
 
@@ -66,11 +70,12 @@ pub enum SandboxError {
 pub struct Launcher {
     helper: PathBuf,
     writes: Writes,
+    limits: GroupLimits,
 }
 
 impl Default for Launcher {
     fn default() -> Self {
-        Self { helper: "/proc/self/exe".into(), writes: Writes::Volatile }
+        Self { helper: "/proc/self/exe".into(), writes: Writes::Volatile, limits: GroupLimits::default() }
     }
 }
 
@@ -85,13 +90,19 @@ impl Launcher {
         Self { writes, ..self }
     }
 
+    /// What all processes of a run may use together.
+    pub fn limits(self, limits: GroupLimits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Runs one process to its end. When this returns, whatever the outcome, no process of the sandbox is left
     /// and nothing is mounted. A program that cannot be executed ends with status 126 or 127 and a line on its
     /// standard error, as in a shell.
     pub fn run(&self, spec: &Spec, output: &mut dyn Output) -> Result<Ended, SandboxError> {
         let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
+        let cgroup = Cgroup::make(&self.limits)?;
         let mut child = self.start(theirs.into(), spec.interactive)?;
-        let reply = self.converse(&socket, &mut child, spec, output);
+        let reply = self.converse(&socket, &mut child, cgroup.as_ref(), spec, output);
         // Dropped first: a child still waiting for its job must see the end.
         drop(socket);
         let status = child.wait().map_err(SandboxError::Channel)?;
@@ -99,10 +110,14 @@ impl Launcher {
             take_terminal_back();
         }
         match reply {
-            Ok(Reply::Ended(ended)) => Ok(ended),
+            Ok(Reply::Ended(ended)) => {
+                Ok(Ended { reached: cgroup.map(|cgroup| cgroup.reached()).unwrap_or_default(), ..ended })
+            }
             Ok(Reply::Failed(failure)) => Err(failure.into()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(SandboxError::Died(status)),
-            Err(error) => Err(SandboxError::Channel(error)),
+            Err(SandboxError::Channel(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(SandboxError::Died(status))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -121,6 +136,21 @@ impl Launcher {
     }
 
     fn converse(
+        &self,
+        socket: &UnixStream,
+        child: &mut Child,
+        cgroup: Option<&Cgroup>,
+        spec: &Spec,
+        output: &mut dyn Output,
+    ) -> Result<Reply, SandboxError> {
+        // It waits for its job, so whatever it starts is in there.
+        if let Some(cgroup) = cgroup {
+            cgroup.take(child.id())?;
+        }
+        self.tell(socket, child, spec, output).map_err(SandboxError::Channel)
+    }
+
+    fn tell(
         &self,
         socket: &UnixStream,
         child: &mut Child,

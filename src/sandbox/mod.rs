@@ -4,12 +4,14 @@
 //! finds in there, and what it cannot do, is written down in `spec/sandbox.md`.
 
 mod calls;
+mod cgroup;
 mod channel;
 mod devices;
 pub mod emulation;
 mod failure;
 mod files;
 mod filter;
+mod hierarchy;
 mod init;
 mod kernel;
 mod launch;
@@ -25,9 +27,9 @@ pub mod userns;
 use std::process::ExitCode;
 
 pub use crate::mount::OWNER_XATTR;
+pub use cgroup::CgroupError;
 pub use failure::{Errno, SetupError};
 pub use launch::{Launcher, Output, SandboxError, Stream, Writes};
-use spec::{Ended, Spec};
 
 /// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map
 /// ids, does that work and gives its exit code.
@@ -37,9 +39,4 @@ pub fn child_entry() -> Option<ExitCode> {
         return Some(init::main());
     }
     (name == userns::MAPPER).then(userns::mapper_main)
-}
-
-/// Runs one process with this program as the helper. See [`Launcher::run`].
-pub fn run(spec: &Spec, output: &mut dyn Output) -> Result<Ended, SandboxError> {
-    Launcher::default().run(spec, output)
 }

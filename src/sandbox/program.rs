@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, chdir, getcwd, setrlimit, setsid, umask};
 use rustix::thread::{CapabilitySet, Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use crate::limits::{self, Ulimit};
 use crate::sys;
 use crate::sys::seccomp::Instruction;
 
@@ -44,6 +45,7 @@ pub(super) struct Program {
     candidates: Vec<CString>,
     cwd: CString,
     user: Ids,
+    ulimits: Vec<Ulimit>,
     hermetic: bool,
     insecure: bool,
     interactive: bool,
@@ -65,6 +67,7 @@ impl Program {
             candidates: strings("the program's path", &candidates(name, &spec.env))?,
             cwd: c_string("the working directory", &spec.cwd)?,
             user: spec.user.clone(),
+            ulimits: spec.ulimits.clone(),
             hermetic: spec.hermetic,
             insecure: spec.insecure,
             interactive: spec.interactive,
@@ -104,6 +107,10 @@ impl Program {
         sys::exec::new_session_keyring().doing("leave", "the session keyring")?;
         setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
             .doing("forbid", "core dumps")?;
+        for Ulimit { resource, soft, hard } in &self.ulimits {
+            setrlimit(rlimit(*resource), Rlimit { current: *soft, maximum: *hard })
+                .doing("set the limit", resource)?;
+        }
         umask(Mode::from_raw_mode(0o022));
         self.enter_cwd()?;
         if self.hermetic {
@@ -204,6 +211,25 @@ impl Program {
         // Nowhere is left to tell that standard error is closed.
         let _ = std::io::stderr().write_all(line.as_bytes());
         sys::exec::exit(if worst == Errno::NOENT { 127 } else { 126 })
+    }
+}
+
+const fn rlimit(resource: limits::Resource) -> Resource {
+    match resource {
+        limits::Resource::Cpu => Resource::Cpu,
+        limits::Resource::Data => Resource::Data,
+        limits::Resource::Fsize => Resource::Fsize,
+        limits::Resource::Locks => Resource::Locks,
+        limits::Resource::Memlock => Resource::Memlock,
+        limits::Resource::Msgqueue => Resource::Msgqueue,
+        limits::Resource::Nice => Resource::Nice,
+        limits::Resource::Nofile => Resource::Nofile,
+        limits::Resource::Nproc => Resource::Nproc,
+        limits::Resource::Rss => Resource::Rss,
+        limits::Resource::Rtprio => Resource::Rtprio,
+        limits::Resource::Rttime => Resource::Rttime,
+        limits::Resource::Sigpending => Resource::Sigpending,
+        limits::Resource::Stack => Resource::Stack,
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
         kernel::mount_proc(&mut tree, &staging, &devices)?;
         kernel::mount_sys(&mut tree, &staging, job.spec.hermetic)?;
     }
-    devices::mount_dev(&mut tree, &devices)?;
+    devices::mount_dev(&mut tree, &devices, job.spec.shm_size)?;
     files::mount(&mut tree, &staging, &job.spec.files)?;
     mounts::mount(&mut tree, &staging, &job.spec.mounts)?;
     staging.subdirectory("host")?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{Reached, Ulimit};
 use crate::mount::Overlay;
 
 /// One process to run in a root file system of its own.
@@ -22,6 +23,10 @@ pub struct Spec {
     pub files: Vec<File>,
     /// Mounted in this order, after the files.
     pub mounts: Vec<Mount>,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: u64,
+    /// Besides these the limits of a process are the caller's, and core files are off.
+    pub ulimits: Vec<Ulimit>,
     /// All capabilities and system calls, kernel file systems unmasked.
     pub insecure: bool,
     /// Fixed address layout and the like (design §5, hermetic).
@@ -29,6 +34,9 @@ pub struct Spec {
     /// Connect the caller's terminal instead of capturing output (`--debug` shell).
     pub interactive: bool,
 }
+
+/// The usual size of `/dev/shm`: docker's.
+pub const SHM_SIZE: u64 = 64 << 20;
 
 /// Numeric identity of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -106,6 +114,9 @@ pub struct Stub {
 pub struct Ended {
     pub status: Status,
     pub stubs: Vec<Stub>,
+    /// Limits of the whole sandbox that it ran into.
+    #[serde(default)]
+    pub reached: Vec<Reached>,
 }
 
 /// The process' end.

@@ -166,9 +166,24 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
+    /// Waits for the lock on a directory that is there.
+    pub fn directory(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        file.lock()?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock on a directory that is there if nobody else holds it.
+    pub fn attempt_directory(path: &Path) -> io::Result<Option<Self>> {
+        Self::take(File::open(path)?, path, Hold::Exclusive)
+    }
+
     /// Takes the lock if nobody else holds it in a way that excludes it.
     pub fn attempt(path: &Path, hold: Hold) -> io::Result<Option<Self>> {
-        let file = open_lock(path)?;
+        Self::take(open_lock(path)?, path, hold)
+    }
+
+    fn take(file: File, path: &Path, hold: Hold) -> io::Result<Option<Self>> {
         let locked = match hold {
             Hold::Shared => file.try_lock_shared(),
             Hold::Exclusive => file.try_lock(),

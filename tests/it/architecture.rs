@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the bottom up; modules of one line may name each other only as `SAME` says.
 const FLOORS: [&[&str]; 10] = [
-    &["csv", "diag"],
+    &["csv", "diag", "limits", "size"],
     &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
     &["oci"],
     &["action", "recipe"],

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Ended, File, Ids, Net, Spec, Status, Stub};
+use lith::sandbox::spec::{Ended, File, Ids, Net, SHM_SIZE, Spec, Status, Stub};
 use lith::sandbox::{Launcher, Output, SandboxError, SetupError, Stream};
 use tempfile::TempDir;
 
@@ -92,6 +92,8 @@ impl World {
             files: Vec::new(),
             hermetic: true,
             mounts: vec![],
+            shm_size: SHM_SIZE,
+            ulimits: vec![],
             insecure: false,
             interactive: false,
         }

@@ -21,7 +21,6 @@ mod ports;
 mod problems;
 mod scope;
 mod signal;
-mod size;
 mod source;
 mod stages;
 mod trigger;

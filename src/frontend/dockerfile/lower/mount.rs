@@ -6,10 +6,11 @@ use crate::recipe::FilesFrom;
 use crate::recipe::mount::{
     Access, BindMount, CacheMount, Mount, NodeOwner, SecretMount, Sharing, SshMount, TmpfsMount,
 };
+use crate::size;
 
 use super::super::ast::{MountField, MountText, Word};
 use super::super::scope::clean;
-use super::super::{shown, size};
+use super::super::shown;
 use super::{Failed, Lowering};
 
 /// What `type=` says.

@@ -12,4 +12,5 @@ mod fetch;
 mod frontend;
 mod image;
 mod layer;
+mod rules;
 mod store;

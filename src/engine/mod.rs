@@ -19,6 +19,7 @@ use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
 use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
+use crate::fetch::FetchOptions;
 use crate::frontend::dockerfile;
 use crate::oci::{ImageConfig, Reference};
 use crate::plan::Plan;
@@ -53,6 +54,7 @@ pub struct Options {
     pub debug: bool,
     pub resolv_conf: Vec<u8>,
     pub secrets: Arc<Secrets>,
+    pub fetch: FetchOptions,
     pub no_sandbox: Option<String>,
 }
 

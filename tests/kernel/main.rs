@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod add;
 mod build;
 mod copy;
 mod faults;

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
 use super::ExecError;
-use super::source::{Body, Entry, Source, SourceNode};
+use super::source::{Body, Entry, Form, Source, SourceNode};
 use crate::layer::compress::Decompressor;
 use crate::layer::read::{self, Limits};
 use crate::layer::{Meta, Node};
@@ -55,7 +55,7 @@ fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]
         })
         .collect();
     let top = Entry { meta: Meta { mode: 0o755, ..Meta::default() }, node: SourceNode::Dir };
-    Source { name: source.name.clone(), shown: source.shown.clone(), top, below }
+    Source { name: source.name.clone(), shown: source.shown.clone(), top, below, form: Form::Archive }
 }
 
 /// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a sound first tar entry.

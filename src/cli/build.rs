@@ -19,6 +19,7 @@ use super::session::{self, Need, variable};
 use crate::diag::{Diagnostic, Source};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
+use crate::fetch::FetchOptions;
 use crate::frontend::dockerfile;
 use crate::platform::Platform;
 use crate::recipe::Network;
@@ -200,6 +201,7 @@ impl What {
             debug: false,
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
             secrets: Arc::new(self.secrets.read()?),
+            fetch: FetchOptions { roots: certificates(), ..FetchOptions::default() },
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;
@@ -319,6 +321,12 @@ fn pairs(
 fn jobs() -> NonZeroUsize {
     let two = NonZeroUsize::MIN.saturating_add(1);
     std::thread::available_parallelism().map_or(two, |n| n.max(two))
+}
+
+/// Who may vouch for servers: what the user says, else what the machine trusts.
+fn certificates() -> Vec<u8> {
+    let named = variable("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    fs::read(named.as_deref().unwrap_or("/etc/ssl/certs/ca-certificates.crt")).unwrap_or_default()
 }
 
 /// The time of the last commit of the context's repository.

@@ -8,11 +8,12 @@ use super::{BuildError, Options};
 use crate::action::{Action, BoundCopy, BoundMount, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
 use crate::context::pattern::is_wild;
 use crate::context::{Context, Filter, StatIndex};
-use crate::digest::ContentDigest;
+use crate::digest::{BlobDigest, ContentDigest};
 use crate::exec::mounts::Material;
 use crate::exec::observe::Rootfs;
 use crate::exec::source::{Modes, Source};
 use crate::exec::{ExecError, Job};
+use crate::fetch::{self, FetchError, Fetcher};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
@@ -145,6 +146,20 @@ impl Inputs<'_> {
         }
     }
 
+    /// A file of another machine, in the store.
+    fn fetch(&self, text: &str, checksum: Option<BlobDigest>) -> Result<Source, ExecError> {
+        let url = url::Url::parse(text)
+            .map_err(|source| FetchError::Url { url: crate::diag::escape(text.as_bytes()), source })?;
+        let shown = fetch::shown(&url);
+        if self.options.hermetic && checksum.is_none() {
+            return Err(FetchError::NotPinned { url: shown }.into());
+        }
+        let fetched = Fetcher::new(self.store, &self.options.fetch).file(text, checksum)?;
+        let (file, _) = self.store.open_blob(&fetched.blob)?;
+        let name = fetch::file_name(&url).unwrap_or_else(|| UNNAMED.to_owned());
+        Ok(Source::from_blob(&name, shown, &fetched, file, self.options.epoch))
+    }
+
     fn named_context(&self, name: &str) -> (&Arc<Context>, &StatIndex) {
         let (context, index) = self.named.get(name).expect("named contexts are opened before binding");
         (context, index)
@@ -191,13 +206,14 @@ impl Inputs<'_> {
         copy: &Copy,
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
     ) -> Result<(Vec<Source>, KeepMeta), BuildError> {
+        let fetch = |url: &str, checksum| self.fetch(url, checksum);
         let from_context = |context: &Arc<Context>, index: &StatIndex| {
-            each(copy, |path, filter| {
+            each(copy, fetch, |path, filter| {
                 Source::from_context(context, index, path, filter, self.modes(), self.options.epoch)
             })
         };
         let from_rootfs = |rootfs: &Rootfs| {
-            each(copy, |path, filter| Source::from_rootfs(self.store, rootfs, path, filter))
+            each(copy, fetch, |path, filter| Source::from_rootfs(self.store, rootfs, path, filter))
         };
         Ok(match &copy.from {
             FilesFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
@@ -214,15 +230,20 @@ impl Inputs<'_> {
     }
 }
 
+/// What a file is called whose URL ends in no name, as in BuildKit.
+const UNNAMED: &str = "__unnamed__";
+
 /// Reads every source of a copy through its filter.
 fn each(
     copy: &Copy,
+    fetch: impl Fn(&str, Option<BlobDigest>) -> Result<Source, ExecError>,
     read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
 ) -> Result<Vec<Source>, ExecError> {
     let mut all = Vec::new();
     for source in &copy.sources {
         let filter = Filter::excluding(&copy.exclude)?;
         all.extend(match source {
+            CopySource::Url { url, checksum } => vec![fetch(url, *checksum)?],
             CopySource::Path(path) => read(path, &filter)?,
             CopySource::Below { base, pattern } => below(base, pattern, filter, &read)?,
         });

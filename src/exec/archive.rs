@@ -86,6 +86,11 @@ fn reader(body: &Body) -> Result<Box<dyn Read + Send>, ExecError> {
     Ok(match body {
         Body::Bytes(bytes) => Box::new(io::Cursor::new(bytes.clone())),
         Body::Context { context, path, stamp } => Box::new(context.open_file(path, stamp)?),
+        Body::Blob(file) => {
+            let mut file = file.try_clone()?;
+            file.seek(SeekFrom::Start(0))?;
+            Box::new(file)
+        }
         Body::Tar { .. } => return Err(ExecError::ArchiveFromImage),
     })
 }

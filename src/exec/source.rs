@@ -14,6 +14,7 @@ use crate::canon::{Hasher, Sink as _};
 use crate::context::{self, Context, Filter, Stamp, StatIndex, pattern};
 use crate::digest::ContentDigest;
 use crate::epoch::Epoch;
+use crate::fetch::Fetched;
 use crate::layer::tree::{FollowLast, Found, Tree};
 use crate::layer::{Meta, Mtime, Node};
 use crate::path::ImagePath;
@@ -71,6 +72,8 @@ pub enum Body {
         offset: u64,
     },
     Bytes(Arc<[u8]>),
+    /// A blob of the store, whole.
+    Blob(Arc<File>),
 }
 
 /// How modes of the context are taken.
@@ -130,6 +133,19 @@ impl Source {
             .filter(|source| matches!(source.top.node, SourceNode::Dir) || !filter.drops(&source.name))
             .map(Ok)
             .collect()
+    }
+
+    /// A file that was fetched; it belongs to root alone, as in BuildKit.
+    pub fn from_blob(name: &str, shown: String, fetched: &Fetched, file: File, epoch: Epoch) -> Self {
+        let body = Body::Blob(Arc::new(file));
+        let node = SourceNode::File { size: fetched.size, content: fetched.content, body };
+        let top = Entry { meta: fixed_meta(0o600, epoch), node };
+        Self { name: name.as_bytes().to_vec(), shown, top, below: vec![] }
+    }
+
+    /// Whether it came from another machine.
+    pub fn is_fetched(&self) -> bool {
+        matches!(self.top.node, SourceNode::File { body: Body::Blob(_), .. })
     }
 
     /// What stands at one path of a context, which is no pattern. Symlinks are followed inside the context.

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 10] = [
     &["action", "recipe"],
     &["frontend", "context", "layer"],
     &["plan", "store", "sandbox"],
-    &["sched", "image"],
+    &["sched", "image", "fetch"],
     &["exec"],
     &["engine"],
     &["cli"],

@@ -189,6 +189,10 @@ fn dump_copy(out: &mut String, copy: &Copy) {
         .iter()
         .map(|source| match source {
             CopySource::Path(path) => shown(&path.absolute()),
+            CopySource::Url { url, checksum } => match checksum {
+                Some(checksum) => format!("{url} pinned to {checksum}"),
+                None => url.clone(),
+            },
             CopySource::Below { base, pattern } => {
                 format!("{} below {}", shown(pattern.as_bytes()), shown(&base.absolute()))
             }

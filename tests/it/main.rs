@@ -8,6 +8,7 @@ mod support;
 mod architecture;
 mod cli;
 mod context;
+mod fetch;
 mod frontend;
 mod image;
 mod layer;

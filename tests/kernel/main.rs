@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod add;
 mod build;
 mod copy;
 mod differential;
@@ -15,5 +16,6 @@ mod peers;
 mod platforms;
 mod rootless;
 mod sandbox;
+mod secrets;
 mod targets;
 mod vectors;

@@ -1,5 +1,6 @@
 //! COPY and ADD: sources, destination, options.
 
+use crate::digest::BlobDigest;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
 
@@ -21,11 +22,15 @@ impl Lowering<'_> {
             (Some(text), Some(word)) => Some(self.mode(&text, word)?),
             (_, _) => None,
         };
+        let checksum = self.checksum(copy)?;
         let mut sources = Vec::new();
         for word in &copy.sources {
             let text = self.word(word)?;
-            message.extend([" ", &text]);
-            sources.push(self.source(copy, &text, word)?);
+            message.extend([" ", &without_credentials(&text)]);
+            sources.push(match copy.kind {
+                CopyKind::Add if instructions::is_url(&text) => CopySource::Url { url: text, checksum },
+                CopyKind::Copy | CopyKind::Add => self.source(copy, &text, word)?,
+            });
         }
         let mut inline = Vec::new();
         for document in &copy.inline {
@@ -44,7 +49,8 @@ impl Lowering<'_> {
             chmod,
             unpack: match (copy.kind, copy.unpack) {
                 (CopyKind::Copy, _) | (CopyKind::Add, Some(false)) => Unpack::Never,
-                (CopyKind::Add, None | Some(true)) => Unpack::Archives,
+                (CopyKind::Add, None) => Unpack::Archives,
+                (CopyKind::Add, Some(true)) => Unpack::All,
             },
             exclude: copy.exclude.iter().map(|word| word.text.clone()).collect(),
             // As BuildKit: with a mode it is an ordinary copy.
@@ -77,6 +83,31 @@ impl Lowering<'_> {
         })
     }
 
+    /// What a file from elsewhere must be.
+    fn checksum(&mut self, copy: &CopyText) -> Result<Option<BlobDigest>, Failed> {
+        let Some(word) = &copy.checksum else { return Ok(None) };
+        let text = self.word(word)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let [source] = copy.sources.as_slice() else {
+            return self.fail(word.span, "--checksum is for one source alone");
+        };
+        let source = self.word(source)?;
+        if !instructions::is_url(&source) {
+            let message = format!("--checksum is for files from http or https, not for {}", shown(&source));
+            return self.fail(word.span, message);
+        }
+        match text.parse() {
+            Ok(digest) => Ok(Some(digest)),
+            Err(_) => {
+                let message = format!("invalid checksum {}", shown(&text));
+                self.problems.error_help(word.span, message, "write sha256: and 64 hexadecimal digits");
+                Err(Failed)
+            }
+        }
+    }
+
     fn source(&mut self, copy: &CopyText, text: &str, word: &Word) -> Result<CopySource, Failed> {
         // One that says so as it is written was refused before.
         if instructions::is_remote(text) {
@@ -104,6 +135,18 @@ impl Lowering<'_> {
         let lexer = Lexer::document(&self.scope.env);
         let result = lexer.word(&body, self.budget);
         self.expanded(result, document.span)
+    }
+}
+
+/// A URL as an image may show it. (BuildKit keeps what stands before the `@`.)
+fn without_credentials(source: &str) -> String {
+    let Some((scheme, rest)) = source.split_once("://").filter(|_| instructions::is_remote(source)) else {
+        return source.to_owned();
+    };
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..host].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => source.to_owned(),
     }
 }
 

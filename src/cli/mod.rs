@@ -3,13 +3,16 @@
 mod args;
 mod build;
 mod caches;
+mod call;
 mod errors;
+mod files;
 mod find;
 mod gc;
 mod history;
 mod images;
 mod import;
 mod inspect;
+mod lint;
 mod log;
 mod names;
 mod out;

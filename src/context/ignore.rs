@@ -10,6 +10,7 @@ use crate::path::ImagePath;
 use self::glob::Glob;
 
 mod glob;
+mod source;
 
 /// The longest line, in bytes without its line feed.
 const MAX_LINE: usize = 65_535;

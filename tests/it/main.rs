@@ -12,5 +12,6 @@ mod fetch;
 mod frontend;
 mod image;
 mod layer;
+mod lint;
 mod rules;
 mod store;

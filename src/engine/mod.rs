@@ -320,6 +320,7 @@ impl Prepared<'_> {
             name: format!("{name}/{}", id.step + 1),
             text: step.origin.text.clone(),
             line: step.origin.line,
+            effects: step.op.effects(self.options.hermetic),
         }
     }
 

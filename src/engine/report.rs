@@ -1,6 +1,7 @@
 //! What a build says while it runs. Whoever shows it implements [`Ui`]; nothing here prints.
 
 use crate::plan::StepId;
+use crate::recipe::Effect;
 use crate::sandbox::Stream;
 
 /// What people need to know of a step.
@@ -13,6 +14,8 @@ pub struct StepInfo {
     pub text: String,
     /// Line of the file, from 1.
     pub line: usize,
+    /// What makes its result depend on more than its key.
+    pub effects: Vec<Effect>,
 }
 
 /// How a step ended.

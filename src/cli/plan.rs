@@ -73,8 +73,11 @@ fn tree(stages: &[StageLines]) -> String {
             let _ = writeln!(text, "{branch} {:<7} {}  {shown}", word(line.status), key(line));
             let own_stage =
                 |need: &&String| !need.starts_with(&format!("{}/", stage.name)) && **need != stage.base;
+            let bar = if last { ' ' } else { '│' };
+            for effect in &line.effects {
+                let _ = writeln!(text, "{bar}            effect {}", effect.name());
+            }
             for need in line.needs.iter().filter(own_stage) {
-                let bar = if last { ' ' } else { '│' };
                 let _ = writeln!(text, "{bar}            needs {need}");
             }
         }

@@ -328,6 +328,7 @@ impl Prepared<'_> {
             text: step.origin.text.clone(),
             line: step.origin.line,
             span: step.origin.span,
+            effects: step.op.effects(self.options.hermetic),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::diag::{Diagnostic, Span};
 use crate::plan::StepId;
+use crate::recipe::Effect;
 use crate::sandbox::Stream;
 
 /// What people need to know of a step.
@@ -16,6 +17,8 @@ pub struct StepInfo {
     pub line: usize,
     /// Of the instruction.
     pub span: Span,
+    /// What makes its result depend on more than its key.
+    pub effects: Vec<Effect>,
 }
 
 /// How a step ended.

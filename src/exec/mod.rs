@@ -97,6 +97,8 @@ pub enum ExecError {
     SecretNotText { id: String, variable: String },
     #[error("ssh agent {id} was not given to the build, and the step requires it")]
     NoAgent { id: String },
+    #[error("cache {id:?} cannot begin with what is no directory")]
+    CacheSeed { id: String },
     #[error("{reason}")]
     NoSandbox { reason: String },
     #[error("{platform} programs cannot run on this {host} machine: {reason}")]

@@ -23,6 +23,9 @@ use crate::store::{LayerRef, Store};
 /// Version of the digest in `spec/step-hash.md`, "Source digest".
 const SOURCE_VERSION: u32 = 1;
 
+/// What [`Source::boxed`] calls the thing in the box.
+pub const BOXED: &[u8] = b"files";
+
 /// One source with everything it brings.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -161,6 +164,21 @@ impl Source {
     /// Whether it came from another machine.
     pub fn is_fetched(&self) -> bool {
         matches!(self.top.node, SourceNode::File { body: Body::Blob(_), .. })
+    }
+
+    /// The same as the one thing in a directory, named [`BOXED`], so that its own metadata is copied too.
+    pub fn boxed(self, epoch: Epoch) -> Self {
+        let name = ImagePath::root().child(BOXED);
+        let inside = |(path, entry): (ImagePath, Entry)| {
+            let node = match entry.node {
+                SourceNode::Hardlink(to) => SourceNode::Hardlink(name.join(&to)),
+                other => other,
+            };
+            (name.join(&path), Entry { node, ..entry })
+        };
+        let below = std::iter::once((ImagePath::root(), self.top)).chain(self.below).map(inside).collect();
+        let top = Entry { meta: fixed_meta(0o755, epoch), node: SourceNode::Dir };
+        Self { below, top, ..self }
     }
 
     /// What stands at one path of a context, which is no pattern. Symlinks are followed inside the context.

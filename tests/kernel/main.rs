@@ -6,7 +6,9 @@
 mod support;
 
 mod add;
+mod bind;
 mod build;
+mod caches;
 mod copy;
 mod differential;
 mod faults;

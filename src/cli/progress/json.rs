@@ -29,7 +29,11 @@ impl Json {
 }
 
 fn about(event: &str, step: &StepInfo) -> Value {
-    json!({ "event": event, "step": step.name, "text": step.text, "line": step.line })
+    let mut value = json!({ "event": event, "step": step.name, "text": step.text, "line": step.line });
+    if !step.effects.is_empty() {
+        value["effects"] = json!(step.effects);
+    }
+    value
 }
 
 impl Ui for Json {

@@ -11,6 +11,7 @@ use crate::store::gc::{CacheMounts, Scope};
 
 /// Arguments of `lith gc`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(
     after_help = "Without --all only leftovers go: what killed builds left, and what removed images had."
 )]

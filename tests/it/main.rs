@@ -9,6 +9,7 @@ mod architecture;
 mod cli;
 mod context;
 mod frontend;
+mod fuzz;
 mod image;
 mod layer;
 mod store;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/oracles/mod.rs"]
-mod oracles;
+pub mod oracles;
 
 #[expect(clippy::disallowed_methods, reason = "a test's own data; sorted below")]
 fn below(dir: &str) -> Vec<PathBuf> {

@@ -8,6 +8,7 @@ mod support;
 mod architecture;
 mod cli;
 mod context;
+mod dockerignore;
 mod frontend;
 mod fuzz;
 mod image;

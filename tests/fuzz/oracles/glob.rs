@@ -38,14 +38,21 @@ impl Rules {
     }
 }
 
+/// A line is read as a line of the file, where a `!` keeps its place and a first slash goes, and what comes of it is
+/// read as a pattern.
 fn rule(line: &str) -> Option<Rule> {
-    let (keeps, text) = match line.strip_prefix('!') {
-        Some(rest) => (true, rest.trim()),
-        None => (false, line),
+    let (mark, text) = match line.strip_prefix('!') {
+        Some(rest) => ("!", rest.trim()),
+        None => ("", line),
     };
     let text = clean(text);
-    let text = text.strip_prefix('/').unwrap_or(&text);
-    let text = if keeps { text } else { text.trim() };
+    let text = if text == "/" { "/" } else { text.trim_start_matches('/') };
+    let whole = format!("{mark}{text}");
+    let whole = clean(whole.trim());
+    let (keeps, text) = match whole.strip_prefix('!') {
+        Some(rest) => (true, rest),
+        None => (false, whole.as_str()),
+    };
     (!text.is_empty()).then(|| Rule { keeps, text: text.chars().collect() })
 }
 

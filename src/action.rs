@@ -237,12 +237,20 @@ impl BoundMount {
                 sink.field("target", &cache.target.absolute());
                 sink.text("id", &cache.id);
                 describe_access(cache.access, sink);
-                describe_owner(&cache.owner, sink);
+                if let Some(mode) = cache.mode {
+                    sink.text("mode", &format!("{mode:04o}"));
+                }
+                for (name, id) in [("uid", cache.uid), ("gid", cache.gid)] {
+                    if let Some(id) = id {
+                        sink.number(name, u64::from(id));
+                    }
+                }
             }
             Mount::Tmpfs(tmpfs) => {
                 sink.text("type", "tmpfs");
                 sink.field("target", &tmpfs.target.absolute());
                 sink.maybe("size", tmpfs.size.map(|size| size.to_string()).as_deref().map(str::as_bytes));
+                describe_access(tmpfs.access, sink);
             }
             Mount::Secret(secret) => {
                 sink.text("type", "secret");
@@ -360,6 +368,55 @@ mod tests {
         }
     }
 
+    /// Mounts that differ in one field each.
+    fn mounts() -> Vec<Mount> {
+        let path = |text: &str| ImagePath::parse(text.as_bytes()).unwrap();
+        let owner = |mode| NodeOwner { mode, uid: 0, gid: 0 };
+        let bind = |target: &str, access| {
+            let from = crate::recipe::FilesFrom::Context;
+            Mount::Bind(BindMount { target: path(target), from, source: ImagePath::root(), access })
+        };
+        let cache = |id: &str, mode, uid, gid| {
+            Mount::Cache(CacheMount {
+                target: path("a"),
+                id: id.into(),
+                seed: None,
+                source: ImagePath::root(),
+                sharing: Sharing::Shared,
+                access: Access::ReadWrite,
+                mode,
+                uid,
+                gid,
+            })
+        };
+        let secret = |id: &str, file: Option<&str>, env: Option<&str>| {
+            let (file, env) = (file.map(path), env.map(str::to_owned));
+            Mount::Secret(SecretMount { id: id.into(), file, env, required: false, owner: owner(0o400) })
+        };
+        let ssh = |id: &str| {
+            Mount::Ssh(SshMount { id: id.into(), target: path("a"), required: false, owner: owner(0o600) })
+        };
+        vec![
+            bind("a", Access::ReadOnly),
+            bind("a", Access::ReadWrite),
+            bind("b", Access::ReadOnly),
+            cache("a", None, None, None),
+            cache("b", None, None, None),
+            cache("a", Some(0), None, None),
+            cache("a", None, Some(0), None),
+            cache("a", None, None, Some(0)),
+            Mount::Tmpfs(TmpfsMount { target: path("a"), size: None, access: Access::ReadWrite }),
+            Mount::Tmpfs(TmpfsMount { target: path("a"), size: Some(0), access: Access::ReadWrite }),
+            Mount::Tmpfs(TmpfsMount { target: path("a"), size: None, access: Access::ReadOnly }),
+            secret("a", None, None),
+            secret("b", None, None),
+            secret("a", Some("a"), None),
+            secret("a", None, Some("a")),
+            ssh("a"),
+            ssh("b"),
+        ]
+    }
+
     /// Every single change of a field changes the key, and no two changes meet.
     #[test]
     fn every_field_is_in_the_key() {
@@ -379,47 +436,7 @@ mod tests {
         with_run(&|r| r.network = BoundNetwork::None);
         with_run(&|r| r.hermetic = true);
         with_run(&|r| r.scripts = vec![("/dev/pipes/X".into(), ContentDigest::of(b"x"))]);
-        let path = |text: &str| ImagePath::parse(text.as_bytes()).unwrap();
-        let owner = |mode| NodeOwner { mode, uid: 0, gid: 0 };
-        let bind = |target: &str, access| {
-            let from = crate::recipe::FilesFrom::Context;
-            Mount::Bind(BindMount { target: path(target), from, source: ImagePath::root(), access })
-        };
-        let cache = |id: &str, mode| {
-            Mount::Cache(CacheMount {
-                target: path("a"),
-                id: id.into(),
-                seed: None,
-                source: ImagePath::root(),
-                sharing: Sharing::Shared,
-                access: Access::ReadWrite,
-                owner: owner(mode),
-            })
-        };
-        let secret = |id: &str, file: Option<&str>, env: Option<&str>| {
-            let (file, env) = (file.map(path), env.map(str::to_owned));
-            Mount::Secret(SecretMount { id: id.into(), file, env, required: false, owner: owner(0o400) })
-        };
-        let ssh = |id: &str| {
-            Mount::Ssh(SshMount { id: id.into(), target: path("a"), required: false, owner: owner(0o600) })
-        };
-        let mounts = [
-            bind("a", Access::ReadOnly),
-            bind("a", Access::ReadWrite),
-            bind("b", Access::ReadOnly),
-            cache("a", 0o755),
-            cache("b", 0o755),
-            cache("a", 0o700),
-            Mount::Tmpfs(TmpfsMount { target: path("a"), size: None }),
-            Mount::Tmpfs(TmpfsMount { target: path("a"), size: Some(0) }),
-            secret("a", None, None),
-            secret("b", None, None),
-            secret("a", Some("a"), None),
-            secret("a", None, Some("a")),
-            ssh("a"),
-            ssh("b"),
-        ];
-        for mount in mounts {
+        for mount in mounts() {
             let bound = |files, version| BoundMount { mount: mount.clone(), files, version };
             with_run(&|r| r.mounts = vec![bound(None, None)]);
             with_run(&|r| r.mounts = vec![bound(Some(ContentDigest::of(b"x")), None)]);
@@ -427,7 +444,7 @@ mod tests {
         let version = Some("1".to_owned());
         with_run(&|r| {
             r.mounts =
-                vec![BoundMount { mount: secret("a", None, None), files: None, version: version.clone() }];
+                vec![BoundMount { mount: mounts()[11].clone(), files: None, version: version.clone() }];
         });
         with_run(&|r| r.security = Security::Insecure);
         let mut with_copy = |change: &dyn Fn(&mut BoundCopy)| {

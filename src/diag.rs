@@ -2,8 +2,12 @@
 //!
 //! Owns: source positions, severities, escaping. Never prints.
 
+mod render;
+
 use std::fmt::Write as _;
 use std::ops::Range;
+
+pub use render::{Paint, Source};
 
 /// A range of bytes of one source text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,66 +47,27 @@ pub struct Diagnostic {
     pub message: String,
     /// The next step, if there is one to name.
     pub help: Option<String>,
+    /// The lint rule that found it.
+    pub rule: Option<&'static str>,
 }
 
 impl Diagnostic {
     pub fn error(span: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, span, message: message.into(), help: None }
+        Self { severity: Severity::Error, span, message: message.into(), help: None, rule: None }
     }
 
     pub fn warning(span: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, span, message: message.into(), help: None }
+        Self { severity: Severity::Warning, span, message: message.into(), help: None, rule: None }
     }
 
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
-}
 
-/// A text with its name, for turning spans into lines.
-#[derive(Debug, Clone)]
-pub struct Source {
-    pub name: String,
-    pub text: String,
-}
-
-impl Source {
-    /// Line and column of a byte offset, both from 1; the column counts characters.
-    pub fn position(&self, offset: usize) -> (usize, usize) {
-        let mut offset = offset.min(self.text.len());
-        while !self.text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-    }
-
-    /// The diagnostic as people read it: `name:line:column: error: message`, the line, a caret, the help.
-    pub fn render(&self, diagnostic: &Diagnostic) -> String {
-        let (line, column) = self.position(diagnostic.span.start);
-        let kind = match diagnostic.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        let mut out = format!("{}:{line}:{column}: {kind}: {}\n", self.name, diagnostic.message);
-        let text = self.text.lines().nth(line - 1).unwrap_or("");
-        let shown: String = escape(text.as_bytes()).chars().take(200).collect();
-        let lead: String = text.chars().take(column - 1).collect();
-        let pad = escape(lead.as_bytes()).chars().count();
-        if pad < 200 {
-            let rest: String = text.chars().skip(column - 1).collect();
-            let on_line =
-                diagnostic.span.end.saturating_sub(diagnostic.span.start).min(rest.trim_end().len());
-            let marked: usize = rest.get(..on_line).map_or(1, |t| escape(t.as_bytes()).chars().count());
-            let carets = marked.clamp(1, 200 - pad);
-            let _ = write!(out, "{line:>5} | {shown}\n      | {}{}\n", " ".repeat(pad), "^".repeat(carets));
-        }
-        if let Some(help) = &diagnostic.help {
-            let _ = writeln!(out, "      = help: {help}");
-        }
-        out
+    pub fn with_rule(mut self, rule: &'static str) -> Self {
+        self.rule = Some(rule);
+        self
     }
 }
 
@@ -112,10 +77,9 @@ pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
             match c {
                 '\\' => out.push_str("\\\\"),
-                c if c.is_control() || hidden => out.extend(c.escape_default()),
+                c if is_hidden(c) => out.extend(c.escape_default()),
                 c => out.push(c),
             }
         }
@@ -126,12 +90,19 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
-/// The candidate within two edits of `word`, for "did you mean".
+/// Whether a character acts on a terminal, or on how its neighbours are shown, instead of showing itself.
+fn is_hidden(c: char) -> bool {
+    let marks =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    c.is_control() || marks
+}
+
+/// The candidate within two edits of `word`, for "did you mean"; not one that shares nothing with it.
 pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(edits, _)| *edits <= 2)
+        .filter(|(edits, _)| *edits <= 2 && *edits < word.chars().count())
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }
@@ -160,17 +131,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renders_a_caret_under_the_span() {
-        let source = Source { name: "Dockerfile".into(), text: "FROM x\nCOPPY a b\n".into() };
-        let d =
-            Diagnostic::error(Span::new(7, 12), "unknown instruction COPPY").with_help("did you mean COPY?");
-        assert_eq!(
-            source.render(&d),
-            "Dockerfile:2:1: error: unknown instruction COPPY\n    2 | COPPY a b\n      | ^^^^^\n      = help: did you mean COPY?\n"
-        );
-    }
-
-    #[test]
     fn escapes_what_a_terminal_would_obey() {
         assert_eq!(escape(b"a\x1b[31m\xff\n"), "a\\u{1b}[31m\\xff\\n");
         assert_eq!(escape("\u{202e}x".as_bytes()), "\\u{202e}x");
@@ -181,5 +141,7 @@ mod tests {
         assert_eq!(suggest("COPPY", ["RUN", "COPY"]), Some("COPY"));
         assert_eq!(suggest("RNU", ["ENV", "RUN"]), Some("RUN"));
         assert_eq!(suggest("XYZZY", ["RUN", "COPY"]), None);
+        assert_eq!(suggest("RNU", ["RUN", "COPY"]), Some("RUN"));
+        assert_eq!(suggest("a", ["b"]), None);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::{build, caches, gc, history, images, import, inspect, log, names, plan, save, verify, why};
+use super::{build, caches, gc, history, images, import, inspect, lint, log, names, plan, save, verify, why};
 
 /// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ pub struct Args {
 enum Verb {
     /// Build an image from a Dockerfile
     Build(build::Build),
+    /// Say what is odd about a Dockerfile, without building it
+    Lint(lint::Lint),
     /// Show the steps of a build with their keys, and which would be hits
     Plan(plan::Plan),
     /// Say which input made a step or an image differ from the build before
@@ -79,6 +81,7 @@ impl Args {
         let root = self.root.as_deref();
         match self.verb {
             Verb::Build(verb) => verb.run(root),
+            Verb::Lint(verb) => verb.run(),
             Verb::Plan(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),

@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Read as _};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use rustix::fs::{Mode, OFlags};
 
-use super::CliError;
+use super::call::Calls;
+use super::files::{Files, Text};
 use super::limits::LimitArgs;
 use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
+use super::{CliError, out};
 use crate::diag::{Diagnostic, Source};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
@@ -34,12 +34,8 @@ const EXAMPLES: &str = "Examples:
 /// What to build: shared by `build`, `plan` and `why`.
 #[derive(Debug, Args)]
 pub struct What {
-    /// The directory that COPY takes files from
-    #[arg(default_value = ".")]
-    context: PathBuf,
-    /// The Dockerfile; - for standard input [default: CONTEXT/Dockerfile]
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Build only up to this stage; several stages are built at once
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     target: Vec<String>,
@@ -116,10 +112,15 @@ pub struct Build {
     /// Open a shell where a RUN step fails
     #[arg(long)]
     debug: bool,
+    #[command(flatten)]
+    call: Calls,
 }
 
 impl Build {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
+        if let Some(call) = self.call.wanted()? {
+            return call.answer(&self.what);
+        }
         let start = Instant::now();
         let targets = &self.what.target;
         let names = self.results.names(targets)?;
@@ -143,7 +144,6 @@ impl Build {
         let ui = progress::start(mode, &options.dockerfile, start);
         let built = engine::build(&session.store, &options, ui.as_ref());
         let built = built.map_err(|error| self.failed(error, ui.as_ref(), &options.dockerfile))?;
-        ui.warnings(&render(&options.dockerfile, &built.warnings));
         self.results.write(&session.store, &built, targets)?;
         ui.built(&built);
         Ok(())
@@ -151,44 +151,26 @@ impl Build {
 
     fn failed(&self, error: BuildError, ui: &dyn progress::Show, source: &Source) -> CliError {
         ui.failed(&error);
-        match error {
-            BuildError::File(diagnostics) => CliError::File { file: Box::new(source.clone()), diagnostics },
-            other => other.into(),
-        }
+        CliError::of_build(error, source)
     }
 }
 
 /// Diagnostics as one text.
 pub fn render(source: &Source, diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(|d| source.render(d)).collect()
+    let paint = out::paint();
+    diagnostics.iter().map(|d| source.render_in(d, paint)).collect()
 }
 
 impl What {
     /// Reads the file and everything else from outside that a build depends on.
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
-        let (dockerfile, ignore) = self.read_files()?;
-        let build_args = pairs(&self.build_arg, "--build-arg", variable)?;
-        let contexts: BTreeMap<String, String> = pairs(&self.build_context, "--build-context", |_| None)?
-            .into_iter()
-            .map(|(name, value)| (name.to_lowercase(), value))
-            .collect();
-        let is_dir = |value: &&String| Path::new(value).is_dir();
-        let named_contexts: BTreeSet<String> =
-            contexts.iter().filter(|(_, value)| is_dir(value)).map(|(name, _)| name.clone()).collect();
-        let platform = self.platform.clone().unwrap_or_else(Platform::host);
+        let text = self.files.read()?;
+        let contexts = self.contexts()?;
         let mut options = Options {
-            context: self.context.clone(),
-            dockerfile,
-            ignore,
-            frontend: dockerfile::Options {
-                build_args,
-                labels: pairs(&self.label, "--label", |_| None)?,
-                targets: self.target.clone(),
-                platform,
-                build_platform: Platform::host(),
-                insecure: self.allow.contains(&Entitlement::Insecure),
-                named_contexts,
-            },
+            context: self.files.context.clone(),
+            dockerfile: text.dockerfile,
+            ignore: text.ignore,
+            frontend: self.language(&contexts)?,
             contexts,
             names: vec![],
             annotations: BTreeMap::new(),
@@ -212,45 +194,34 @@ impl What {
         Ok(options)
     }
 
-    fn read_files(&self) -> Result<(Source, (Vec<u8>, String)), CliError> {
-        if !self.context.is_dir() {
-            return Err(CliError::Usage(format!(
-                "{} is not a directory; the last argument is the build context",
-                self.context.display()
-            )));
-        }
-        let (name, bytes) = match &self.file {
-            Some(path) if path.as_os_str() == "-" => {
-                let mut bytes = Vec::new();
-                io::stdin().read_to_end(&mut bytes).map_err(CliError::io("read the Dockerfile"))?;
-                ("Dockerfile".to_owned(), bytes)
-            }
-            Some(path) => (path.display().to_string(), read_dockerfile(path)?),
-            None => {
-                let upper = self.context.join("Dockerfile");
-                let lower = self.context.join("dockerfile");
-                let path = if !upper.exists() && lower.exists() { lower } else { upper };
-                (path.display().to_string(), read_dockerfile(&path)?)
-            }
-        };
-        let source = dockerfile::source_from_bytes(&name, bytes)
-            .map_err(|error| CliError::Usage(error.to_string()))?;
-        Ok((source, self.read_ignore()?))
+    /// The Dockerfile and its ignore file.
+    pub fn text(&self) -> Result<Text, CliError> {
+        self.files.read()
     }
 
-    /// `<Dockerfile>.dockerignore` beats `.dockerignore`.
-    fn read_ignore(&self) -> Result<(Vec<u8>, String), CliError> {
-        let file = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
-        let mut own = file.into_os_string();
-        own.push(".dockerignore");
-        for path in [PathBuf::from(own), self.context.join(".dockerignore")] {
-            match read_regular(&path) {
-                Ok(bytes) => return Ok((bytes, path.display().to_string())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(CliError::Usage(format!("read {}: {error}", path.display()))),
-            }
-        }
-        Ok((Vec::new(), ".dockerignore".into()))
+    /// The options that the language sees.
+    pub fn language_options(&self) -> Result<dockerfile::Options, CliError> {
+        self.language(&self.contexts()?)
+    }
+
+    fn contexts(&self) -> Result<BTreeMap<String, String>, CliError> {
+        let given = pairs(&self.build_context, "--build-context", |_| None)?;
+        Ok(given.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect())
+    }
+
+    fn language(&self, contexts: &BTreeMap<String, String>) -> Result<dockerfile::Options, CliError> {
+        let is_dir = |value: &&String| Path::new(value).is_dir();
+        let named_contexts: BTreeSet<String> =
+            contexts.iter().filter(|(_, value)| is_dir(value)).map(|(name, _)| name.clone()).collect();
+        Ok(dockerfile::Options {
+            build_args: build_args(&self.build_arg)?,
+            labels: pairs(&self.label, "--label", |_| None)?,
+            targets: self.target.clone(),
+            platform: self.platform.clone().unwrap_or_else(Platform::host),
+            build_platform: Platform::host(),
+            insecure: self.allow.contains(&Entitlement::Insecure),
+            named_contexts,
+        })
     }
 
     fn epoch(&self, store: &Store, options: &Options) -> Result<Epoch, CliError> {
@@ -260,15 +231,11 @@ impl What {
         });
         match given.as_deref() {
             None | Some("") => Ok(Epoch::ZERO),
-            Some("git") => git_epoch(&self.context),
+            Some("git") => git_epoch(&self.files.context),
             Some("now") => Ok(now()),
             Some("base") => {
-                let epoch = engine::base_epoch(store, options).map_err(|error| match error {
-                    BuildError::File(diagnostics) => {
-                        CliError::File { file: Box::new(options.dockerfile.clone()), diagnostics }
-                    }
-                    other => other.into(),
-                })?;
+                let epoch = engine::base_epoch(store, options)
+                    .map_err(|error| CliError::of_build(error, &options.dockerfile))?;
                 epoch.ok_or_else(|| {
                     CliError::Usage("--epoch base: the target stands on no image with a creation time".into())
                 })
@@ -278,26 +245,9 @@ impl What {
     }
 }
 
-fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => CliError::Usage(format!(
-            "there is no Dockerfile at {}; say where it is with -f FILE",
-            path.display()
-        )),
-        _ => CliError::Usage(format!("read {}: {error}", path.display())),
-    })
-}
-
-/// Reads a file of the context that nobody named: a FIFO or a device there must not hold the build up.
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// `--build-arg`; without a value it comes from the environment, if that has one.
+pub fn build_args(given: &[String]) -> Result<Vec<(String, String)>, CliError> {
+    pairs(given, "--build-arg", variable)
 }
 
 /// `NAME=VALUE` arguments; a bare name asks `missing` and is left out if that knows nothing.

@@ -149,17 +149,16 @@ impl Import {
     fn run(&self, store: &Store) -> Result<(), CliError> {
         let failed = || CliError::io(format!("read {}", self.file.display()));
         let file = File::open(&self.file).map_err(failed())?;
-        if store.remove_cache(&self.name)? == Removal::InUse {
-            return Err(CliError::Failed(format!("in use by a running build: {}", self.name)));
-        }
         let fill = |dir: &Path| {
             let mut tar = tar::Archive::new(BufReader::new(&file));
             tar.set_preserve_permissions(true);
             tar.set_preserve_ownerships(true);
             tar.unpack(dir).and_then(|()| own_metadata(&self.file, dir)).map_err(failed())
         };
-        store.use_cache(&self.name, CacheUse::Alone, fill, || {})?;
-        Ok(())
+        match store.replace_cache(&self.name, fill)? {
+            true => Ok(()),
+            false => Err(CliError::Failed(format!("in use by a running build: {}", self.name))),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::build::render;
 use super::out;
 use crate::diag::{Diagnostic, Source};
 use crate::engine::BuildError;
@@ -27,6 +28,8 @@ pub enum CliError {
     Stored(#[from] crate::image::StoredError),
     #[error("{} has errors", .file.name)]
     File { file: Box<Source>, diagnostics: Vec<Diagnostic> },
+    #[error("{}: check=error=true, and these rules are broken: {}", .file.name, .rules.join(", "))]
+    Checks { file: Box<Source>, found: Vec<Diagnostic>, rules: Vec<&'static str> },
     #[error(transparent)]
     Build(Box<BuildError>),
     #[error("{act}: {source}")]
@@ -43,6 +46,16 @@ impl From<BuildError> for CliError {
 }
 
 impl CliError {
+    /// A build's error; problems of the file are shown with it.
+    pub fn of_build(error: BuildError, file: &Source) -> Self {
+        let file = Box::new(file.clone());
+        match error {
+            BuildError::File(diagnostics) => Self::File { file, diagnostics },
+            BuildError::Checks { found, rules } => Self::Checks { file, found, rules },
+            other => Self::Build(Box::new(other)),
+        }
+    }
+
     /// An input or output error with what was being done.
     pub fn io(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let act = act.into();
@@ -52,14 +65,13 @@ impl CliError {
 
 /// Prints an error with its next step.
 pub fn report(error: &CliError) -> ExitCode {
-    if let CliError::File { file, diagnostics } = error {
-        for diagnostic in diagnostics {
-            out::err(&file.render(diagnostic));
-        }
+    if let CliError::File { file, diagnostics: found } | CliError::Checks { file, found, .. } = error {
+        out::err(&render(file, found));
     }
-    out::err(&format!("error: {}\n", chain(error)));
+    let paint = out::paint();
+    out::err(&format!("{} {}\n", paint.wrap("1;31", "error:"), chain(error)));
     if let Some(hint) = hint(error) {
-        out::err(&format!("  = help: {hint}\n"));
+        out::err(&format!("{} help: {hint}\n", paint.wrap("1;34", "  =")));
     }
     ExitCode::from(code(error))
 }
@@ -84,7 +96,11 @@ fn code(error: &CliError) -> u8 {
         CliError::Usage(_) | CliError::File { .. } | CliError::Load(_) | CliError::Import(_) => 2,
         CliError::Environment(_) => 3,
         CliError::Store(error) => store_code(error),
-        CliError::Io { .. } | CliError::Failed(_) | CliError::Export(_) | CliError::Stored(_) => 1,
+        CliError::Io { .. }
+        | CliError::Failed(_)
+        | CliError::Checks { .. }
+        | CliError::Export(_)
+        | CliError::Stored(_) => 1,
         CliError::Build(error) => build_code(error),
     }
 }
@@ -117,7 +133,7 @@ fn build_code(error: &BuildError) -> u8 {
         BuildError::Step { source, .. } => exec_code(source),
         BuildError::Exec(source) => exec_code(source),
         BuildError::Store(error) => store_code(error),
-        BuildError::Assemble(_) => 1,
+        BuildError::Assemble(_) | BuildError::Checks { .. } => 1,
     }
 }
 

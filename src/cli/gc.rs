@@ -7,10 +7,11 @@ use clap::Args;
 use super::session::{self, Need};
 use super::{CliError, out};
 use crate::store::Store;
-use crate::store::gc::Scope;
+use crate::store::gc::{CacheMounts, Scope};
 
 /// Arguments of `lith gc`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(
     after_help = "Without --all only leftovers go: what killed builds left, and what removed images had."
 )]
@@ -18,6 +19,9 @@ pub struct Gc {
     /// Also the cache: action records, intermediate and unnamed images
     #[arg(short, long)]
     all: bool,
+    /// Also what RUN --mount=type=cache keeps
+    #[arg(long)]
+    caches: bool,
     /// Only say what would go
     #[arg(long)]
     dry_run: bool,
@@ -34,7 +38,8 @@ impl Gc {
             return Err(CliError::Failed("the store is in use; run gc again when no build runs".into()));
         };
         let scope = if self.all { Scope::Cache } else { Scope::Garbage };
-        let plan = store.gc_plan(scope)?;
+        let mounts = if self.caches { CacheMounts::Clear } else { CacheMounts::Keep };
+        let plan = store.gc_plan(scope, mounts)?;
         let size: u64 = plan.doomed.iter().map(|doomed| doomed.size).sum();
         if self.dry_run {
             for doomed in &plan.doomed {

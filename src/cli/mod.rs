@@ -3,7 +3,9 @@
 mod args;
 mod build;
 mod caches;
+mod call;
 mod errors;
+mod files;
 mod find;
 mod gc;
 mod history;
@@ -11,6 +13,7 @@ mod images;
 mod import;
 mod inspect;
 mod limits;
+mod lint;
 mod log;
 mod names;
 mod out;

@@ -2,6 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use super::session::variable;
+use crate::diag::Paint;
+
 /// Prints to standard output.
 pub fn print(text: &str) {
     bytes(text.as_bytes());
@@ -17,6 +20,22 @@ pub fn bytes(bytes: &[u8]) {
 pub fn err(text: &str) {
     let mut out = io::stderr().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// How standard error is painted: in colour on a terminal, unless `NO_COLOR` or `TERM=dumb` asks for none.
+pub fn paint() -> Paint {
+    paint_on(is_terminal())
+}
+
+/// How standard output is painted.
+pub fn paint_stdout() -> Paint {
+    paint_on(io::stdout().is_terminal())
+}
+
+fn paint_on(terminal: bool) -> Paint {
+    let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = variable("TERM").is_some_and(|term| term == "dumb");
+    if terminal && !unwanted && !dumb { Paint::Colour } else { Paint::Plain }
 }
 
 /// Whether progress can be redrawn.

@@ -8,8 +8,8 @@ use clap::Args;
 use super::build::{What, render};
 use super::session::{self, Need};
 use super::{CliError, out};
+use crate::engine;
 use crate::engine::preview::{Line, StageLines, Status, preview};
-use crate::engine::{self, BuildError};
 
 /// Arguments of `lith plan`.
 #[derive(Debug, Args)]
@@ -33,15 +33,11 @@ impl Plan {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
         let options = self.what.options(&store)?;
-        let file = |diagnostics| CliError::File { file: Box::new(options.dockerfile.clone()), diagnostics };
         let result = engine::prepare(&store, &options).and_then(|prepared| {
             let stages = preview(&prepared)?;
             Ok((stages, prepared.warnings))
         });
-        let (stages, warnings) = result.map_err(|error| match error {
-            BuildError::File(diagnostics) => file(diagnostics),
-            other => other.into(),
-        })?;
+        let (stages, warnings) = result.map_err(|error| CliError::of_build(error, &options.dockerfile))?;
         out::err(&render(&options.dockerfile, &warnings));
         out::print(&match self.format {
             Format::Tree => tree(&stages),
@@ -77,8 +73,11 @@ fn tree(stages: &[StageLines]) -> String {
             let _ = writeln!(text, "{branch} {:<7} {}  {shown}", word(line.status), key(line));
             let own_stage =
                 |need: &&String| !need.starts_with(&format!("{}/", stage.name)) && **need != stage.base;
+            let bar = if last { ' ' } else { '│' };
+            for effect in &line.effects {
+                let _ = writeln!(text, "{bar}            effect {}", effect.name());
+            }
             for need in line.needs.iter().filter(own_stage) {
-                let bar = if last { ' ' } else { '│' };
                 let _ = writeln!(text, "{bar}            needs {need}");
             }
         }

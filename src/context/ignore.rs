@@ -10,6 +10,7 @@ use crate::path::ImagePath;
 use self::glob::Glob;
 
 mod glob;
+mod source;
 
 /// The longest line, in bytes without its line feed.
 const MAX_LINE: usize = 65_535;
@@ -129,36 +130,39 @@ impl Ignore {
     }
 }
 
-/// One line's pattern, if it has one.
+/// One line's pattern, if it has one. docker reads a line twice, first as a line of the file and then as one of a list
+/// of patterns, and one can tell: `/!a` takes back.
 fn pattern(line: &[u8], number: usize) -> Result<Option<Pattern>, IgnoreError> {
-    let line = trim(line);
-    let (takes_back, text) = match line.strip_prefix(b"!") {
-        Some(rest) => (true, trim(rest)),
-        None => (false, line),
+    let once = cleaned_line(trim(line));
+    let twice = match trim(&once) {
+        b"" => return Ok(None),
+        text => clean(text),
     };
-    if line.is_empty() {
-        return Ok(None);
+    let (takes_back, text) = match twice.strip_prefix(b"!") {
+        Some(b"") => return Err(IgnoreError::LoneExclamation { line: number }),
+        Some(rest) => (true, rest),
+        None => (false, twice.as_slice()),
+    };
+    match Glob::parse(text) {
+        Ok(glob) => Ok(Some(Pattern { takes_back, glob })),
+        Err(problem) => {
+            let shown = &text[..text.len().min(200)];
+            Err(IgnoreError::Malformed { line: number, pattern: escape(shown), problem })
+        }
     }
+}
+
+/// A line without needless dots and slashes, and without the slash it begins with; a `!` stays in front.
+fn cleaned_line(line: &[u8]) -> Vec<u8> {
+    let (mark, text) = match line.strip_prefix(b"!") {
+        Some(rest) => (&b"!"[..], trim(rest)),
+        None => (&b""[..], line),
+    };
     let mut cleaned = if text.is_empty() { Vec::new() } else { clean(text) };
     if cleaned.len() > 1 && cleaned[0] == b'/' {
         cleaned.remove(0);
     }
-    // `!/` is cleaned to a lone `!`.
-    if takes_back && matches!(cleaned.as_slice(), b"" | b"/") {
-        return Err(IgnoreError::LoneExclamation { line: number });
-    }
-    // After `/`, blanks may begin the pattern; a second trim takes them off, as docker's does.
-    let cleaned = if takes_back { cleaned } else { trim(&cleaned).to_vec() };
-    if cleaned.is_empty() {
-        return Ok(None);
-    }
-    match Glob::parse(&cleaned) {
-        Ok(glob) => Ok(Some(Pattern { takes_back, glob })),
-        Err(problem) => {
-            let shown = &cleaned[..cleaned.len().min(200)];
-            Err(IgnoreError::Malformed { line: number, pattern: escape(shown), problem })
-        }
-    }
+    [mark, &cleaned].concat()
 }
 
 /// Without white space around it.

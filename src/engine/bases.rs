@@ -45,6 +45,20 @@ pub enum BaseError {
     Store(#[from] StoreError),
 }
 
+impl BaseError {
+    /// The same, with the stage of the file that may have been meant if nothing in the store is like the name.
+    pub fn or_stage<'a>(self, stages: impl Iterator<Item = &'a str>) -> Self {
+        match self {
+            Self::Missing { name, similar: None } => {
+                let stage = crate::diag::suggest(name.trim_end_matches(":latest"), stages.take(1000))
+                    .map(|stage| format!("stage {stage}"));
+                Self::Missing { name, similar: stage }
+            }
+            other => other,
+        }
+    }
+}
+
 /// A file or directory that holds an image.
 enum Archive {
     Layout { path: PathBuf, tag: Option<String> },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bases::Resolved;
 use super::{BuildError, Options};
 use crate::action::{Action, BoundCopy, BoundMount, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
-use crate::context::pattern::is_wild;
+use crate::context::pattern::may_match_none;
 use crate::context::{Context, Filter, StatIndex};
 use crate::digest::{BlobDigest, ContentDigest};
 use crate::exec::mounts::Material;
@@ -254,20 +254,34 @@ fn each(
     Ok(all)
 }
 
-/// `--parents`: a plain path must be there, a pattern may name nothing.
+/// `--parents`: a plain path must be there, a pattern may name nothing. What stands before the pivot is a directory.
 fn below(
     base: &ImagePath,
     pattern: &ImagePath,
     filter: Filter,
     read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
 ) -> Result<Vec<Source>, ExecError> {
-    let wild = |path: &ImagePath| path.names().any(is_wild);
-    let mut sources = read(base, &filter.clone().taking(pattern)?)?;
-    sources.iter_mut().for_each(|source| source.name.clear());
-    let none = sources.iter().all(|source| source.below.is_empty());
-    if none && !pattern.is_root() && !wild(base) && !wild(pattern) {
-        // It may be left out on purpose; an error says if it is not there at all.
-        read(&base.join(pattern), &Filter::default())?;
+    let open = |path: &ImagePath| path.names().any(may_match_none);
+    let directories = |filter: Filter| -> Result<Vec<Source>, ExecError> {
+        let mut found = read(base, &filter.taking(pattern)?)?;
+        found.retain(Source::is_dir);
+        found.iter_mut().for_each(|source| source.name.clear());
+        Ok(found)
+    };
+    let empty = |sources: &[Source]| sources.iter().all(|source| source.below.is_empty());
+    let sources = directories(filter)?;
+    if empty(&sources) && !open(base) && !open(pattern) {
+        if !pattern.is_root() {
+            read(&base.join(pattern), &Filter::default())?;
+        }
+        // It may be left out on purpose.
+        let all = directories(Filter::default())?;
+        if all.is_empty() {
+            return Err(ExecError::PivotIsNoDirectory { path: base.clone() });
+        }
+        if empty(&all) && !pattern.is_root() {
+            return Err(ExecError::BehindLink { path: base.join(pattern) });
+        }
     }
     Ok(sources)
 }

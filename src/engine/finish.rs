@@ -165,6 +165,7 @@ fn remember(
             layer: done.record.layer,
             image: images.get(id).copied(),
             why: done.why.clone(),
+            effects: done.info.effects.clone(),
         });
         let place = prepared.place(target);
         prepared.store.put_build(&BuildRecord { place, image: image.id, steps: records.collect() })?;

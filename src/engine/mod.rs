@@ -2,6 +2,7 @@
 
 pub mod bases;
 pub mod bind;
+pub mod check;
 pub mod finish;
 pub mod preview;
 pub mod progress;
@@ -30,7 +31,7 @@ use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
 use bind::Inputs;
-use report::{StepInfo, Ui};
+use report::{Event, StepInfo, Ui};
 
 /// What a build is asked to do.
 #[derive(Debug, Clone)]
@@ -84,6 +85,9 @@ pub enum BuildError {
     /// Problems of the file; at least one is an error.
     #[error("the build file has errors")]
     File(Vec<Diagnostic>),
+    /// The file asks to fail if it breaks a rule of the linter.
+    #[error("check=error=true, and these rules are broken: {}", .rules.join(", "))]
+    Checks { found: Vec<Diagnostic>, rules: Vec<&'static str> },
     #[error("step {} (line {}) `{}`: {source}", .step.name, .step.line, .step.text)]
     Step { step: Box<StepInfo>, source: Box<ExecError> },
     #[error(transparent)]
@@ -153,6 +157,9 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
 /// Builds the target.
 pub fn build(store: &Store, options: &Options, ui: &dyn Ui) -> Result<finish::Built, BuildError> {
     let mut prepared = prepare(store, options)?;
+    if !prepared.warnings.is_empty() {
+        ui.event(Event::Odd(&prepared.warnings));
+    }
     let done = progress::run(&prepared, ui);
     // What was hashed stays known even if a step failed.
     prepared.save_indexes()?;
@@ -176,10 +183,10 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
 type Lowered = (Recipe, BTreeMap<String, Resolved>, Vec<Diagnostic>);
 
 fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
-    use crate::diag::Severity;
-    let (file, mut diagnostics) = dockerfile::parse(&options.dockerfile);
-    if diagnostics.iter().any(|d| d.severity == Severity::Error) {
-        return Err(BuildError::File(diagnostics));
+    let (file, found) = dockerfile::parse(&options.dockerfile);
+    let broken = |found| BuildError::File(check::with_warnings(&file, options, found));
+    if check::has_errors(&found) {
+        return Err(broken(found));
     }
     check_fresh(&file, options)?;
     let finder = Bases {
@@ -192,7 +199,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     let mut configs: BTreeMap<String, ImageConfig> = BTreeMap::new();
     // The triggers of a base may need further images.
     loop {
-        let uses = file.images(&options.frontend, &configs).map_err(BuildError::File)?;
+        let uses = file.images(&options.frontend, &configs).map_err(broken)?;
         let known = images.len();
         for wanted in uses {
             if is_directory(options, &wanted.reference) || images.contains_key(&wanted.reference) {
@@ -202,7 +209,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
                 file: options.dockerfile.name.clone(),
                 reference: wanted.reference.clone(),
                 line: options.dockerfile.position(wanted.span.start).0,
-                source: Box::new(source),
+                source: Box::new(source.or_stage(file.stage_names())),
             })?;
             configs.insert(wanted.reference.clone(), resolved.base.config.clone());
             images.insert(wanted.reference, resolved);
@@ -211,13 +218,13 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
             break;
         }
     }
-    let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(BuildError::File)?;
-    diagnostics.extend(warnings);
+    let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(broken)?;
+    let warnings = check::build(&file, options, &configs, warnings)?;
     let missing = missing_secrets(&recipe, &options.secrets);
     if !missing.is_empty() {
         return Err(BuildError::File(missing));
     }
-    Ok((recipe, images, diagnostics))
+    Ok((recipe, images, warnings))
 }
 
 /// A filter that names no stage of the file would quietly rebuild nothing.
@@ -323,6 +330,8 @@ impl Prepared<'_> {
             name: format!("{name}/{}", id.step + 1),
             text: step.origin.text.clone(),
             line: step.origin.line,
+            span: step.origin.span,
+            effects: step.op.effects(self.options.hermetic),
         }
     }
 

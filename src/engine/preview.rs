@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::report::StepInfo;
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
 use crate::digest::ActionKey;
 use crate::exec::observe::Rootfs;
 use crate::exec::{Executor, Job, Lookup};
 use crate::plan::StepId;
-use crate::recipe::{Base, Op};
+use crate::recipe::{Base, Effect, Op};
 
 /// What the cache says of a step before the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,6 +37,8 @@ pub struct Line {
     pub status: Status,
     /// Names of the steps and stages it needs.
     pub needs: Vec<String>,
+    /// What makes its result depend on more than its key.
+    pub effects: Vec<Effect>,
 }
 
 /// One wanted stage.
@@ -84,7 +87,8 @@ impl Asker<'_> {
             if status != Status::Config {
                 below = vec![info.name.clone()];
             }
-            steps.push(Line { name: info.name, text: info.text, line: info.line, key, status, needs });
+            let StepInfo { name, text, line, effects, .. } = info;
+            steps.push(Line { name, text, line, key, status, needs, effects });
         }
         self.ends.insert(at, rootfs);
         let target = self.prepared.recipe.targets.contains(&at);

@@ -1,6 +1,8 @@
 //! What a build says while it runs. Whoever shows it implements [`Ui`]; nothing here prints.
 
+use crate::diag::{Diagnostic, Span};
 use crate::plan::StepId;
+use crate::recipe::Effect;
 use crate::sandbox::Stream;
 
 /// What people need to know of a step.
@@ -13,6 +15,10 @@ pub struct StepInfo {
     pub text: String,
     /// Line of the file, from 1.
     pub line: usize,
+    /// Of the instruction.
+    pub span: Span,
+    /// What makes its result depend on more than its key.
+    pub effects: Vec<Effect>,
 }
 
 /// How a step ended.
@@ -32,6 +38,8 @@ pub enum End {
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
+    /// The file was read, and this is odd about it. Never empty.
+    Odd(&'a [Diagnostic]),
     /// The build has so many steps that make layers.
     Planned {
         steps: usize,

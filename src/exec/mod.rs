@@ -68,6 +68,12 @@ pub enum ExecError {
     NotADirectory { path: ImagePath },
     #[error("cannot replace directory {path} with a file")]
     IsADirectory { path: ImagePath },
+    #[error("{path} stands before `/./`, so it must be a directory")]
+    PivotIsNoDirectory { path: ImagePath },
+    #[error(
+        "{path} is behind a symlink, which --parents does not follow; name the directory that it leads to"
+    )]
+    BehindLink { path: ImagePath },
     #[error("pattern {pattern}: {source}")]
     Pattern { pattern: ImagePath, source: crate::context::pattern::PatternError },
     #[error(transparent)]
@@ -92,6 +98,8 @@ pub enum ExecError {
     SecretNotText { id: String, variable: String },
     #[error("ssh agent {id} was not given to the build, and the step requires it")]
     NoAgent { id: String },
+    #[error("cache {id:?} cannot begin with what is no directory")]
+    CacheSeed { id: String },
     #[error("{reason}")]
     NoSandbox { reason: String },
     #[error("{platform} programs cannot run on this {host} machine: {reason}")]

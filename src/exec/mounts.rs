@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::agent::Relay;
 use super::observe::Rootfs;
 use super::run::Sink;
-use super::source::Source;
+use super::source::{BOXED, Source, SourceNode};
 use super::{ExecError, Executor, Job};
 use crate::action::{Action, BoundCopy, BoundOp, BoundRun, KeepMeta, SourceDigest};
+use crate::layer::Meta;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
 use crate::recipe::mount::{Access, BindMount, CacheMount, Mount, NodeOwner, SecretMount, Sharing, SshMount};
@@ -86,7 +87,10 @@ impl Executor<'_> {
                     let path = mounts.caches[&self.cache_name(cache)].data();
                     mounts.add(&cache.target, Mounted::Directory { path, access: access(cache.access) });
                 }
-                Mount::Tmpfs(tmpfs) => mounts.add(&tmpfs.target, Mounted::Tmpfs { size: tmpfs.size }),
+                Mount::Tmpfs(tmpfs) => {
+                    let (size, access) = (tmpfs.size, access(tmpfs.access));
+                    mounts.add(&tmpfs.target, Mounted::Tmpfs { size, access });
+                }
                 Mount::Secret(secret) => self.secret(secret, &mut mounts)?,
                 Mount::Ssh(ssh) => self.agent(run, ssh, &mut mounts)?,
             }
@@ -126,25 +130,19 @@ impl Executor<'_> {
             Material::None => Ok((Arc::default(), ImagePath::root())),
             Material::Rootfs { rootfs, path } => Ok((rootfs.clone(), path.clone())),
             Material::Files(source) => {
-                let path = ImagePath::root().child(b"files");
-                let layer = self.layer_of(job, source, KeepMeta::Fixed, &path)?;
-                Ok((Arc::new(vec![layer]), path))
+                let layer = self.layer_of(job, source, KeepMeta::Fixed)?;
+                Ok((Arc::new(vec![layer]), ImagePath::root().child(BOXED)))
             }
         }
     }
 
-    /// A layer that has nothing but these files at a path, made once for each content.
-    fn layer_of(
-        &self,
-        job: &Job,
-        source: &Source,
-        keep: KeepMeta,
-        dest: &ImagePath,
-    ) -> Result<LayerRef, ExecError> {
+    /// A layer that has nothing but these files, in a box, made once for each content.
+    fn layer_of(&self, job: &Job, source: &Source, keep: KeepMeta) -> Result<LayerRef, ExecError> {
+        let source = source.clone().boxed(job.action.epoch);
         let copy = BoundCopy {
             sources: vec![SourceDigest { name: String::new(), digest: source.unnamed_digest(keep) }],
-            dest: dest.clone(),
-            dest_is_dir: false,
+            dest: ImagePath::root(),
+            dest_is_dir: true,
             chown: None,
             chmod: None,
             unpack: Unpack::Never,
@@ -152,7 +150,7 @@ impl Executor<'_> {
             keep,
         };
         let mut copying = Job::new(Action { op: BoundOp::Copy(copy), ..job.action.clone() });
-        copying.sources = vec![source.clone()];
+        copying.sources = vec![source];
         Ok(self.perform(&copying, &Rootfs::default(), &mut Silent)?.record.layer)
     }
 
@@ -165,24 +163,22 @@ impl Executor<'_> {
         mounts: &mut Mounts,
         output: &mut dyn Sink,
     ) -> Result<(), ExecError> {
-        let mut wanted: BTreeMap<String, (&CacheMount, &Material)> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, (&CacheMount, &Material, CacheUse)> = BTreeMap::new();
         for (bound, material) in run.mounts.iter().zip(&job.materials) {
             if let Mount::Cache(cache) = &bound.mount {
-                wanted.entry(self.cache_name(cache)).or_insert((cache, material));
+                let how = how_used(cache.sharing);
+                let known = wanted.entry(self.cache_name(cache)).or_insert((cache, material, how));
+                // One use for all mounts of it: as strict as the strictest.
+                known.2 = known.2.max(how);
             }
         }
-        for (name, (cache, material)) in wanted {
+        for (name, (cache, material, how)) in wanted {
             let fill = |dir: &Path| self.fill_cache(job, cache, material, dir);
             let taken = if run.hermetic {
                 let scratch = self.store.scratch()?;
                 fill(&scratch.writable().upper)?;
                 Cache::Fresh(scratch)
             } else {
-                let how = match cache.sharing {
-                    Sharing::Shared => CacheUse::Shared,
-                    Sharing::Private => CacheUse::Private,
-                    Sharing::Locked => CacheUse::Alone,
-                };
                 let waits = || output.warning(&format!("waiting for cache {name}, which another step uses"));
                 Cache::Kept(self.store.use_cache(&name, how, fill, waits)?)
             };
@@ -213,15 +209,21 @@ impl Executor<'_> {
                 Some((Source::at_rootfs(self.store, rootfs, path)?.1, KeepMeta::Source))
             }
         };
+        let mut top = Meta { mode: 0o755, ..Meta::default() };
         if let Some((source, keep)) = seed {
-            let layer = self.layer_of(job, &source, keep, &ImagePath::root())?;
-            self.store.unpack_into(&[layer.diff_id], dir)?;
+            if !matches!(source.top.node, SourceNode::Dir) {
+                return Err(ExecError::CacheSeed { id: cache.id.clone() });
+            }
+            top = source.top.meta.clone();
+            let layer = self.layer_of(job, &source, keep)?;
+            self.store.unpack_below(layer.diff_id, BOXED, dir)?;
         }
-        let NodeOwner { mode, uid, gid } = cache.owner;
+        let (uid, gid) = (cache.uid.unwrap_or(top.uid), cache.gid.unwrap_or(top.gid));
         // A single id can own nothing for others; there every process of a step is that one.
         if self.store.unpacking() != Unpacking::SingleId {
             chown(dir, Some(uid), Some(gid)).map_err(|e| file::context(e, "chown", dir))?;
         }
+        let mode = cache.mode.unwrap_or(top.mode);
         fs::set_permissions(dir, fs::Permissions::from_mode(mode.into()))
             .map_err(|e| file::context(e, "chmod", dir))?;
         Ok(())
@@ -260,6 +262,14 @@ impl Executor<'_> {
             mounts.add(file, Mounted::File { bytes: value.to_vec(), mode: mode.into(), uid, gid });
         }
         Ok(())
+    }
+}
+
+const fn how_used(sharing: Sharing) -> CacheUse {
+    match sharing {
+        Sharing::Shared => CacheUse::Shared,
+        Sharing::Private => CacheUse::Private,
+        Sharing::Locked => CacheUse::Alone,
     }
 }
 

@@ -23,6 +23,9 @@ use crate::store::{LayerRef, Store};
 /// Version of the digest in `spec/step-hash.md`, "Source digest".
 const SOURCE_VERSION: u32 = 1;
 
+/// What [`Source::boxed`] calls the thing in the box.
+pub const BOXED: &[u8] = b"files";
+
 /// One source with everything it brings.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -34,6 +37,16 @@ pub struct Source {
     pub top: Entry,
     /// For a directory: what is below it, by path relative to it, in layer order.
     pub below: Vec<(ImagePath, Entry)>,
+    pub form: Form,
+}
+
+/// What a source was before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Files as they lie.
+    Tree,
+    /// An archive that was unpacked: it says what modes its entries have, whatever `--chmod` does.
+    Archive,
 }
 
 /// One file, directory, link or device to be copied.
@@ -85,6 +98,11 @@ pub enum Modes {
 }
 
 impl Source {
+    /// Whether it is a directory, whose contents are copied.
+    pub fn is_dir(&self) -> bool {
+        matches!(self.top.node, SourceNode::Dir)
+    }
+
     /// Reads what a path or pattern selects in a context; files whose digest the index does not know are hashed,
     /// in parallel.
     pub fn from_context(
@@ -114,7 +132,7 @@ impl Source {
                     .map(|(relative, found)| Ok((relative, entry(&found)?)))
                     .collect::<Result<Vec<_>, ExecError>>()?;
                 let shown = crate::diag::escape(base.as_bytes());
-                Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below })
+                Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below, form: Form::Tree })
             })
             .collect()
     }
@@ -130,7 +148,7 @@ impl Source {
         super::select::select(&tree, pattern)?
             .into_iter()
             .map(|(name, path)| from_tree(&tree, &tars, name, &path, filter))
-            .filter(|source| matches!(source.top.node, SourceNode::Dir) || !filter.drops(&source.name))
+            .filter(|source| source.is_dir() || !filter.drops(&source.name))
             .map(Ok)
             .collect()
     }
@@ -140,12 +158,27 @@ impl Source {
         let body = Body::Blob(Arc::new(file));
         let node = SourceNode::File { size: fetched.size, content: fetched.content, body };
         let top = Entry { meta: fixed_meta(0o600, epoch), node };
-        Self { name: name.as_bytes().to_vec(), shown, top, below: vec![] }
+        Self { name: name.as_bytes().to_vec(), shown, top, below: vec![], form: Form::Tree }
     }
 
     /// Whether it came from another machine.
     pub fn is_fetched(&self) -> bool {
         matches!(self.top.node, SourceNode::File { body: Body::Blob(_), .. })
+    }
+
+    /// The same as the one thing in a directory, named [`BOXED`], so that its own metadata is copied too.
+    pub fn boxed(self, epoch: Epoch) -> Self {
+        let name = ImagePath::root().child(BOXED);
+        let inside = |(path, entry): (ImagePath, Entry)| {
+            let node = match entry.node {
+                SourceNode::Hardlink(to) => SourceNode::Hardlink(name.join(&to)),
+                other => other,
+            };
+            (name.join(&path), Entry { node, ..entry })
+        };
+        let below = std::iter::once((ImagePath::root(), self.top)).chain(self.below).map(inside).collect();
+        let top = Entry { meta: fixed_meta(0o755, epoch), node: SourceNode::Dir };
+        Self { below, top, ..self }
     }
 
     /// What stands at one path of a context, which is no pattern. Symlinks are followed inside the context.
@@ -189,6 +222,7 @@ impl Source {
             shown: crate::diag::escape(name.as_bytes()),
             top,
             below: vec![],
+            form: Form::Tree,
         }
     }
 
@@ -348,7 +382,7 @@ fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath, f
         _ => Vec::new(),
     };
     let top = tree_entry(&top, tars, &mut Links::default(), &ImagePath::root());
-    Source { name, shown: crate::diag::escape(path.as_bytes()), top, below }
+    Source { name, shown: crate::diag::escape(path.as_bytes()), top, below, form: Form::Tree }
 }
 
 /// The first name, in this source, of each file of a layer: by layer and by the name that holds the bytes there.

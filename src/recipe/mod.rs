@@ -4,6 +4,7 @@
 //! understood. `Origin` says where a step came from, for messages only; it enters no identity.
 
 pub mod chmod;
+mod effect;
 pub mod mount;
 
 use crate::diag::Span;
@@ -12,6 +13,7 @@ use crate::oci::{History, ImageConfig};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use chmod::Chmod;
+pub use effect::Effect;
 use mount::Mount;
 
 /// All stages of a file in order, and those that are wanted.

@@ -43,8 +43,11 @@ pub struct CacheMount {
     pub source: ImagePath,
     pub sharing: Sharing,
     pub access: Access,
-    /// Of a new one's directory.
-    pub owner: NodeOwner,
+    /// Of a new one's directory, 0 to 0o7777; else the seed's, or 0755.
+    pub mode: Option<u16>,
+    /// Likewise; else the seed's, or 0.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
 }
 
 /// What happens when two steps want one cache at a time.
@@ -85,6 +88,7 @@ pub struct TmpfsMount {
     pub target: ImagePath,
     /// At most so many bytes.
     pub size: Option<u64>,
+    pub access: Access,
 }
 
 /// A value that the build was given and that must show nowhere.

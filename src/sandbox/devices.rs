@@ -11,11 +11,18 @@ use crate::sys::mount::{Opt, Reach};
 
 use super::failure::{Doing as _, SetupError};
 use super::root::Staging;
+use super::spec::Spec;
 use super::target::Tree;
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt).
 const NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// What a step with all powers finds beside, as `RUN --security=insecure` does in BuildKit.
+const MORE: [(&str, u32, u32); 5] =
+    [("kmsg", 1, 11), ("cuse", 10, 203), ("fuse", 10, 229), ("kvm", 10, 232), ("loop-control", 10, 237)];
+/// Loop devices it finds.
+const LOOPS: u32 = 16;
 
 const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
@@ -64,10 +71,12 @@ fn node(staging: &Staging, name: &str, major: u32, minor: u32) -> rustix::io::Re
 }
 
 /// Mounts `/dev`. It takes no device nodes but those mounted into it here: a step may make others, not open them.
-pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, shm_size: u64) -> Result<(), SetupError> {
+/// A step with all powers may open what it makes.
+pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, spec: &Spec) -> Result<(), SetupError> {
+    let attributes = if spec.insecure { NOSUID | NOEXEC } else { NOSUID | NODEV | NOEXEC };
     let target = tree.mount_point("dev")?;
     let options = [Opt::Value("mode", "0755"), Opt::Value("size", "65536k")];
-    let dev = sys::mount::file_system("tmpfs", &options, NOSUID | NODEV | NOEXEC).doing("make", "/dev")?;
+    let dev = sys::mount::file_system("tmpfs", &options, attributes).doing("make", "/dev")?;
     sys::mount::attach(&dev, target).doing("mount", "/dev")?;
     for (name, node) in &devices.0 {
         let place = empty_file(&dev, name).doing("make", format_args!("/dev/{name}"))?;
@@ -75,10 +84,13 @@ pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, shm_size: u64) -> Re
             .and_then(|mount| sys::mount::attach(mount, place))
             .doing("mount", format_args!("/dev/{name}"))?;
     }
+    if spec.insecure {
+        make_more(&dev)?;
+    }
     for (name, to) in LINKS {
         symlinkat(to, &dev, name).doing("make", format_args!("/dev/{name}"))?;
     }
-    let shm_size = shm_size.to_string();
+    let shm_size = spec.shm_size.to_string();
     mount_in(&dev, "shm", "tmpfs", &[Opt::Value("mode", "1777"), Opt::Value("size", &shm_size)], NODEV)?;
     mount_pts(&dev)?;
     match mount_in(&dev, "mqueue", "mqueue", &[], NODEV) {
@@ -86,6 +98,25 @@ pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, shm_size: u64) -> Re
         Ok(()) | Err(SetupError::Refused { .. }) => Ok(()),
         Err(other) => Err(other),
     }
+}
+
+/// Makes the further nodes. In a user namespace nobody can, and nobody could open them.
+fn make_more(dev: &OwnedFd) -> Result<(), SetupError> {
+    let mode = Mode::from_raw_mode(0o666);
+    let make = |name: &str, kind, major, minor| mknodat(dev, name, kind, mode, makedev(major, minor));
+    mkdirat(dev, "net", Mode::from_raw_mode(0o755)).doing("make", "/dev/net")?;
+    match make("net/tun", FileType::CharacterDevice, 10, 200) {
+        Err(Errno::PERM) => return Ok(()),
+        other => other.doing("make", "/dev/net/tun")?,
+    }
+    for (name, major, minor) in MORE {
+        make(name, FileType::CharacterDevice, major, minor).doing("make", format_args!("/dev/{name}"))?;
+    }
+    for number in 0..LOOPS {
+        let name = format!("loop{number}");
+        make(&name, FileType::BlockDevice, 7, number).doing("make", format_args!("/dev/{name}"))?;
+    }
+    Ok(())
 }
 
 /// Terminals of their own. Group 5 owns them by custom (tty), where the user namespace has such a group.

@@ -29,8 +29,8 @@ pub enum SetupError {
     File { path: String, errno: Errno },
     /// A mount has no place: a parent is not a directory, the target is of another kind, or where it would have to be
     /// made is read-only.
-    #[error("nothing can be mounted at {path} in the root file system: {errno}")]
-    Mount { path: String, errno: Errno },
+    #[error("nothing can be mounted at {path} in the root file system: {reason}")]
+    Mount { path: String, reason: String },
     /// A field of the spec that no process can have.
     #[error("{field} holds a zero byte")]
     Nul { field: String },

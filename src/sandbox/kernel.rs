@@ -62,55 +62,51 @@ pub(super) fn mount_proc(tree: &mut Tree, staging: &Staging, devices: &Devices) 
 }
 
 /// Mounts `/proc` and `/sys` as they are, for a step that is to have all powers.
-pub(super) fn mount_open(tree: &mut Tree) -> Result<(), SetupError> {
-    for (name, kind) in [("proc", "proc"), ("sys", "sysfs")] {
-        let target = tree.mount_point(name)?;
-        let made = sys::mount::file_system(kind, &[], LOCKED).doing("make", format_args!("/{name}"))?;
-        sys::mount::attach(&made, target).doing("mount", format_args!("/{name}"))?;
-        if name == "sys"
-            && let Some(place) = find(&made, c"fs/cgroup").doing("open", "/sys/fs/cgroup")?
-            && let Ok(cgroup) = sys::mount::file_system("cgroup2", &[], LOCKED)
-        {
-            sys::mount::attach(cgroup, place).doing("mount", "/sys/fs/cgroup")?;
-        }
-    }
-    Ok(())
+pub(super) fn mount_open(tree: &mut Tree, hermetic: bool) -> Result<(), SetupError> {
+    let target = tree.mount_point("proc")?;
+    let proc = sys::mount::file_system("proc", &[], LOCKED).doing("make", "/proc")?;
+    sys::mount::attach(&proc, target).doing("mount", "/proc")?;
+    let target = tree.mount_point("sys")?;
+    let sys = sysfs(LOCKED)?;
+    sys::mount::attach(&sys, target).doing("mount", "/sys")?;
+    mount_cgroups(&sys, hermetic, LOCKED)
 }
 
 /// Mounts `/sys` read-only, with a view of cgroups that changes nothing.
 pub(super) fn mount_sys(tree: &mut Tree, staging: &Staging, hermetic: bool) -> Result<(), SetupError> {
     let target = tree.mount_point("sys")?;
-    let sys = sysfs()?;
+    let sys = sysfs(READ_ONLY)?;
     sys::mount::attach(&sys, target).doing("mount", "/sys")?;
     let empty = staging.subdirectory("empty-sys")?;
     for name in MASKED_SYS {
         let shown = format!("/sys/{}", name.to_string_lossy());
         mask(&sys, name, &empty, &empty).doing("mask", shown)?;
     }
-    if let Some(place) = find(&sys, c"fs/cgroup").doing("open", "/sys/fs/cgroup")? {
-        let cgroup = cgroups(hermetic)?;
-        sys::mount::attach(cgroup, place).doing("mount", "/sys/fs/cgroup")?;
-    }
-    Ok(())
+    mount_cgroups(&sys, hermetic, READ_ONLY)
 }
 
-/// A sysfs of the network namespace; the host's, read-only, where that namespace belongs to somebody else.
-fn sysfs() -> Result<OwnedFd, SetupError> {
-    match sys::mount::file_system("sysfs", &[], READ_ONLY) {
+fn mount_cgroups(sys: &OwnedFd, hermetic: bool, attributes: MountAttrFlags) -> Result<(), SetupError> {
+    let Some(place) = find(sys, c"fs/cgroup").doing("open", "/sys/fs/cgroup")? else { return Ok(()) };
+    sys::mount::attach(cgroups(hermetic, attributes)?, place).doing("mount", "/sys/fs/cgroup")
+}
+
+/// A sysfs of the network namespace; the host's where that namespace belongs to somebody else.
+fn sysfs(attributes: MountAttrFlags) -> Result<OwnedFd, SetupError> {
+    match sys::mount::file_system("sysfs", &[], attributes) {
         Ok(mount) => Ok(mount),
         Err(error) if error.errno == Errno::PERM => {
-            sys::mount::clone(CWD, c"/sys", Reach::Tree, READ_ONLY).doing("mount", "the host's /sys")
+            sys::mount::clone(CWD, c"/sys", Reach::Tree, attributes).doing("mount", "the host's /sys")
         }
         Err(error) => Err(error).doing("make", "/sys"),
     }
 }
 
 /// The cgroup the sandbox is in, as its root; an empty directory for a hermetic step or an old hierarchy.
-fn cgroups(hermetic: bool) -> Result<OwnedFd, SetupError> {
+fn cgroups(hermetic: bool, attributes: MountAttrFlags) -> Result<OwnedFd, SetupError> {
     let unified = statfs(c"/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC);
     if unified
         && !hermetic
-        && let Ok(mount) = sys::mount::file_system("cgroup2", &[], READ_ONLY)
+        && let Ok(mount) = sys::mount::file_system("cgroup2", &[], attributes)
     {
         return Ok(mount);
     }

@@ -17,20 +17,20 @@ use crate::sys::mount::{Opt, Reach};
 use super::failure::{Doing as _, SetupError};
 use super::files;
 use super::launch::Writes;
-use super::root::Staging;
+use super::root::{Stack, Staging};
 use super::spec::{Access, Mount, Mounted};
 use super::target::{Kind, Tree};
 
-/// Devices never: no cgroup guards them.
-const LOCKED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV.union(MountAttrFlags::MOUNT_ATTR_NOSUID);
+/// Devices never: no cgroup guards them. Set-user-id programs work, as they do in the root.
+const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 
 /// Mounts all.
 pub(super) fn mount(tree: &mut Tree, staging: &Staging, mounts: &[Mount]) -> Result<(), SetupError> {
     for (number, mount) in mounts.iter().enumerate() {
         let made = match &mount.what {
             Mounted::Overlay { overlay, source, access } => {
-                let name = format!("mount-{number}");
-                overlay_path(staging, &name, overlay, source, *access)?
+                overlay_path(staging, Stack::Mount(number), overlay, source, *access)?
             }
             Mounted::Directory { path, access } => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -41,50 +41,47 @@ pub(super) fn mount(tree: &mut Tree, staging: &Staging, mounts: &[Mount]) -> Res
             Mounted::Socket { path } => {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let socket = open(path, flags, Mode::empty()).doing("open", path.display())?;
-                sys::mount::clone(&socket, c"", Reach::One, LOCKED).doing("mount", path.display())?
+                sys::mount::clone(&socket, c"", Reach::One, NODEV | NOSUID).doing("mount", path.display())?
             }
             Mounted::File { bytes, mode, uid, gid } => {
-                files::read_only(staging, &format!("mount-{number}"), bytes, (*mode, *uid, *gid))?
+                files::read_only(staging, &Stack::Mount(number).name("file"), bytes, (*mode, *uid, *gid))?
             }
-            Mounted::Tmpfs { size } => tmpfs(*size)?,
+            Mounted::Tmpfs { size, access } => tmpfs(*size, *access)?,
         };
         let kind = match FileType::from_raw_mode(fstat(&made).doing("look at", "a mount")?.st_mode) {
             FileType::Directory => Kind::Directory,
             _ => Kind::File,
         };
         let target = tree.place(&mount.target, kind)?;
-        sys::mount::attach(made, target).map_err(|errno| SetupError::Mount {
-            path: mount.target.display().to_string(),
-            errno: errno.into(),
-        })?;
+        sys::mount::attach(made, target).doing("mount at", mount.target.display())?;
     }
     Ok(())
 }
 
 fn attributes(access: Access) -> MountAttrFlags {
     match access {
-        Access::ReadOnly => LOCKED.union(MountAttrFlags::MOUNT_ATTR_RDONLY),
-        Access::ReadWrite => LOCKED,
+        Access::ReadOnly => NODEV.union(MountAttrFlags::MOUNT_ATTR_RDONLY),
+        Access::ReadWrite => NODEV,
     }
 }
 
-fn tmpfs(size: Option<u64>) -> Result<OwnedFd, SetupError> {
+fn tmpfs(size: Option<u64>, access: Access) -> Result<OwnedFd, SetupError> {
     let size = size.map(|bytes| bytes.to_string());
     let mut options = vec![Opt::Value("mode", "1777")];
     options.extend(size.as_deref().map(|bytes| Opt::Value("size", bytes)));
-    sys::mount::file_system("tmpfs", &options, LOCKED).doing("make", "a tmpfs")
+    sys::mount::file_system("tmpfs", &options, attributes(access) | NOSUID).doing("make", "a tmpfs")
 }
 
 /// A file or directory of another root file system.
 fn overlay_path(
     staging: &Staging,
-    name: &str,
+    stack: Stack,
     overlay: &Overlay,
     source: &Path,
     access: Access,
 ) -> Result<OwnedFd, SetupError> {
-    let whole = staging.overlay(overlay, Writes::Volatile, name)?;
-    let place = staging.subdirectory(&format!("{name}-root"))?;
+    let whole = staging.overlay(stack, overlay, Writes::Volatile, NODEV)?;
+    let place = staging.subdirectory(&stack.name("whole"))?;
     sys::mount::attach(&whole, place).doing("mount", "files for a mount")?;
     // It was resolved by whoever asked, so nothing on the way is a symbolic link.
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

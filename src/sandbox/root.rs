@@ -25,21 +25,39 @@ use super::{files, kernel, mounts};
 pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
     sys::mount::make_private().doing("make private", "the mounts")?;
     let staging = Staging::new()?;
-    let root = staging.attach_root(&job.spec.root, job.writes)?;
+    let root = staging.attach_root(job)?;
     let mut tree = Tree::new(root, job.spec.root.writable.as_ref())?;
     let devices = Devices::gather(&staging)?;
     if job.spec.insecure {
-        kernel::mount_open(&mut tree)?;
+        kernel::mount_open(&mut tree, job.spec.hermetic)?;
     } else {
         kernel::mount_proc(&mut tree, &staging, &devices)?;
         kernel::mount_sys(&mut tree, &staging, job.spec.hermetic)?;
     }
-    devices::mount_dev(&mut tree, &devices, job.spec.shm_size)?;
+    devices::mount_dev(&mut tree, &devices, &job.spec)?;
     files::mount(&mut tree, &staging, &job.spec.files)?;
     mounts::mount(&mut tree, &staging, &job.spec.mounts)?;
     staging.subdirectory("host")?;
     sys::mount::pivot(staging.dir(), c"host", tree.root()).doing("enter", "the root file system")?;
     Ok(tree.into_stubs())
+}
+
+/// What an overlay is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stack {
+    Root,
+    /// The mount of this number.
+    Mount(usize),
+}
+
+impl Stack {
+    /// The name of a staging directory of its own.
+    pub(super) fn name(self, what: &str) -> String {
+        match self {
+            Self::Root => format!("root-{what}"),
+            Self::Mount(number) => format!("mount-{number}-{what}"),
+        }
+    }
 }
 
 /// A small file system of our own over the host's root: where mounts are put together. Vanishes with the host's.
@@ -67,10 +85,14 @@ impl Staging {
         openat(&self.0, name, PATH_DIR, Mode::empty()).doing("open staging directory", name)
     }
 
-    fn attach_root(&self, overlay: &Overlay, writes: Writes) -> Result<OwnedFd, SetupError> {
+    fn attach_root(&self, job: &Job<'_>) -> Result<OwnedFd, SetupError> {
+        let (overlay, writes) = (&job.spec.root, job.writes);
+        // No cgroup guards devices here, and a step may make nodes; unless it is to have all powers.
+        let devices =
+            if job.spec.insecure { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
         let mount = match (&overlay.lowers[..], &overlay.writable) {
             ([only], None) if has_mount_points(only) => read_only(only)?,
-            _ => self.overlay(overlay, writes, "root-layers")?,
+            _ => self.overlay(Stack::Root, overlay, writes, devices)?,
         };
         let place = self.subdirectory("root")?;
         sys::mount::attach(&mount, &place).doing("mount", "the root file system")?;
@@ -82,13 +104,13 @@ impl Staging {
     /// Layers go in by descriptor paths: a path may be longer than the 255 bytes an option takes, may hold any
     /// byte, and shows in the process' /proc/self/mountinfo.
     ///
-    /// `name` is for what the overlay needs besides its layers. With an own root file system's mount points below all
-    /// layers if nothing could be made in it.
+    /// What it needs besides its layers is named after the stack.
     pub(super) fn overlay(
         &self,
+        stack: Stack,
         overlay: &Overlay,
         writes: Writes,
-        name: &str,
+        attributes: MountAttrFlags,
     ) -> Result<OwnedFd, SetupError> {
         let config = Config::open("overlay").doing("use", "overlayfs")?;
         let set = |option: Opt<'_>| config.set(option);
@@ -99,7 +121,7 @@ impl Staging {
         }
         // Below all, since overlayfs wants a lower if there is an upper, and else two of them.
         if overlay.lowers.is_empty() || overlay.writable.is_none() {
-            let bottom = self.bottom(name, overlay.writable.is_none())?;
+            let bottom = self.bottom(stack, overlay.writable.is_none())?;
             set(Opt::Value("lowerdir+", &fd_path(&bottom))).doing("add", "a layer without files")?;
         }
         match &overlay.writable {
@@ -112,7 +134,7 @@ impl Staging {
                 }
             }
             None if overlay.lowers.is_empty() => {
-                let second = self.subdirectory(&format!("{name}-second"))?;
+                let second = self.subdirectory(&stack.name("second"))?;
                 set(Opt::Value("lowerdir+", &fd_path(&second))).doing("add", "a layer without files")?;
             }
             None => {}
@@ -124,14 +146,13 @@ impl Staging {
             OverlayMarks::User => set(Opt::Flag("userxattr")).doing("set", "overlay option userxattr")?,
             OverlayMarks::Trusted => {}
         }
-        // No devices: no cgroup guards them here, and a step may make nodes.
-        config.mount(MountAttrFlags::MOUNT_ATTR_NODEV).doing("mount", "the overlay")
+        config.mount(attributes).doing("mount", "the overlay")
     }
 
-    /// A layer without files; with the mount points where they cannot be made later.
-    fn bottom(&self, name: &str, mount_points: bool) -> Result<OwnedFd, SetupError> {
-        let bottom = self.subdirectory(&format!("{name}-bottom"))?;
-        for name in MOUNT_POINTS.iter().filter(|_| mount_points) {
+    /// A layer without files; for the root with the mount points where they cannot be made later.
+    fn bottom(&self, stack: Stack, read_only: bool) -> Result<OwnedFd, SetupError> {
+        let bottom = self.subdirectory(&stack.name("bottom"))?;
+        for name in MOUNT_POINTS.iter().filter(|_| read_only && stack == Stack::Root) {
             mkdirat(&bottom, *name, Mode::from_raw_mode(0o755)).doing("make staging directory", name)?;
         }
         Ok(bottom)

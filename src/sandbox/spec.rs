@@ -88,7 +88,7 @@ pub enum Mounted {
     /// A read-only file from memory.
     File { bytes: Vec<u8>, mode: u32, uid: u32, gid: u32 },
     /// Memory, at most so many bytes.
-    Tmpfs { size: Option<u64> },
+    Tmpfs { size: Option<u64>, access: Access },
 }
 
 /// Whether the process may write.

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timestamps, fstat, mkdirat, openat, openat2,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timestamps, fstat, fstatfs, mkdirat, openat, openat2,
     readlinkat, utimensat,
 };
 use rustix::io::Errno;
@@ -91,10 +91,24 @@ impl Tree {
             .map_err(|errno| SetupError::File { path: path.display().to_string(), errno: errno.into() })
     }
 
-    /// A mount point anywhere in the root, found or made as [`Tree::file`] does.
+    /// A mount point anywhere in the root, or in what is mounted there already, found or made as [`Tree::file`] does.
+    /// Never the root itself, and nothing of `/proc` and `/sys`.
     pub(super) fn place(&mut self, path: &Path, kind: Kind) -> Result<OwnedFd, SetupError> {
-        self.walk(path, kind)
-            .map_err(|errno| SetupError::Mount { path: path.display().to_string(), errno: errno.into() })
+        let shown = path.display().to_string();
+        let refused = |reason: String| SetupError::Mount { path: shown.clone(), reason };
+        let found = self.walk(path, kind).map_err(|errno| match errno {
+            Errno::ISDIR => refused("it is the root itself".into()),
+            other => refused(super::failure::Errno::from(other).to_string()),
+        })?;
+        if is_kernels(&found).doing("look at", &shown)? {
+            return Err(refused("it leads into a file system of the kernel's".into()));
+        }
+        let is_directory = file_type(&found).doing("look at", &shown)? == FileType::Directory;
+        match (kind, is_directory) {
+            (Kind::Directory, true) | (Kind::File, false) => Ok(found),
+            (Kind::Directory, false) => Err(refused("a directory cannot be mounted on a file".into())),
+            (Kind::File, true) => Err(refused("a file cannot be mounted on a directory".into())),
+        }
     }
 
     fn walk(&mut self, path: &Path, last: Kind) -> rustix::io::Result<OwnedFd> {
@@ -169,6 +183,13 @@ impl Tree {
         });
         Ok(())
     }
+}
+
+/// Whether something lies in a `/proc` or a `/sys`.
+fn is_kernels(fd: &OwnedFd) -> rustix::io::Result<bool> {
+    /// As in linux/magic.h.
+    const PROC_AND_SYS: [i64; 2] = [0x9fa0, 0x6265_6572];
+    Ok(PROC_AND_SYS.contains(&fstatfs(fd)?.f_type))
 }
 
 fn open_path(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {

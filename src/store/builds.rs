@@ -11,6 +11,7 @@ use super::actions::{open_sealed, seal};
 use super::{Store, StoreError};
 use crate::action::{LayerRef, Observation};
 use crate::digest::{ActionKey, ImageId};
+use crate::recipe::Effect;
 use crate::sys::file::{self, Durability};
 
 /// The version of the format.
@@ -42,6 +43,9 @@ pub struct StepRecord {
     pub image: Option<ImageId>,
     /// Why it was not a hit when it last ran; empty for a hit.
     pub why: String,
+    /// What makes its result depend on more than its key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<Effect>,
 }
 
 impl Store {

@@ -3,6 +3,7 @@
 //! `caches/<hash of the name>/name` says what it is called; `<number>/data` are its instances and `<number>/lock`
 //! is held by whoever uses one. There is a second instance only if `private` users met.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,7 +14,7 @@ use super::{Store, StoreError, snapshots};
 use crate::sys::file::{self, Durability, Hold, Lock};
 
 /// How an instance is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CacheUse {
     /// The first instance, with others.
     Shared,
@@ -128,24 +129,73 @@ impl Store {
         if !dir.join("name").exists() {
             return Ok(Removal::Missing);
         }
-        let mut held = Vec::new();
-        for instance in instances(&dir)? {
-            match Lock::attempt(&instance.join("lock"), Hold::Exclusive)? {
-                Some(lock) => held.push((instance, lock)),
-                None => return Ok(Removal::InUse),
-            }
-        }
+        let Some(held) = take_all(&dir)? else { return Ok(Removal::InUse) };
         for (instance, lock) in held {
-            // Out of the way in one go; whoever waits for the lock finds an instance without data and fills it.
-            let doomed = self.tmp().join(file::unique_name());
-            if fs::rename(instance.join("data"), &doomed).is_ok() {
-                snapshots::remove_tree(&doomed);
-            }
+            // Whoever waits for the lock finds an instance without data and fills it.
+            self.discard(&instance)?;
             drop(lock);
         }
         fs::remove_file(dir.join("name")).map_err(|e| file::context(e, "remove", &dir))?;
         Ok(Removal::Removed)
     }
+
+    /// Gives a cache what `fill` makes in an empty directory, in place of all that it had. False, and nothing is
+    /// changed, if a step uses it; nor is anything if `fill` fails.
+    pub fn replace_cache<E: From<StoreError>>(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let scratch = self.scratch()?;
+        let made = scratch.writable().upper;
+        fill(&made)?;
+        let dir = self.cache_dir(name);
+        make_private_dir(&dir.join("0"))?;
+        let Some(held) = take_all(&dir)? else { return Ok(false) };
+        for (instance, _) in &held {
+            self.discard(instance)?;
+        }
+        let data = dir.join("0/data");
+        fs::rename(&made, &data).map_err(|e| file::context(e, "publish", &data)).map_err(StoreError::from)?;
+        file::replace(&dir.join("name"), name.as_bytes(), Durability::Cached).map_err(StoreError::from)?;
+        Ok(true)
+    }
+
+    /// Takes an instance's data out of the way in one go, then removes it.
+    fn discard(&self, instance: &Path) -> Result<(), StoreError> {
+        let data = instance.join("data");
+        if data.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let doomed = self.tmp().join(file::unique_name());
+        fs::rename(&data, &doomed).map_err(|e| file::context(e, "remove", &data))?;
+        snapshots::remove_tree(&doomed);
+        Ok(())
+    }
+
+    /// Names of the directories of caches that hold nothing any more.
+    pub(super) fn caches_without_data(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut empty = BTreeSet::new();
+        for entry in list(&self.caches_dir())? {
+            if instances(&self.caches_dir().join(&entry))?.is_empty() {
+                empty.insert(entry);
+            }
+        }
+        Ok(empty)
+    }
+}
+
+/// Holds every instance of a cache alone; `None` if somebody uses one.
+fn take_all(dir: &Path) -> Result<Option<Vec<(PathBuf, Lock)>>, StoreError> {
+    let mut held = Vec::new();
+    for name in list(dir)?.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
+        let instance = dir.join(name);
+        match Lock::attempt(&instance.join("lock"), Hold::Exclusive)? {
+            Some(lock) => held.push((instance, lock)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(held))
 }
 
 fn make_private_dir(dir: &Path) -> Result<(), StoreError> {

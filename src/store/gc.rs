@@ -24,6 +24,14 @@ pub enum Scope {
     Cache,
 }
 
+/// What becomes of cache mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheMounts {
+    Keep,
+    /// All of them go.
+    Clear,
+}
+
 /// One thing that goes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Doomed {
@@ -73,7 +81,7 @@ impl Store {
 
     /// What can go. The store must be held alone for the plan to stay true. Names that begin with a dot are
     /// half-written files of killed processes.
-    pub fn gc_plan(&self, scope: Scope) -> Result<GcPlan, StoreError> {
+    pub fn gc_plan(&self, scope: Scope, mounts: CacheMounts) -> Result<GcPlan, StoreError> {
         let reach = self.reach(scope)?;
         let mut plan = GcPlan::default();
         // What points goes before what it points to: a sweep that is killed leaves no record of what is gone.
@@ -97,6 +105,10 @@ impl Store {
         self.doom(&mut plan, "l", |name| links.contains(name))?;
         self.doom(&mut plan, "tmp", |_| false)?;
         self.doom(&mut plan, "locks", |_| false)?;
+        let empty = self.caches_without_data()?;
+        if !empty.is_empty() || mounts == CacheMounts::Clear {
+            self.doom(&mut plan, "caches", |name| mounts == CacheMounts::Keep && !empty.contains(name))?;
+        }
         for dir in ["refs", "contexts"] {
             self.doom(&mut plan, dir, |_| true)?;
         }

@@ -177,6 +177,19 @@ impl Store {
             .map_err(|source| StoreError::Unpack { diff: *diff, source })
     }
 
+    /// Moves what a directory of a layer that stands on nothing holds into an empty directory.
+    pub fn unpack_below(&self, diff: DiffId, name: &[u8], dest: &Path) -> Result<(), StoreError> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let scratch = self.scratch()?;
+        self.unpack_into(&[diff], &scratch.writable().upper)?;
+        let inner = scratch.writable().upper.join(std::ffi::OsStr::from_bytes(name));
+        for entry in crate::sys::dir::list_path(&inner)? {
+            let name = std::ffi::OsStr::from_bytes(&entry.name);
+            fs::rename(inner.join(name), dest.join(name)).map_err(|e| file::context(e, "move to", dest))?;
+        }
+        Ok(())
+    }
+
     /// Makes a captured upper directory the unpacked form of the layer that was captured from it.
     pub fn adopt(&self, diff: DiffId, scratch: Scratch) -> Result<(), StoreError> {
         self.publish(&self.cache_id(&[diff])?, scratch)

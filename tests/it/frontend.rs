@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
+mod corpus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -258,16 +260,20 @@ fn dump_mount(out: &mut String, mount: &Mount) {
             bind.access
         ),
         Mount::Cache(cache) => format!(
-            "cache {:?} at {} {} {:?} {} seeded with {} of {}",
+            "cache {:?} at {} {} {:?} mode={:?} uid={:?} gid={:?} seeded with {} of {}",
             cache.id,
             path(&cache.target),
             cache.sharing.text(),
             cache.access,
-            owner(&cache.owner),
+            cache.mode.map(|mode| format!("{mode:04o}")),
+            cache.uid,
+            cache.gid,
             path(&cache.source),
             cache.seed.as_ref().map_or_else(|| "nothing".to_owned(), from)
         ),
-        Mount::Tmpfs(tmpfs) => format!("tmpfs at {} size={:?}", path(&tmpfs.target), tmpfs.size),
+        Mount::Tmpfs(tmpfs) => {
+            format!("tmpfs at {} size={:?} {:?}", path(&tmpfs.target), tmpfs.size, tmpfs.access)
+        }
         Mount::Secret(secret) => format!(
             "secret {:?} file={:?} env={:?} required={} {}",
             secret.id,

@@ -236,6 +236,33 @@ fn a_failed_step_says_where_and_shows_its_output() {
 }
 
 #[test]
+fn a_failed_step_is_shown_with_its_lines_and_its_last_output_in_every_view() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    lab.write("ctx/Dockerfile", "FROM alpine\nRUN seq 100 && \\\n\tprintf rest && \\\n    exit 7\n");
+    for view in ["--progress=plain", "--progress=tty", "--quiet"] {
+        let ran = lab.run("store", &["build", view, "ctx"]);
+        assert_eq!(ran.code, 1);
+        let shown = ran.err.split("\n\n").last().unwrap();
+        let lines: String = (82..=100).map(|number| format!("  | {number}\n")).collect();
+        let expected = format!(
+            "ctx/Dockerfile:2:1: error: step stage0/1 failed
+    2 | / RUN seq 100 && \\
+    3 | |     printf rest && \\
+    4 | |     exit 7
+      | |__________^
+its output ended in:
+{lines}  | rest
+error: step stage0/1 (line 2)"
+        );
+        assert!(shown.starts_with(&expected), "{view}\n{}\n-- expected\n{expected}", ran.err);
+    }
+    lab.write("ctx/Dockerfile", "FROM alpine\nRUN exit 7\n");
+    let ran = lab.run("store", &["build", "ctx"]);
+    assert!(ran.err.contains("it printed nothing"), "{}", ran.err);
+}
+
+#[test]
 fn a_hundred_and_thirty_layers_mount_and_run() {
     let Some(lab) = kernel_lab() else { return };
     lab.base("store", "alpine");

@@ -6,11 +6,14 @@
 mod support;
 
 mod add;
+mod bind;
 mod build;
+mod caches;
 mod copy;
 mod differential;
 mod faults;
 mod layer;
+mod limits;
 mod mounts;
 mod peers;
 mod platforms;

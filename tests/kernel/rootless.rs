@@ -190,6 +190,32 @@ fn users_build_the_image_that_root_builds() {
     assert_eq!(Built::of(&ran.out).manifest(), expected);
 }
 
+/// Mounts of every kind, over what is there and what is not.
+const MOUNTS: &str = "FROM alpine AS one\n\
+    RUN mkdir /out && echo one > /out/f && chown 5:6 /out/f\n\
+    FROM alpine\n\
+    RUN --mount=target=/ctx --mount=from=one,source=/out,target=/o,rw --mount=type=tmpfs,target=/t \
+    --mount=type=cache,target=/root/.cache,uid=3 --mount=source=src/a,target=/etc/in/file \
+    cat /ctx/src/a /o/f /etc/in/file > /made && echo x > /o/f && touch /t/x /root/.cache/x && ! touch /ctx/x\n\
+    RUN --mount=type=cache,target=/root/.cache,uid=3 ls /root/.cache > /listed\n\
+    RUN --security=insecure test -w /proc/sys/kernel/domainname; echo > /insecure\n";
+
+#[test]
+fn mounts_are_the_same_for_users_with_and_without_a_range() {
+    for (tag, ids) in [("x", Ids::Range), ("y", Ids::Single)] {
+        let Some(user) = User::new(tag, ids) else { return };
+        stages(&user.lab, MOUNTS);
+        let allow = ["--allow", "security.insecure"];
+        user.lab.base("root", "alpine");
+        let expected = user.lab.build("root", "ctx", &allow).manifest();
+        user.base("alpine");
+        assert_eq!(user.build("ctx", &allow).manifest(), expected, "{tag}");
+        user.ok(&["cache", "export", "/root/.cache", "cache.tar"]);
+        user.ok(&["gc", "--caches"]);
+        assert_eq!(user.ok(&["cache", "ls"]).out.lines().count(), 1);
+    }
+}
+
 #[test]
 fn a_user_without_a_range_records_owners() {
     let Some(user) = User::new("o", Ids::Single) else { return };

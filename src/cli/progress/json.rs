@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{Show, out};
+use crate::diag::Source;
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
 use crate::engine::report::{End, Event, StepInfo, Ui};
@@ -12,12 +13,13 @@ use crate::sandbox::Stream;
 
 /// The JSON view.
 pub struct Json {
+    file: Source,
     start: Instant,
 }
 
 impl Json {
-    pub fn new(start: Instant) -> Self {
-        Self { start }
+    pub fn new(file: Source, start: Instant) -> Self {
+        Self { file, start }
     }
 
     fn line(&self, mut value: Value) {
@@ -27,12 +29,20 @@ impl Json {
 }
 
 fn about(event: &str, step: &StepInfo) -> Value {
-    json!({ "event": event, "step": step.name, "text": step.text, "line": step.line })
+    let mut value = json!({ "event": event, "step": step.name, "text": step.text, "line": step.line });
+    if !step.effects.is_empty() {
+        value["effects"] = json!(step.effects);
+    }
+    value
 }
 
 impl Ui for Json {
     fn event(&self, event: Event<'_>) {
         self.line(match event {
+            Event::Odd(found) => {
+                let text: String = found.iter().map(|d| self.file.render(d)).collect();
+                json!({ "event": "diagnostics", "text": text })
+            }
             Event::Planned { steps } => json!({ "event": "planned", "steps": steps }),
             Event::Started(step) => about("started", step),
             Event::Shell(step) => about("shell", step),
@@ -69,12 +79,6 @@ impl Ui for Json {
 }
 
 impl Show for Json {
-    fn warnings(&self, text: &str) {
-        if !text.is_empty() {
-            self.line(json!({ "event": "diagnostics", "text": text }));
-        }
-    }
-
     fn built(&self, built: &Built) {
         for image in &built.images {
             self.line(json!({

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::diag::escape;
+use super::out;
+use crate::diag::{Diagnostic, Source, escape};
 use crate::engine::BuildError;
 use crate::engine::report::{End, Event, StepInfo};
 use crate::plan::StepId;
@@ -35,7 +36,11 @@ impl Log {
             Event::Ended { step, end: End::Failed { .. } } => {
                 self.steps.get_mut(&step.id).map(Lines::rest).unwrap_or_default()
             }
-            Event::Planned { .. } | Event::Started(_) | Event::Warning { .. } | Event::Shell(_) => Vec::new(),
+            Event::Odd(_)
+            | Event::Planned { .. }
+            | Event::Started(_)
+            | Event::Warning { .. }
+            | Event::Shell(_) => Vec::new(),
         }
     }
 
@@ -44,13 +49,17 @@ impl Log {
         self.steps.get(&step.id).and_then(|lines| lines.last.back()).map(String::as_str)
     }
 
-    /// What a failed step printed last, with its place in the file; empty if the error is no step's.
-    pub fn failure(&self, error: &BuildError, file: &str) -> String {
+    /// A failed step's place in the file and what it printed last; empty if the error is no step's.
+    pub fn failure(&self, error: &BuildError, file: &Source) -> String {
         let BuildError::Step { step, .. } = error else { return String::new() };
-        let mut text = format!("\n{file}:{}: {} `{}` failed\n", step.line, step.name, step.text);
-        if let Some(lines) = self.steps.get(&step.id).filter(|lines| !lines.last.is_empty()) {
-            text.push_str("its output ended in:\n");
-            text.extend(lines.last.iter().map(|line| format!("  | {line}\n")));
+        let failed = Diagnostic::error(step.span, format!("step {} failed", step.name));
+        let mut text = format!("\n{}", file.render_in(&failed, out::paint()));
+        match self.steps.get(&step.id).filter(|lines| !lines.last.is_empty()) {
+            Some(lines) => {
+                text.push_str("its output ended in:\n");
+                text.extend(lines.last.iter().map(|line| format!("  | {line}\n")));
+            }
+            None => text.push_str("it printed nothing\n"),
         }
         text
     }

@@ -8,6 +8,7 @@ mod tty;
 
 use std::time::{Duration, Instant};
 
+use super::build::render;
 use super::out;
 use crate::diag::Source;
 use crate::engine::BuildError;
@@ -32,8 +33,6 @@ pub enum Mode {
 
 /// A view of a build.
 pub trait Show: Ui {
-    /// Problems of the file that stop nothing.
-    fn warnings(&self, text: &str);
     /// The build is over.
     fn built(&self, built: &Built);
     /// The build failed: what its last lines were. The error itself is printed by the caller.
@@ -42,12 +41,12 @@ pub trait Show: Ui {
 
 /// Starts a view.
 pub fn start(mode: Mode, source: &Source, start: Instant) -> Box<dyn Show> {
-    let file = source.name.clone();
+    let file = source.clone();
     match mode {
         Mode::Auto if out::is_terminal() => Box::new(tty::Tty::new(file, start)),
         Mode::Tty => Box::new(tty::Tty::new(file, start)),
         Mode::Auto | Mode::Plain => Box::new(plain::Plain::new(file, start)),
-        Mode::Json => Box::new(json::Json::new(start)),
+        Mode::Json => Box::new(json::Json::new(file, start)),
         Mode::Quiet => Box::new(quiet::Quiet::new(file)),
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::log::Log;
-use super::{Show, out, summary, took};
+use super::{Show, out, render, summary, took};
+use crate::diag::Source;
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
 use crate::engine::report::{End, Event, StepInfo, Ui};
@@ -13,7 +14,7 @@ use crate::plan::StepId;
 
 /// The plain view.
 pub struct Plain {
-    file: String,
+    file: Source,
     start: Instant,
     state: Mutex<State>,
 }
@@ -25,7 +26,7 @@ struct State {
 }
 
 impl Plain {
-    pub fn new(file: String, start: Instant) -> Self {
+    pub fn new(file: Source, start: Instant) -> Self {
         Self { file, start, state: Mutex::default() }
     }
 }
@@ -35,9 +36,10 @@ impl State {
         self.began.get(&step.id).map(Instant::elapsed).unwrap_or_default()
     }
 
-    fn lines(&mut self, event: &Event<'_>) -> String {
+    fn lines(&mut self, event: &Event<'_>, file: &Source) -> String {
         let whole = self.log.take(event);
         match event {
+            Event::Odd(found) => render(file, found),
             Event::Planned { .. } => String::new(),
             Event::Started(step) => {
                 if self.began.insert(step.id, Instant::now()).is_some() {
@@ -71,15 +73,11 @@ impl State {
 impl Ui for Plain {
     fn event(&self, event: Event<'_>) {
         let mut state = self.state.lock().expect("no panic while held");
-        out::err(&state.lines(&event));
+        out::err(&state.lines(&event, &self.file));
     }
 }
 
 impl Show for Plain {
-    fn warnings(&self, text: &str) {
-        out::err(text);
-    }
-
     fn built(&self, built: &Built) {
         out::err(&summary(built, self.start.elapsed()));
     }

@@ -4,18 +4,19 @@ use std::sync::Mutex;
 
 use super::log::Log;
 use super::{Show, out};
+use crate::diag::Source;
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
 use crate::engine::report::{Event, Ui};
 
 /// The quiet view.
 pub struct Quiet {
-    file: String,
+    file: Source,
     log: Mutex<Log>,
 }
 
 impl Quiet {
-    pub fn new(file: String) -> Self {
+    pub fn new(file: Source) -> Self {
         Self { file, log: Mutex::default() }
     }
 }
@@ -27,8 +28,6 @@ impl Ui for Quiet {
 }
 
 impl Show for Quiet {
-    fn warnings(&self, _: &str) {}
-
     fn built(&self, built: &Built) {
         for image in &built.images {
             out::print(&format!("{}\n", image.image));

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::log::Log;
-use super::{Show, out, summary, took};
-use crate::diag::escape;
+use super::{Show, out, render, summary, took};
+use crate::diag::{Paint, Source, escape};
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
 use crate::engine::report::{End, Event, StepInfo, Ui};
@@ -16,7 +16,7 @@ use crate::plan::StepId;
 
 /// The terminal view. A thread redraws the running steps ten times a second.
 pub struct Tty {
-    file: String,
+    file: Source,
     start: Instant,
     shared: Arc<(Mutex<Screen>, Condvar)>,
     ticker: Option<JoinHandle<()>>,
@@ -24,6 +24,7 @@ pub struct Tty {
 
 #[derive(Default)]
 struct Screen {
+    paint: Paint,
     log: Log,
     running: BTreeMap<StepId, (StepInfo, Instant)>,
     /// Lines drawn below the cursor's home that the next drawing replaces.
@@ -35,11 +36,18 @@ struct Screen {
     closed: bool,
 }
 
+const DIM: &str = "2";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const CYAN: &str = "36";
+
 const TICK: Duration = Duration::from_millis(100);
 
 impl Tty {
-    pub fn new(file: String, start: Instant) -> Self {
-        let shared = Arc::new((Mutex::new(Screen::default()), Condvar::new()));
+    pub fn new(file: Source, start: Instant) -> Self {
+        let shared =
+            Arc::new((Mutex::new(Screen { paint: out::paint(), ..Screen::default() }), Condvar::new()));
         let ticking = shared.clone();
         let ticker = std::thread::spawn(move || tick(&ticking));
         Self { file, start, shared, ticker: Some(ticker) }
@@ -95,7 +103,8 @@ impl Screen {
             return text;
         }
         let width = width();
-        let _ = writeln!(text, "\x1b[2m{}/{} steps done\x1b[0m", self.ended, self.steps);
+        let done = format!("{}/{} steps done", self.ended, self.steps);
+        let _ = writeln!(text, "{}", self.paint.wrap(DIM, &done));
         self.drawn = 1;
         for (step, began) in self.running.values() {
             let head =
@@ -103,23 +112,25 @@ impl Screen {
             let _ = writeln!(text, "{}", cut(&head, width));
             self.drawn += 1;
             if let Some(line) = self.log.newest(step) {
-                let _ = writeln!(text, "\x1b[2m{}\x1b[0m", cut(&format!("        | {line}"), width));
+                let line = cut(&format!("        | {line}"), width);
+                let _ = writeln!(text, "{}", self.paint.wrap(DIM, &line));
                 self.drawn += 1;
             }
         }
         text
     }
 
-    fn take(&mut self, event: &Event<'_>) -> String {
+    fn take(&mut self, event: &Event<'_>, file: &Source) -> String {
         self.log.take(event);
         match event {
+            Event::Odd(found) => return render(file, found),
             Event::Planned { steps } => self.steps = *steps,
             Event::Started(step) => {
                 self.running.entry(step.id).or_insert_with(|| ((*step).clone(), Instant::now()));
             }
             Event::Output { .. } => {}
             Event::Warning { step, text } => {
-                return format!("\x1b[33mwarning\x1b[0m [{}] {text}\n", step.name);
+                return format!("{} [{}] {text}\n", self.paint.wrap(YELLOW, "warning"), step.name);
             }
             Event::Shell(step) => {
                 let text =
@@ -131,22 +142,23 @@ impl Screen {
                 self.ended += 1;
                 let time =
                     self.running.remove(&step.id).map(|(_, began)| began.elapsed()).unwrap_or_default();
-                return ended(step, end, time);
+                return ended(step, end, time, self.paint);
             }
         }
         String::new()
     }
 }
 
-fn ended(step: &StepInfo, end: &End, time: Duration) -> String {
+fn ended(step: &StepInfo, end: &End, time: Duration, paint: Paint) -> String {
     let text = escape(step.text.as_bytes());
     match end {
-        End::Hit => format!("\x1b[36m    hit\x1b[0m [{}] {text}\n", step.name),
+        End::Hit => format!("{} [{}] {text}\n", paint.wrap(CYAN, "    hit"), step.name),
         End::Built { why } => {
-            let why = cut(&format!("        because {why}"), width());
-            format!("\x1b[32m{:>7}\x1b[0m [{}] {text}\n\x1b[2m{why}\x1b[0m\n", took(time), step.name)
+            let why = paint.wrap(DIM, &cut(&format!("        because {why}"), width()));
+            let time = paint.wrap(GREEN, &format!("{:>7}", took(time)));
+            format!("{time} [{}] {text}\n{why}\n", step.name)
         }
-        End::Failed { .. } => format!("\x1b[31m failed\x1b[0m [{}] {text}\n", step.name),
+        End::Failed { .. } => format!("{} [{}] {text}\n", paint.wrap(RED, " failed"), step.name),
     }
 }
 
@@ -164,7 +176,7 @@ fn cut(text: &str, width: usize) -> String {
 impl Ui for Tty {
     fn event(&self, event: Event<'_>) {
         self.with(|screen| {
-            let permanent = screen.take(&event);
+            let permanent = screen.take(&event, &self.file);
             // Output alone is drawn with the next tick: a chatty step must not cost a redraw a line.
             if !permanent.is_empty() {
                 let text = screen.redraw(&permanent);
@@ -175,11 +187,6 @@ impl Ui for Tty {
 }
 
 impl Show for Tty {
-    fn warnings(&self, text: &str) {
-        self.close();
-        out::err(text);
-    }
-
     fn built(&self, built: &Built) {
         self.close();
         out::err(&summary(built, self.start.elapsed()));

@@ -1,17 +1,39 @@
 //! A Dockerfile as written: typed instructions with the places they came from, nothing expanded.
 
+use std::collections::BTreeMap;
+
 use crate::diag::{Diagnostic, Span};
 use crate::oci::Healthcheck;
 use crate::recipe::{Network, Origin, Security};
 
-/// A parsed file: global arguments, then stages.
-#[derive(Debug, Clone)]
+/// A parsed file: global arguments, then stages, and what only the linter and the descriptions look at.
+#[derive(Debug, Clone, Default)]
 pub struct Dockerfile {
     /// `\` or `` ` `` (parser directive `escape`).
     pub(super) escape: char,
     /// `ARG`s before the first `FROM`.
-    pub(super) globals: Vec<ArgDecl>,
+    pub(super) globals: Vec<ArgText>,
     pub(super) stages: Vec<StageText>,
+    /// Comments directly above an instruction, by its line; without `#`, none of them empty.
+    pub(super) comments: BTreeMap<usize, Vec<Word>>,
+    /// Empty lines inside continued instructions, the first of each.
+    pub(super) gaps: Vec<Span>,
+    /// The value of the `check` directive.
+    pub(super) check: Option<Word>,
+}
+
+impl Dockerfile {
+    /// The declarations before the first `FROM`.
+    pub(super) fn global_args(&self) -> impl Iterator<Item = &ArgDecl> {
+        self.globals.iter().flat_map(|arg| &arg.decls)
+    }
+}
+
+/// `ARG` before the first `FROM`.
+#[derive(Debug, Clone)]
+pub struct ArgText {
+    pub decls: Vec<ArgDecl>,
+    pub origin: Origin,
 }
 
 /// A piece of text and where it stands. Quotes and variables are still in it.
@@ -91,6 +113,8 @@ pub struct Pair {
 #[derive(Debug, Clone)]
 pub struct ArgDecl {
     pub name: String,
+    /// Of the whole declaration.
+    pub span: Span,
     pub default: Option<Word>,
 }
 

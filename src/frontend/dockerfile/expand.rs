@@ -5,6 +5,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use indexmap::IndexSet;
+
 use crate::diag::escape;
 
 use super::env::{Budget, Env, MAX_VALUE};
@@ -79,6 +81,17 @@ impl<'a> Lexer<'a> {
         Self { escape: '\\', quotes: Quotes::Text, escapes: Escapes::Strip, env: Some(env) }
     }
 
+    /// The names of the variables that a text mentions, each once, in order; those that lie in a part which would not
+    /// be used too. Of a text that cannot be expanded, those before the fault.
+    pub fn variables(&self, text: &str) -> Vec<String> {
+        let mut budget = Budget::new();
+        let lexer = Lexer { env: None, ..*self };
+        let mut walk = lexer.start(text, &mut budget);
+        // Whoever expands the text reports what is wrong with it.
+        let _ = walk.until(None, None);
+        walk.names.into_iter().collect()
+    }
+
     /// The text with its variables replaced, quotes and escapes resolved.
     pub fn word(&self, text: &str, budget: &mut Budget) -> Result<String, ExpandError> {
         self.start(text, budget).until(None, None)
@@ -92,7 +105,14 @@ impl<'a> Lexer<'a> {
     }
 
     fn start<'t, 'b>(&self, text: &'t str, budget: &'b mut Budget) -> Walk<'a, 't, 'b> {
-        Walk { lexer: *self, escapes: self.escapes, chars: text.chars().peekable(), depth: 0, budget }
+        Walk {
+            lexer: *self,
+            escapes: self.escapes,
+            chars: text.chars().peekable(),
+            depth: 0,
+            budget,
+            names: IndexSet::new(),
+        }
     }
 }
 
@@ -145,6 +165,8 @@ struct Walk<'a, 't, 'b> {
     chars: Peekable<Chars<'t>>,
     depth: usize,
     budget: &'b mut Budget,
+    /// Of the variables met so far.
+    names: IndexSet<String>,
 }
 
 impl Walk<'_, '_, '_> {
@@ -273,7 +295,7 @@ impl Walk<'_, '_, '_> {
     fn dollar(&mut self) -> Result<String, ExpandError> {
         self.chars.next();
         if self.chars.next_if_eq(&'{').is_none() {
-            let name = self.name();
+            let name = self.variable();
             return Ok(match (name.as_str(), self.lexer.env) {
                 ("", _) => "$".to_owned(),
                 (name, Some(env)) => env.get(name).unwrap_or_default().to_owned(),
@@ -296,7 +318,7 @@ impl Walk<'_, '_, '_> {
             Some('{' | '}' | ':') => return Err(ExpandError::BadSubstitution),
             Some(_) => {}
         }
-        let name = self.name();
+        let name = self.variable();
         match self.chars.next() {
             None => Err(ExpandError::MissingBrace),
             Some('}') => Ok(match self.lexer.env {
@@ -374,6 +396,14 @@ impl Walk<'_, '_, '_> {
         word
     }
 
+    fn variable(&mut self) -> String {
+        let name = self.name();
+        if !name.is_empty() && !self.names.contains(&name) {
+            self.names.insert(name.clone());
+        }
+        name
+    }
+
     /// A variable's name, a number, or one special parameter; empty if there is none.
     fn name(&mut self) -> String {
         let mut name = String::new();
@@ -410,6 +440,13 @@ mod tests {
             Ok(text) => text,
             Err(error) => format!("error: {error}"),
         }
+    }
+
+    #[test]
+    fn variables_of_a_text() {
+        let of = |text: &str| Lexer::new('\\', &env()).variables(text);
+        assert_eq!(of("$A-${B:-$C}'$D'\\$E\"$F\"${G#$H}$A$"), ["A", "B", "C", "F", "G", "H"]);
+        assert_eq!(of("$A${"), ["A"]);
     }
 
     /// Rules 23 to 27 of the language, one row each.

@@ -19,6 +19,7 @@ use super::words::{self, JsonError, Parts, Piece};
 use super::{shown, trigger};
 
 pub use copy::{is_remote, is_url, remote_add, remote_copy};
+pub use pairs::is_old_form;
 
 /// Every instruction of the language.
 const NAMES: [&str; 18] = [

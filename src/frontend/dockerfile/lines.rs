@@ -2,11 +2,12 @@
 //!
 //! Owns the mapping from a logical line back to the file, so that every later message has a place.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::diag::{Diagnostic, Source, Span};
+use crate::diag::{Source, Span};
 
-use super::ast::Heredoc;
+use super::ast::{Heredoc, Word};
 use super::heredoc;
 use super::problems::Problems;
 use super::words;
@@ -67,6 +68,10 @@ impl Line {
 pub struct Lines {
     pub escape: char,
     pub lines: Vec<Line>,
+    /// As [`super::ast::Dockerfile`] keeps them.
+    pub comments: BTreeMap<usize, Vec<Word>>,
+    pub gaps: Vec<Span>,
+    pub check: Option<Word>,
 }
 
 /// One line of the file.
@@ -93,28 +98,42 @@ impl Physical<'_> {
 /// Cuts a file into logical lines, reporting what is wrong on the way.
 pub fn read(source: &Source, problems: &mut Problems) -> Lines {
     let physical = split(&source.text);
-    let escape = directives(physical.clone(), problems);
-    Lines { escape, lines: logical(physical, escape, problems) }
+    let head = directives(physical.clone(), problems);
+    logical(physical, head, problems)
 }
 
 /// Cuts a text that is no file, and has no directives, into logical lines.
 pub fn read_instructions(text: &str, problems: &mut Problems) -> Vec<Line> {
-    logical(split(text), '\\', problems)
+    logical(split(text), Head::default(), problems).lines
 }
 
 fn logical<'a>(
     mut physical: impl Iterator<Item = Physical<'a>>,
-    escape: char,
+    head: Head,
     problems: &mut Problems,
-) -> Vec<Line> {
-    let mut lines = Vec::new();
+) -> Lines {
+    let (mut lines, mut comments, mut gaps) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut above = Vec::new();
     while let Some(first) = physical.next() {
-        if let Some(mut line) = join(first, &mut physical, escape, problems) {
+        if let Some(mut line) = join(first, &mut physical, head.escape, &mut gaps, problems) {
             attach_heredocs(&mut line, &mut physical, problems);
+            if !above.is_empty() {
+                comments.insert(line.number, std::mem::take(&mut above));
+            }
             lines.push(line);
+        } else if first.number > head.last {
+            note(&first, &mut above);
         }
     }
-    lines
+    Lines { escape: head.escape, lines, comments, gaps, check: head.check }
+}
+
+/// Keeps a comment for the instruction below it; a blank line or an empty comment parts the two.
+fn note(line: &Physical, above: &mut Vec<Word>) {
+    match line.text.trim().strip_prefix('#').map(str::trim) {
+        Some(text) if !text.is_empty() => above.push(Word { text: text.to_owned(), span: line.span() }),
+        Some(_) | None => above.clear(),
+    }
 }
 
 fn split(text: &str) -> impl Iterator<Item = Physical<'_>> + Clone {
@@ -133,6 +152,7 @@ fn join<'a>(
     first: Physical<'a>,
     rest: &mut impl Iterator<Item = Physical<'a>>,
     escape: char,
+    gaps: &mut Vec<Span>,
     problems: &mut Problems,
 ) -> Option<Line> {
     check_length(&first, problems);
@@ -165,10 +185,7 @@ fn join<'a>(
         (text, continues) = without_continuation(next.text, escape);
         line.push(text, next.offset);
     }
-    if let Some(span) = empty {
-        let warning = Diagnostic::warning(span, "empty line inside a continued instruction");
-        problems.push(warning.with_help("remove it, or make it a comment"));
-    }
+    gaps.extend(empty);
     if line.text.trim().is_empty() {
         problems.error(first.span(), "a continued line with no instruction in it");
         return None;
@@ -229,9 +246,23 @@ fn attach_heredocs<'a>(
     }
 }
 
-/// Reads the parser directives at the head of the file; answers the escape character.
-fn directives<'a>(lines: impl Iterator<Item = Physical<'a>>, problems: &mut Problems) -> char {
-    let mut escape = None;
+/// What the parser directives say.
+struct Head {
+    escape: char,
+    check: Option<Word>,
+    /// The number of the last line with a directive, 0 if there is none.
+    last: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { escape: '\\', check: None, last: 0 }
+    }
+}
+
+/// Reads the parser directives at the head of the file.
+fn directives<'a>(lines: impl Iterator<Item = Physical<'a>>, problems: &mut Problems) -> Head {
+    let mut head = Head::default();
     let mut seen = Vec::new();
     let mut shebang = false;
     for line in lines {
@@ -244,6 +275,7 @@ fn directives<'a>(lines: impl Iterator<Item = Physical<'a>>, problems: &mut Prob
         if !matches!(key.as_str(), "escape" | "syntax" | "check") {
             break;
         }
+        head.last = line.number;
         if seen.contains(&key) {
             problems.error(line.span(), format!("only one {key} parser directive can be used"));
             continue;
@@ -252,17 +284,17 @@ fn directives<'a>(lines: impl Iterator<Item = Physical<'a>>, problems: &mut Prob
             ("syntax", value) => check_syntax(value, line.span(), problems),
             // Behind a `#!` line only the syntax still counts.
             ("escape", _) if shebang => {}
-            ("escape", "\\" | "`") => escape = value.chars().next(),
+            ("escape", "\\") => head.escape = '\\',
+            ("escape", "`") => head.escape = '`',
             ("escape", other) => {
                 let message = format!("invalid escape character {}; expected \\ or `", super::shown(other));
                 problems.error(line.span(), message);
             }
-            // `check` steers a linter that lith does not have.
-            _ => {}
+            _ => head.check = Some(Word { text: value.to_owned(), span: line.span() }),
         }
         seen.push(key);
     }
-    escape.unwrap_or('\\')
+    head
 }
 
 /// `# key = value`.
@@ -278,9 +310,19 @@ fn directive(line: &str) -> Option<(&str, &str)> {
 /// lith is the frontend: it never fetches another one, and says so where another one is asked for.
 fn check_syntax(value: &str, span: Span, problems: &mut Problems) {
     let name = value.split_whitespace().next().unwrap_or("");
-    let known = name.strip_prefix("docker.io/").unwrap_or(name).strip_prefix("docker/dockerfile:1");
-    if !known.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '@'])) {
+    if !is_own_syntax(name) {
         let message = format!("syntax {} is a remote frontend, which lith never runs", super::shown(name));
         problems.error_help(span, message, "remove the line, or name docker/dockerfile:1");
     }
+}
+
+/// Whether an image is the language that lith speaks: BuildKit's own frontend, in its first version or in one of the
+/// channels that move (`latest`, `labs`, `master`; `experimental` was the name of `labs` once), with or without digest.
+fn is_own_syntax(image: &str) -> bool {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    let version = tag.split(['.', '-']).next().unwrap_or(tag);
+    matches!(repository, "docker/dockerfile" | "docker/dockerfile-upstream")
+        && matches!(version, "1" | "latest" | "labs" | "experimental" | "master")
 }

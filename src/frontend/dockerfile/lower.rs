@@ -20,7 +20,7 @@ use super::options::Options;
 use super::problems::Problems;
 use super::scope::Scope;
 use super::stages::{Resolved, ResolvedStage, resolve};
-use super::{created_by, shown, trigger};
+use super::{created_by, shown, similar, trigger};
 
 impl Dockerfile {
     /// The recipe of the targets: stages they do not need are left out, the others keep their order.
@@ -39,24 +39,16 @@ impl Dockerfile {
         let recipe = resolved
             .as_ref()
             .map(|resolved| recipe(self, options, bases, resolved, &mut budget, &mut problems));
-        self.warn(options, resolved.as_ref(), &mut problems);
+        self.unused_arguments(options, resolved.as_ref(), &mut problems);
         match recipe {
             Some(recipe) if problems.errors() == 0 => Ok((recipe, problems.finish())),
             Some(_) | None => Err(problems.finish()),
         }
     }
 
-    /// What is odd about the file and the options together.
-    fn warn(&self, options: &Options, resolved: Option<&Resolved>, problems: &mut Problems) {
-        let mut names = BTreeSet::new();
-        for name in self.stages.iter().filter_map(|stage| stage.name.as_ref()) {
-            if !names.insert(name.text.as_str()) {
-                let message =
-                    format!("stage name {} is used more than once; the last one counts", shown(&name.text));
-                problems.push(Diagnostic::warning(name.span, message));
-            }
-        }
-        let mut declared: BTreeSet<&str> = self.globals.iter().map(|decl| decl.name.as_str()).collect();
+    /// Warns of build arguments that nothing in the file takes, and no trigger of a base.
+    fn unused_arguments(&self, options: &Options, resolved: Option<&Resolved>, problems: &mut Problems) {
+        let mut declared: BTreeSet<&str> = self.global_args().map(|decl| decl.name.as_str()).collect();
         let triggers =
             resolved.iter().flat_map(|resolved| &resolved.stages).flat_map(|stage| &stage.triggers);
         for instruction in self.stages.iter().flat_map(|stage| &stage.body).chain(triggers) {
@@ -64,11 +56,17 @@ impl Dockerfile {
                 declared.extend(decls.iter().map(|decl| decl.name.as_str()));
             }
         }
+        let mut reported = BTreeSet::new();
         for (name, _) in &options.build_args {
-            if declared.insert(name) && !options.needs_no_arg(name) {
-                let message = format!("build argument {} is not used: no ARG declares it", shown(name));
-                problems.push(Diagnostic::warning(Span::default(), message));
+            if declared.contains(name.as_str()) || options.needs_no_arg(name) || !reported.insert(name) {
+                continue;
             }
+            let message = format!("build argument {} is not used: no ARG declares it", shown(name));
+            let warning = Diagnostic::warning(Span::default(), message);
+            problems.push(match similar(name, declared.iter().copied()) {
+                Some(known) => warning.with_help(format!("did you mean {known}?")),
+                None => warning,
+            });
         }
     }
 }

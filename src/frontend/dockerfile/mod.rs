@@ -14,8 +14,10 @@ mod flags;
 mod heredoc;
 mod instructions;
 mod lines;
+mod lint;
 mod lower;
 mod options;
+mod outline;
 mod pattern;
 mod ports;
 mod problems;
@@ -31,7 +33,9 @@ use crate::diag::{Diagnostic, Source, Span, escape};
 pub use ast::Dockerfile;
 pub use env::{MAX_ENV, MAX_VALUE};
 pub use lines::MAX_LINE;
+pub use lint::{Facts, Level, Linted, RULES, Rule, RuleOrigin};
 pub use options::Options;
+pub use outline::{Arg, Outline, Target, Wanted};
 pub use source::{MAX_FILE, SourceError, source_from_bytes};
 pub use stages::ImageUse;
 
@@ -42,7 +46,7 @@ use problems::Problems;
 /// of the diagnostics is an error.
 pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
     let mut problems = Problems::default();
-    let mut file = Dockerfile { escape: '\\', globals: Vec::new(), stages: Vec::new() };
+    let mut file = Dockerfile { escape: '\\', ..Dockerfile::default() };
     if source.text.len() > MAX_FILE {
         let message = format!("the file is {} bytes long; the most is {MAX_FILE}", source.text.len());
         problems.error(Span::default(), message);
@@ -50,13 +54,19 @@ pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
     }
     let lines = lines::read(source, &mut problems);
     file.escape = lines.escape;
+    file.check = lines.check;
+    file.gaps = lines.gaps;
+    file.comments = lines.comments;
+    lint::check_directive(&file, &mut problems);
     let mut orphans = 0;
     for line in &lines.lines {
         match instructions::parse(line, lines.escape, &mut problems) {
             Some(Parsed::From(stage)) => file.stages.push(stage),
             Some(Parsed::Instruction(instruction)) => match (file.stages.last_mut(), instruction.kind) {
                 (Some(stage), kind) => stage.body.push(ast::Instruction { kind, ..instruction }),
-                (None, ast::Kind::Arg(decls)) => file.globals.extend(decls),
+                (None, ast::Kind::Arg(decls)) => {
+                    file.globals.push(ast::ArgText { decls, origin: instruction.origin });
+                }
                 (None, _) => {
                     orphans += 1;
                     // One is enough to tell that FROM is missing.
@@ -87,4 +97,13 @@ fn shown(text: &str) -> String {
     let short: String = text.chars().take(80).collect();
     let cut = if short.len() < text.len() { "…" } else { "" };
     format!("'{}'{cut}", escape(short.as_bytes()))
+}
+
+/// The known name that a stranger's one may have been meant for.
+fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Distances cost the product of the lengths.
+    if name.len() > 60 {
+        return None;
+    }
+    crate::diag::suggest(name, known.into_iter().filter(|known| known.len() <= 60).take(1000))
 }

@@ -176,9 +176,9 @@ fn inherit_platforms(stages: &mut [ResolvedStage]) {
 }
 
 /// Values of the ARGs before the first FROM, over the automatic ones. Each sees those before it.
-fn globals(file: &Dockerfile, options: &Options, budget: &mut Budget, problems: &mut Problems) -> Env {
+pub fn globals(file: &Dockerfile, options: &Options, budget: &mut Budget, problems: &mut Problems) -> Env {
     let mut env = options.automatic();
-    for decl in &file.globals {
+    for decl in file.global_args() {
         let value = match (options.build_arg(&decl.name), &decl.default) {
             (Some(given), _) => Some(given.to_owned()),
             (None, Some(default)) => match Lexer::new(file.escape, &env).word(&default.text, budget) {
@@ -230,10 +230,10 @@ fn target(file: &Dockerfile, wanted: &str, names: &Names, problems: &mut Problem
 }
 
 /// Numbers of the stages of each name, rising.
-struct Names<'a>(BTreeMap<&'a str, Vec<usize>>);
+pub struct Names<'a>(BTreeMap<&'a str, Vec<usize>>);
 
 impl<'a> Names<'a> {
-    fn new(file: &'a Dockerfile) -> Self {
+    pub fn new(file: &'a Dockerfile) -> Self {
         let mut names: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, stage) in file.stages.iter().enumerate() {
             if let Some(name) = &stage.name {
@@ -244,7 +244,7 @@ impl<'a> Names<'a> {
     }
 
     /// The last stage of that name with a number below `limit`.
-    fn before(&self, name: &str, limit: usize) -> Option<usize> {
+    pub fn before(&self, name: &str, limit: usize) -> Option<usize> {
         let stages = self.0.get(name)?;
         stages[..stages.partition_point(|index| *index < limit)].last().copied()
     }
@@ -354,7 +354,7 @@ impl Resolver<'_> {
             self.problems.error_help(word.span, message, "declare an ARG for it before the first FROM");
             return default;
         }
-        match value.parse() {
+        match Platform::parse_on(&value, &self.options.build_platform) {
             Ok(platform) => platform,
             Err(_) => {
                 let message = format!("{} is not a platform", shown(&value));

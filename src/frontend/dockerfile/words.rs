@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// A piece of a logical line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Piece {
     pub text: String,
     pub at: Range<usize>,

@@ -1,7 +1,5 @@
 //! Names and values: ENV, LABEL, ARG.
 
-use crate::diag::Diagnostic;
-
 use super::super::ast::{ArgDecl, Pair, Word};
 use super::super::shown;
 use super::super::words::{self, Piece};
@@ -15,7 +13,7 @@ impl Parser<'_> {
             self.fail(format!("{} requires at least one argument", self.name));
             return None;
         };
-        if !first.text.contains('=') {
+        if is_old_form(&first.text) {
             return self.old_pair().map(|pair| vec![pair]);
         }
         let mut pairs = Vec::new();
@@ -53,10 +51,7 @@ impl Parser<'_> {
         };
         let value = rest.text[cut..].trim_start_matches(['\t', '\u{b}', '\u{c}', '\r', ' ']);
         let word = Piece { text: String::new(), at: rest.at.clone() };
-        let pair = self.pair(&word, &rest.text[..cut], value);
-        let warning = Diagnostic::warning(pair.name.span, format!("{} name value is an old form", self.name));
-        self.problems.push(warning.with_help(format!("write {} name=value", self.name)));
-        Some(pair)
+        Some(self.pair(&word, &rest.text[..cut], value))
     }
 
     pub(super) fn args(&mut self) -> Option<Vec<ArgDecl>> {
@@ -76,8 +71,13 @@ impl Parser<'_> {
                 self.problems.error(span, "ARG names can not be blank");
                 return None;
             }
-            decls.push(ArgDecl { name: name.to_owned(), default });
+            decls.push(ArgDecl { name: name.to_owned(), span, default });
         }
         Some(decls)
     }
+}
+
+/// Whether the first word of ENV or LABEL begins the form without `=`: `name rest of the line`.
+pub fn is_old_form(first: &str) -> bool {
+    !first.contains('=')
 }

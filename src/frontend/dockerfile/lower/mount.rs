@@ -1,6 +1,6 @@
 //! `RUN --mount`: fields expanded and checked, in the order written, and made one of the five mounts.
 
-use crate::diag::{Span, suggest};
+use crate::diag::{Diagnostic, Span, suggest};
 use crate::path::ImagePath;
 use crate::recipe::FilesFrom;
 use crate::recipe::mount::{
@@ -45,16 +45,19 @@ impl Kind {
     }
 }
 
-/// The fields of one mount so far.
+/// The fields of one mount so far, those that can be wrong later with their places.
 struct Draft {
     kind: Kind,
-    source: String,
-    target: String,
-    id: String,
-    access: Option<Access>,
+    /// Of the whole flag.
+    span: Span,
+    from: Option<Span>,
+    source: (String, Option<Span>),
+    target: (String, Option<Span>),
+    id: (String, Option<Span>),
+    access: Option<(Access, Span)>,
     required: bool,
     size: Option<u64>,
-    env: Option<String>,
+    env: Option<(String, Span)>,
     sharing: Option<(Sharing, Span)>,
     mode: Option<(u16, Span)>,
     uid: Option<(u32, Span)>,
@@ -80,9 +83,11 @@ impl Lowering<'_> {
     fn draft(&mut self, text: &MountText) -> Result<Draft, Failed> {
         let mut draft = Draft {
             kind: Kind::Bind,
-            source: String::new(),
-            target: String::new(),
-            id: String::new(),
+            span: text.span,
+            from: text.fields.iter().rev().find(|field| field.key == "from").map(|field| field.span),
+            source: (String::new(), None),
+            target: (String::new(), None),
+            id: (String::new(), None),
             access: None,
             required: false,
             size: None,
@@ -107,12 +112,12 @@ impl Lowering<'_> {
         let text = value.clone().unwrap_or_default();
         match field.key.as_str() {
             "type" => draft.kind = self.kind(&text, span)?,
-            "source" | "src" => draft.source = text,
-            "target" | "dst" | "destination" => draft.target = text,
-            "readonly" | "ro" => draft.access = Some(access(!self.flag(value, field)?)),
-            "readwrite" | "rw" => draft.access = Some(access(self.flag(value, field)?)),
-            "id" => draft.id = text,
-            "env" => draft.env = Some(text),
+            "source" | "src" => draft.source = (text, Some(span)),
+            "target" | "dst" | "destination" => draft.target = (text, Some(span)),
+            "readonly" | "ro" => draft.access = Some((access(!self.flag(value, field)?), span)),
+            "readwrite" | "rw" => draft.access = Some((access(self.flag(value, field)?), span)),
+            "id" => draft.id = (text, Some(span)),
+            "env" => draft.env = Some((text, span)),
             "sharing" => draft.sharing = Some((self.sharing(&text, span)?, span)),
             "mode" => {
                 let mode =
@@ -144,7 +149,7 @@ impl Lowering<'_> {
     }
 
     fn kind(&mut self, text: &str, span: Span) -> Result<Kind, Failed> {
-        if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == text) {
+        if let Some((_, kind)) = KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             return Ok(*kind);
         }
         let message = format!("unsupported mount type {}", shown(text));
@@ -197,7 +202,9 @@ impl Lowering<'_> {
         text: &MountText,
         sockets: &mut usize,
     ) -> Result<Mount, Failed> {
-        self.check(&draft, text)?;
+        self.check(&draft)?;
+        self.warn_of_strays(&draft);
+        let access = |default| draft.access.map_or(default, |(access, _)| access);
         let owner = |mode| NodeOwner {
             mode: draft.mode.map_or(mode, |(mode, _)| mode),
             uid: draft.uid.map_or(0, |(uid, _)| uid),
@@ -205,42 +212,68 @@ impl Lowering<'_> {
         };
         Ok(match draft.kind {
             Kind::Bind if from.is_none() && text.from().is_some() => {
-                return self.fail(text.span, "cannot mount from scratch: it has no files");
+                let span = draft.from.unwrap_or(draft.span);
+                return self.fail(span, "cannot mount from scratch: it has no files");
             }
             Kind::Bind => Mount::Bind(BindMount {
-                target: self.target(&draft.target, text)?,
+                target: self.target(&draft.target, &draft)?,
                 from: from.unwrap_or(FilesFrom::Context),
-                source: self.path(&draft.source, text.span)?,
-                access: draft.access.unwrap_or(Access::ReadOnly),
+                source: self.path(&draft.source.0, draft.source.1.unwrap_or(draft.span))?,
+                access: access(Access::ReadOnly),
             }),
             Kind::Cache => Mount::Cache(CacheMount {
-                target: self.target(&draft.target, text)?,
+                target: self.target(&draft.target, &draft)?,
                 id: cache_id(&draft),
                 seed: from,
-                source: self.path(&draft.source, text.span)?,
+                source: self.path(&draft.source.0, draft.source.1.unwrap_or(draft.span))?,
                 sharing: draft.sharing.map_or(Sharing::Shared, |(sharing, _)| sharing),
-                access: draft.access.unwrap_or(Access::ReadWrite),
-                owner: owner(0o755),
+                access: access(Access::ReadWrite),
+                mode: draft.mode.map(|(mode, _)| mode),
+                uid: draft.uid.map(|(uid, _)| uid),
+                gid: draft.gid.map(|(gid, _)| gid),
             }),
-            Kind::Tmpfs => {
-                Mount::Tmpfs(TmpfsMount { target: self.target(&draft.target, text)?, size: draft.size })
-            }
-            Kind::Secret => self.secret(&draft, owner(0o400), text)?,
+            Kind::Tmpfs => Mount::Tmpfs(TmpfsMount {
+                target: self.target(&draft.target, &draft)?,
+                size: draft.size,
+                access: access(Access::ReadWrite),
+            }),
+            Kind::Secret => self.secret(&draft, owner(0o400))?,
             Kind::Ssh => {
-                let target = match draft.target.as_str() {
-                    "" => format!("/run/buildkit/ssh_agent.{sockets}"),
-                    target => target.to_owned(),
+                let target = match draft.target.0.as_str() {
+                    "" => (format!("/run/buildkit/ssh_agent.{sockets}"), None),
+                    _ => draft.target.clone(),
                 };
                 *sockets += 1;
-                let id = if draft.id.is_empty() { "default".to_owned() } else { draft.id.clone() };
-                let target = self.target(&target, text)?;
+                let id = if draft.id.0.is_empty() { "default".to_owned() } else { draft.id.0.clone() };
+                let target = self.target(&target, &draft)?;
                 Mount::Ssh(SshMount { id, target, required: draft.required, owner: owner(0o600) })
             }
         })
     }
 
+    /// Keys that BuildKit reads past: they say nothing about a mount of this type.
+    fn warn_of_strays(&mut self, draft: &Draft) {
+        let without_use = [
+            ("from", draft.from, matches!(draft.kind, Kind::Tmpfs | Kind::Ssh)),
+            ("source", draft.source.1, draft.kind == Kind::Tmpfs),
+            ("id", draft.id.1, matches!(draft.kind, Kind::Bind | Kind::Tmpfs)),
+        ];
+        for (key, span, stray) in without_use {
+            if let Some(span) = span.filter(|_| stray) {
+                let message = format!("{key} says nothing about a mount of type {}", draft.kind.name());
+                self.problems.push(Diagnostic::warning(span, message));
+            }
+        }
+        if let Some((Access::ReadWrite, span)) = draft.access
+            && matches!(draft.kind, Kind::Secret | Kind::Ssh)
+        {
+            let message = format!("a mount of type {} is always read-only", draft.kind.name());
+            self.problems.push(Diagnostic::warning(span, message));
+        }
+    }
+
     /// What BuildKit checks when all fields are read.
-    fn check(&mut self, draft: &Draft, text: &MountText) -> Result<(), Failed> {
+    fn check(&mut self, draft: &Draft) -> Result<(), Failed> {
         let name = draft.kind.name();
         let owner = [
             draft.mode.map(|(_, span)| span),
@@ -260,50 +293,67 @@ impl Lowering<'_> {
             self.problems.error_help(span, message, "it is for type cache");
             return Err(Failed);
         }
-        if draft.env.is_some() && draft.kind != Kind::Secret {
-            return self.fail(text.span, format!("env does not apply to a mount of type {name}"));
+        if let Some((_, span)) = draft.env.as_ref().filter(|_| draft.kind != Kind::Secret) {
+            return self.fail(*span, format!("env does not apply to a mount of type {name}"));
         }
-        if draft.kind == Kind::Ssh && !draft.source.is_empty() {
-            return self.fail(text.span, "an ssh mount has no source");
+        if let Some(span) = draft.source.1.filter(|_| draft.kind == Kind::Ssh && !draft.source.0.is_empty()) {
+            self.problems.error_help(span, "an ssh mount has no source", "name the agent with id=");
+            return Err(Failed);
         }
         if draft.kind != Kind::Secret {
             return Ok(());
         }
-        if text.from().is_some() {
-            return self.fail(
-                text.span,
-                "a secret mount takes its value from the build's options, not from a stage",
-            );
+        if let Some(span) = draft.from {
+            let message = "a secret mount takes its value from the build's options, not from a stage";
+            return self.fail(span, message);
         }
-        match (draft.source.is_empty(), draft.id.is_empty(), draft.target.is_empty()) {
-            (true, true, true) => self.fail(text.span, "a secret mount needs an id, a source or a target"),
-            (false, false, _) => self.fail(text.span, "a secret mount cannot have both an id and a source"),
+        match (draft.source.0.is_empty(), draft.id.0.is_empty(), draft.target.0.is_empty()) {
+            (true, true, true) => self.fail(draft.span, "a secret mount needs an id, a source or a target"),
+            (false, false, _) => {
+                let span = draft.id.1.unwrap_or(draft.span);
+                self.fail(span, "a secret mount cannot have both an id and a source")
+            }
             _ => Ok(()),
         }
     }
 
-    fn secret(&mut self, draft: &Draft, owner: NodeOwner, text: &MountText) -> Result<Mount, Failed> {
-        let named = [&draft.source, &draft.id].into_iter().find(|name| !name.is_empty()).cloned();
-        let id = named.unwrap_or_else(|| base_name(&draft.target).to_owned());
-        let file = match (draft.target.as_str(), &draft.env) {
+    fn secret(&mut self, draft: &Draft, owner: NodeOwner) -> Result<Mount, Failed> {
+        let named = [&draft.source.0, &draft.id.0].into_iter().find(|name| !name.is_empty()).cloned();
+        let id = named.unwrap_or_else(|| base_name(&draft.target.0).to_owned());
+        if let Some((name, span)) =
+            draft.env.as_ref().filter(|(name, _)| name.is_empty() || name.contains('='))
+        {
+            return self.fail(*span, format!("{} cannot be the name of a variable", shown(name)));
+        }
+        let file = match (draft.target.0.as_str(), &draft.env) {
             ("", Some(_)) => None,
-            ("", None) => Some(format!("/run/secrets/{}", base_name(&id))),
-            (target, _) => Some(target.to_owned()),
+            ("", None) => Some((format!("/run/secrets/{}", base_name(&id)), None)),
+            _ => Some(draft.target.clone()),
         };
-        let file = file.map(|file| self.target(&file, text)).transpose()?;
-        Ok(Mount::Secret(SecretMount { id, file, env: draft.env.clone(), required: draft.required, owner }))
+        let file = file.map(|file| self.target(&file, draft)).transpose()?;
+        let env = draft.env.as_ref().map(|(name, _)| name.clone());
+        Ok(Mount::Secret(SecretMount { id, file, env, required: draft.required, owner }))
     }
 
     /// A mount point: relative ones are below the working directory.
-    fn target(&mut self, target: &str, text: &MountText) -> Result<ImagePath, Failed> {
-        let path = self.path(&clean(&self.scope.cwd(), target), text.span)?;
-        if path.is_root() {
-            let message =
-                format!("invalid mount target {}: nothing can be mounted over the root", shown(target));
-            self.problems.error_help(text.span, message, "write target=PATH");
-            return Err(Failed);
-        }
-        Ok(path)
+    fn target(
+        &mut self,
+        (target, span): &(String, Option<Span>),
+        draft: &Draft,
+    ) -> Result<ImagePath, Failed> {
+        let span = span.unwrap_or(draft.span);
+        let path = self.path(&clean(&self.scope.cwd(), target), span)?;
+        let refused = match path.as_bytes() {
+            // Not sure while the base's working directory is not known.
+            b"" if self.guess && !target.starts_with('/') => return Err(Failed),
+            b"" => "nothing can be mounted over the root",
+            b"dev" => "it belongs to the sandbox",
+            _ if matches!(path.names().next(), Some(b"proc" | b"sys")) => "it belongs to the sandbox",
+            _ => return Ok(path),
+        };
+        let message = format!("invalid mount target {}: {refused}", shown(target));
+        self.problems.error_help(span, message, "write target=PATH");
+        Err(Failed)
     }
 }
 
@@ -321,10 +371,11 @@ fn id(text: &str) -> Option<u32> {
 
 /// The target's text if nothing else is said, as BuildKit takes it: the working directory does not matter.
 fn cache_id(draft: &Draft) -> String {
-    if !draft.id.is_empty() {
-        return draft.id.clone();
+    let target = draft.target.0.as_str();
+    if !draft.id.0.is_empty() {
+        return draft.id.0.clone();
     }
-    match (draft.target.starts_with('/'), clean("/", &draft.target)) {
+    match (target.starts_with('/'), clean("/", target)) {
         (true, path) => path,
         (false, path) if path == "/" => ".".to_owned(),
         (false, path) => path[1..].to_owned(),

@@ -1,0 +1,95 @@
+//! The files a build begins with: the Dockerfile and its ignore file.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustix::fs::{Mode, OFlags};
+
+use super::CliError;
+use crate::diag::Source;
+use crate::frontend::dockerfile;
+
+/// Where they are.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// The directory that COPY takes files from
+    #[arg(default_value = ".")]
+    pub context: PathBuf,
+    /// The Dockerfile; - for standard input [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// What they say.
+pub struct Text {
+    pub dockerfile: Source,
+    /// Rules and the name of the file they came from.
+    pub ignore: (Vec<u8>, String),
+}
+
+impl Files {
+    pub fn read(&self) -> Result<Text, CliError> {
+        if !self.context.is_dir() {
+            return Err(CliError::Usage(format!(
+                "{} is not a directory; the last argument is the build context",
+                self.context.display()
+            )));
+        }
+        let (name, bytes) = match &self.file {
+            Some(path) if path.as_os_str() == "-" => {
+                let mut bytes = Vec::new();
+                io::stdin().read_to_end(&mut bytes).map_err(CliError::io("read the Dockerfile"))?;
+                ("Dockerfile".to_owned(), bytes)
+            }
+            Some(path) => (path.display().to_string(), read_dockerfile(path)?),
+            None => {
+                let upper = self.context.join("Dockerfile");
+                let lower = self.context.join("dockerfile");
+                let path = if !upper.exists() && lower.exists() { lower } else { upper };
+                (path.display().to_string(), read_dockerfile(&path)?)
+            }
+        };
+        let dockerfile = dockerfile::source_from_bytes(&name, bytes)
+            .map_err(|error| CliError::Usage(error.to_string()))?;
+        Ok(Text { dockerfile, ignore: self.read_ignore()? })
+    }
+
+    /// `<Dockerfile>.dockerignore` beats `.dockerignore`.
+    fn read_ignore(&self) -> Result<(Vec<u8>, String), CliError> {
+        let file = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
+        let mut own = file.into_os_string();
+        own.push(".dockerignore");
+        for path in [PathBuf::from(own), self.context.join(".dockerignore")] {
+            match read_regular(&path) {
+                Ok(bytes) => return Ok((bytes, path.display().to_string())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(CliError::Usage(format!("read {}: {error}", path.display()))),
+            }
+        }
+        Ok((Vec::new(), ".dockerignore".into()))
+    }
+}
+
+fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => CliError::Usage(format!(
+            "there is no Dockerfile at {}; say where it is with -f FILE",
+            path.display()
+        )),
+        _ => CliError::Usage(format!("read {}: {error}", path.display())),
+    })
+}
+
+/// Reads a file of the context that nobody named: a FIFO or a device there must not hold the build up.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,142 @@
+//! `lith lint`, and the linter's answer that it shares with `lith build --check`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::build::build_args;
+use super::call::{Format, location};
+use super::files::{Files, Text};
+use super::{CliError, out};
+use crate::diag::{Diagnostic, Severity, Source};
+use crate::engine::check;
+use crate::frontend::dockerfile::{Options, RULES, RuleOrigin};
+use crate::platform::Platform;
+
+/// Arguments of `lith lint`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 nothing found, 1 warnings, 2 errors.
+
+Example:
+  lith lint -f docker/Dockerfile --format json .")]
+pub struct Lint {
+    #[command(flatten)]
+    files: Files,
+    /// Look only at what this stage needs [default: at all stages]
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    target: Vec<String>,
+    /// A value for an ARG; without =VALUE it comes from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// List the rules
+    #[arg(long)]
+    rules: bool,
+}
+
+impl Lint {
+    pub fn run(self) -> Result<(), CliError> {
+        if self.rules {
+            out::print(&rules(self.format));
+            return Ok(());
+        }
+        let options = Options {
+            build_args: build_args(&self.build_arg)?,
+            labels: Vec::new(),
+            targets: self.target,
+            platform: self.platform.unwrap_or_else(Platform::host),
+            build_platform: Platform::host(),
+            // Whether it may be done is a matter of the build.
+            insecure: true,
+            named_contexts: Default::default(),
+        };
+        show(&self.files.read()?, &options, self.format)
+    }
+}
+
+/// Lints and prints. An error if there was anything to say.
+pub fn show(text: &Text, options: &Options, format: Format) -> Result<(), CliError> {
+    let source = &text.dockerfile;
+    let found = check::lint(source, options, &text.ignore.0).found;
+    let count = |severity: Severity| found.iter().filter(|d| d.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    out::print(&match format {
+        Format::Text => {
+            let paint = out::paint_stdout();
+            found.iter().map(|d| source.render_in(d, paint)).collect()
+        }
+        Format::Json => pretty(&as_json(source, &found)),
+    });
+    let name = &source.name;
+    match (errors, warnings) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(CliError::Failed(format!("{name}: {}", counted(warnings, "warning")))),
+        (_, _) => Err(CliError::Usage(format!(
+            "{name}: {}, {}",
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        ))),
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// BuildKit's fields, and `help`.
+fn as_json(source: &Source, found: &[Diagnostic]) -> Value {
+    let place = |d: &Diagnostic| {
+        let mut place = location(source, d.span);
+        place["sourceIndex"] = json!(0);
+        place
+    };
+    let summary = |name: &str| RULES.iter().find(|rule| rule.name == name).map(|rule| rule.summary);
+    let warning = |d: &Diagnostic| {
+        json!({
+            "ruleName": d.rule, "description": d.rule.and_then(summary), "detail": d.message, "help": d.help,
+            "location": place(d),
+        })
+    };
+    let error = |d: &Diagnostic| json!({ "message": d.message, "help": d.help, "location": place(d) });
+    let of = |severity: Severity| found.iter().filter(move |d| d.severity == severity);
+    let mut value = json!({
+        "sources": [{ "fileName": source.name, "language": "Dockerfile" }],
+        "warnings": of(Severity::Warning).map(warning).collect::<Vec<_>>(),
+    });
+    let errors: Vec<Value> = of(Severity::Error).map(error).collect();
+    if let Some(first) = errors.first() {
+        value["error"] = first.clone();
+        value["errors"] = errors.into();
+    }
+    value
+}
+
+fn rules(format: Format) -> String {
+    let origin = |origin: RuleOrigin| match origin {
+        RuleOrigin::BuildKit => "buildkit",
+        RuleOrigin::Experimental => "experimental",
+        RuleOrigin::Lith => "lith",
+    };
+    match format {
+        Format::Text => {
+            let head = ["RULE", "ORIGIN", "ASKS FOR"].map(str::to_owned).to_vec();
+            let rows = RULES.iter().map(|rule| {
+                vec![rule.name.to_owned(), origin(rule.origin).to_owned(), rule.summary.to_owned()]
+            });
+            out::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+        }
+        Format::Json => {
+            let rows = RULES.iter().map(|rule| {
+                json!({ "name": rule.name, "origin": origin(rule.origin), "description": rule.summary })
+            });
+            pretty(&rows.collect())
+        }
+    }
+}
+
+/// A value as indented text with a line feed.
+pub fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,168 @@
+//! A Dockerfile: parsed, its images asked for, lowered.
+//!
+//! The head of the file may say how it is built, as in `tests/data/dockerfile`: `#: arg K=V`, `#: label K=V`,
+//! `#: target S`, `#: context NAME`, `#: allow security.insecure`; and `#: trigger TEXT` is an ONBUILD of every base.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lith::diag::{Diagnostic, Severity, Source};
+use lith::frontend::dockerfile::{self, Dockerfile, Options, source_from_bytes};
+use lith::oci::ImageConfig;
+use lith::platform::Platform;
+use lith::recipe::{Base, FilesFrom, Op, Recipe};
+
+/// Checks whatever a build does with these bytes before it needs a file or an image.
+pub fn check(bytes: &[u8]) {
+    match source_from_bytes("Dockerfile", bytes.to_vec()) {
+        Ok(source) => drop(check_text(&source, &options(&source.text), &triggers(&source.text))),
+        Err(error) => assert!(super::is_printable(&error.to_string()), "{error}"),
+    }
+}
+
+/// Checks a text with these options; `triggers` are the ONBUILD of every base image. Gives the recipe, if it is one.
+pub fn check_text(source: &Source, options: &Options, triggers: &[String]) -> Option<Recipe> {
+    let (file, found) = dockerfile::parse(source);
+    check_found(source, &found);
+    assert_eq!(dockerfile::parse(source).1, found, "parsing is a function");
+    if found.iter().any(|d| d.severity == Severity::Error) {
+        return None;
+    }
+    file.stage_names().for_each(|name| assert!(!name.is_empty()));
+    let bases = match bases(source, &file, options, triggers) {
+        Ok(bases) => bases,
+        Err(found) => {
+            check_errors(source, &found);
+            return None;
+        }
+    };
+    let lowered = file.lower(options, &bases);
+    assert_eq!(file.lower(options, &bases), lowered, "lowering is a function");
+    match lowered {
+        Ok((recipe, warnings)) => {
+            check_found(source, &warnings);
+            assert!(warnings.iter().all(|d| d.severity == Severity::Warning), "{warnings:?}");
+            check_recipe(source, options, &recipe);
+            Some(recipe)
+        }
+        Err(found) => {
+            check_errors(source, &found);
+            None
+        }
+    }
+}
+
+/// The configs of all bases, asked for until no new one comes up.
+fn bases(
+    source: &Source,
+    file: &Dockerfile,
+    options: &Options,
+    triggers: &[String],
+) -> Result<BTreeMap<String, ImageConfig>, Vec<Diagnostic>> {
+    let mut bases = BTreeMap::new();
+    loop {
+        let known = bases.len();
+        for image in file.images(options, &bases)? {
+            assert!(source.text.get(image.span.range()).is_some(), "{image:?}");
+            assert!(!image.reference.is_empty());
+            if image.as_base {
+                bases.entry(image.reference).or_insert_with(|| base(&image.platform, triggers));
+            }
+        }
+        if bases.len() == known {
+            return Ok(bases);
+        }
+        assert!(bases.len() <= source.text.len(), "a file names no more images than it has bytes");
+    }
+}
+
+fn base(platform: &Platform, triggers: &[String]) -> ImageConfig {
+    let mut config = ImageConfig::scratch(platform);
+    config.config.env = vec!["PATH=/bin".into(), "BARE".into(), "A=base".into()];
+    config.config.user = "nobody".into();
+    config.config.on_build = triggers.to_vec();
+    config
+}
+
+fn check_errors(source: &Source, found: &[Diagnostic]) {
+    check_found(source, found);
+    assert!(found.iter().any(|d| d.severity == Severity::Error), "no result without an error: {found:?}");
+}
+
+/// Diagnostics point into the text, and can be shown.
+fn check_found(source: &Source, found: &[Diagnostic]) {
+    assert!(found.len() <= 201, "{} diagnostics", found.len());
+    for diagnostic in found {
+        assert!(source.text.get(diagnostic.span.range()).is_some(), "{diagnostic:?}");
+        assert!(super::is_printable(&diagnostic.message), "{diagnostic:?}");
+        assert!(diagnostic.help.as_deref().is_none_or(super::is_printable), "{diagnostic:?}");
+        let shown = source.render(diagnostic);
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+        assert!(shown.lines().all(|line| line.chars().count() < 8_000), "{shown}");
+    }
+}
+
+/// A recipe names only what is there, and what came before.
+fn check_recipe(source: &Source, options: &Options, recipe: &Recipe) {
+    assert!(!recipe.targets.is_empty());
+    let targets: BTreeSet<usize> = recipe.targets.iter().copied().collect();
+    assert!(targets.iter().all(|target| *target < recipe.stages.len()));
+    let lines = source.text.split('\n').count();
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        if let Base::Stage(base) = &stage.base {
+            assert!(*base < index, "stage {index} stands on stage {base}");
+        }
+        for step in &stage.steps {
+            assert!((1..=lines).contains(&step.origin.line), "{:?}", step.origin);
+            for from in step.op.inputs() {
+                match from {
+                    FilesFrom::Stage(from) => assert!(*from < recipe.stages.len()),
+                    FilesFrom::NamedContext(name) => assert!(options.named_contexts.contains(name)),
+                    FilesFrom::Image(reference) => assert!(!reference.is_empty()),
+                    FilesFrom::Context => {}
+                }
+            }
+            if let Op::Run(run) = &step.op {
+                assert!(!run.argv.is_empty());
+                assert!(run.env.iter().all(|(name, _)| !name.is_empty() && !name.contains('=')));
+            }
+        }
+    }
+}
+
+/// Options as the command line gives them when it gives nothing.
+pub fn plain_options() -> Options {
+    Options {
+        build_args: Vec::new(),
+        labels: Vec::new(),
+        targets: Vec::new(),
+        platform: "linux/arm64".parse().expect("a platform"),
+        build_platform: "linux/amd64".parse().expect("a platform"),
+        insecure: false,
+        named_contexts: BTreeSet::new(),
+    }
+}
+
+/// The `#: key value` lines.
+fn head(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| line.strip_prefix("#: ")?.split_once(' ')).take(64)
+}
+
+fn options(text: &str) -> Options {
+    let mut options = plain_options();
+    let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    for (key, value) in head(text) {
+        match key {
+            "arg" => options.build_args.extend(pair(value)),
+            "label" => options.labels.extend(pair(value)),
+            "target" => options.targets.push(value.to_owned()),
+            "allow" => options.insecure |= value == "security.insecure",
+            "context" => drop(options.named_contexts.insert(value.to_ascii_lowercase())),
+            _ => {}
+        }
+    }
+    options
+}
+
+fn triggers(text: &str) -> Vec<String> {
+    head(text).filter(|(key, _)| *key == "trigger").map(|(_, trigger)| trigger.to_owned()).collect()
+}

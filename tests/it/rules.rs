@@ -16,6 +16,7 @@ fn fault(case: &str) -> Option<String> {
         |path: PathBuf| (!path.join("Dockerfile").is_file()).then(|| format!("no case {}", path.display()));
     match case.split_once(':') {
         Some(("d", name)) => missing(data("dockerfile", name)),
+        Some(("l", name)) => missing(data("lint", name)),
         Some(("x", name)) => missing(data("differential", name)),
         Some(("t", name)) => {
             let (module, function) = name.split_once("::")?;

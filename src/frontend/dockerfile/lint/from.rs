@@ -94,7 +94,7 @@ impl Linter<'_> {
             let message = format!("--platform={} is what FROM does anyway", shown(&word.text));
             self.report.warn(&REDUNDANT_TARGET_PLATFORM, line, word.span, message, "leave the flag out");
         }
-        let Ok(platform) = value.parse::<Platform>() else { return };
+        let Ok(platform) = Platform::parse_on(&value, &self.options.build_platform) else { return };
         // A stage that is called after its platform is meant for it.
         let told = stage.contains(&platform.os) || stage.contains(&platform.architecture);
         if names.is_empty() && !told {
@@ -136,7 +136,10 @@ impl Linter<'_> {
             Some(word) => {
                 let lexer = Lexer::new(self.file.escape, &self.globals);
                 let value = lexer.word(&word.text, &mut self.budget);
-                match value.ok().and_then(|value| value.parse().ok()) {
+                match value
+                    .ok()
+                    .and_then(|value| Platform::parse_on(&value, &self.options.build_platform).ok())
+                {
                     Some(platform) => platform,
                     None => return,
                 }

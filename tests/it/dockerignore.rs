@@ -170,7 +170,7 @@ fn the_dockerfile_and_the_rules_may_be_left_out_and_are_read() {
     assert_eq!(copied(&lab, &["ctx"]).unwrap(), [""; 0]);
     lab.write("ctx/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
     let error = copied(&lab, &["ctx"]).unwrap_err();
-    assert!(error.contains("/Dockerfile is left out of the build context by .dockerignore"), "{error}");
+    assert!(error.contains("/Dockerfile is left out of the build context by"), "{error}");
     assert!(error.contains("Dockerfile:2:"), "{error}");
 }
 

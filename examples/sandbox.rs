@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Ids, Net, Spec, Status};
+use lith::sandbox::spec::{Ids, Net, SHM_SIZE, Spec, Status};
 use lith::sandbox::userns::{self, Entry};
-use lith::sandbox::{Output, Stream};
+use lith::sandbox::{Launcher, Output, Stream};
 
 struct Through;
 
@@ -59,11 +59,13 @@ fn main() -> ExitCode {
         network: Net::None,
         files: Vec::new(),
         mounts: Vec::new(),
+        shm_size: SHM_SIZE,
+        ulimits: Vec::new(),
         insecure: false,
         hermetic: true,
         interactive,
     };
-    match lith::sandbox::run(&spec, &mut Through).map(|ended| ended.status) {
+    match Launcher::default().run(&spec, &mut Through).map(|ended| ended.status) {
         Ok(Status::Exited(code)) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
         Ok(Status::Signaled(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(255)),
         Err(error) => {

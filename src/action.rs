@@ -352,6 +352,24 @@ mod tests {
         assert_eq!(action(BoundOp::Copy(copy())).key().to_string(), PINNED_COPY);
     }
 
+    #[test]
+    fn options_of_the_build_enter_only_if_given() {
+        let limited = BoundRun {
+            hosts: vec!["mirror".into()],
+            ulimits: vec!["nofile=1:2".parse().unwrap()],
+            shm_size: Some(8),
+            ..run()
+        };
+        let fields = action(BoundOp::Run(limited)).fields();
+        let value = |wanted: &str| {
+            let found = fields.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("run.host"), Some("mirror"));
+        assert_eq!(value("run.ulimit"), Some("nofile=1:2"));
+        assert_eq!(value("run.shm-size"), Some("8"));
+    }
+
     const PINNED_RUN: &str = "blake3:411b3e60e7744ac5b956654e1f44a419013ff9e64ca79bcf847fb5bda6555b00";
     const PINNED_COPY: &str = "blake3:6cdd2a6c841489013baaf536a54c231167c07c15af3f108b83afa4b53808ec41";
 

@@ -312,3 +312,24 @@ fn without_user_namespaces_copies_build_and_runs_say_what_is_missing() {
     assert!(ran.err.contains("user namespace") && ran.err.contains("max_user_namespaces"), "{}", ran.err);
     assert!(!ran.err.contains("panicked"), "{}", ran.err);
 }
+
+/// A cgroup takes rights that most users do not have; limits of single processes do not.
+#[test]
+fn limits_of_users() {
+    for (tag, ids) in [("lr", Ids::Range), ("ls", Ids::Single)] {
+        let Some(user) = User::new(tag, ids) else { return };
+        user.base("alpine");
+        user.lab.write(
+            "ctx/Dockerfile",
+            "FROM alpine\nRUN ulimit -n > /n; df -k /dev/shm | grep -c ' 8192 ' >> /n\n",
+        );
+        let (context, out) = (user.lab.path("ctx"), user.lab.path("home/out"));
+        let context = context.to_str().unwrap();
+        let ran = user.run(&["build", "--memory=64m", context]);
+        assert_eq!(ran.code, 3, "{}", ran.err);
+        assert!(ran.err.contains("--memory needs a") && ran.err.contains("cgroup"), "{}", ran.err);
+        let dest = format!("type=local,dest={}", out.display());
+        user.ok(&["build", "--ulimit=nofile=64", "--shm-size=8m", "-o", &dest, context]);
+        assert_eq!(fs::read_to_string(out.join("n")).unwrap(), "64\n1\n");
+    }
+}

@@ -243,7 +243,7 @@ fn a_failed_step_is_shown_with_its_lines_and_its_last_output_in_every_view() {
     for view in ["--progress=plain", "--progress=tty", "--quiet"] {
         let ran = lab.run("store", &["build", view, "ctx"]);
         assert_eq!(ran.code, 1);
-        let shown = ran.err.split("\n\n").last().unwrap();
+        let shown = ran.err.split("\n\n").last().unwrap().trim_start();
         let lines: String = (82..=100).map(|number| format!("  | {number}\n")).collect();
         let expected = format!(
             "ctx/Dockerfile:2:1: error: step stage0/1 failed

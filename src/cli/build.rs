@@ -1,25 +1,26 @@
 //! `lith build`, and the options that `lith plan` and `lith why` share with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use rustix::fs::{Mode, OFlags};
 
 use super::CliError;
+use super::contexts::{ContextArgs, Origin, Reach};
+use super::network::fetch_options;
 use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use crate::diag::{Diagnostic, Source};
+use crate::engine::contexts::{ContextSource, Packed};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
-use crate::fetch::FetchOptions;
+use crate::fetch::Access;
 use crate::frontend::dockerfile;
 use crate::platform::Platform;
 use crate::recipe::Network;
@@ -33,21 +34,14 @@ const EXAMPLES: &str = "Examples:
 /// What to build: shared by `build`, `plan` and `why`.
 #[derive(Debug, Args)]
 pub struct What {
-    /// The directory that COPY takes files from
-    #[arg(default_value = ".")]
-    context: PathBuf,
-    /// The Dockerfile; - for standard input [default: CONTEXT/Dockerfile]
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    contexts: ContextArgs,
     /// Build only up to this stage; several stages are built at once
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     target: Vec<String>,
     /// A value for an ARG; without =VALUE it comes from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// Another source for FROM and --from: a directory, an image, oci-layout:PATH, docker-archive:FILE or rootfs:FILE
-    #[arg(long, value_name = "NAME=SOURCE")]
-    build_context: Vec<String>,
     /// A label for the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
@@ -56,9 +50,10 @@ pub struct What {
     allow: Vec<Entitlement>,
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
-    /// The latest time in the image: seconds since 1970, git (last commit), base (the base image's) or now
+    /// The latest time in the image: seconds since 1970, git (last commit), context (the
+    /// commit of a git context, the date of one by URL), base (the base image's) or now
     /// [default: $SOURCE_DATE_EPOCH, else 0]
-    #[arg(long, value_name = "N|git|base|now")]
+    #[arg(long, value_name = "N|git|context|base|now")]
     epoch: Option<String>,
     /// No network, fixed environment, context modes normalised
     #[arg(long)]
@@ -163,20 +158,15 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic]) -> String {
 impl What {
     /// Reads the file and everything else from outside that a build depends on.
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
-        let (dockerfile, ignore) = self.read_files()?;
+        let (fetch, secrets) = (fetch_options(), self.secrets.read()?);
+        let access = Access { secrets: &secrets, agent: secrets.agent("default") };
+        let Origin { context, dockerfile } = self.contexts.read(Reach { store, fetch: &fetch, access })?;
         let build_args = pairs(&self.build_arg, "--build-arg", variable)?;
-        let contexts: BTreeMap<String, String> = pairs(&self.build_context, "--build-context", |_| None)?
-            .into_iter()
-            .map(|(name, value)| (name.to_lowercase(), value))
-            .collect();
-        let is_dir = |value: &&String| Path::new(value).is_dir();
-        let named_contexts: BTreeSet<String> =
-            contexts.iter().filter(|(_, value)| is_dir(value)).map(|(name, _)| name.clone()).collect();
+        let (named_contexts, contexts) = self.contexts.named()?;
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let mut options = Options {
-            context: self.context.clone(),
+            context,
             dockerfile,
-            ignore,
             frontend: dockerfile::Options {
                 build_args,
                 labels: pairs(&self.label, "--label", |_| None)?,
@@ -200,53 +190,12 @@ impl What {
             fresh: Fresh::None,
             debug: false,
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
-            secrets: Arc::new(self.secrets.read()?),
-            fetch: FetchOptions { roots: certificates(), ..FetchOptions::default() },
+            secrets: Arc::new(secrets),
+            fetch,
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;
         Ok(options)
-    }
-
-    fn read_files(&self) -> Result<(Source, (Vec<u8>, String)), CliError> {
-        if !self.context.is_dir() {
-            return Err(CliError::Usage(format!(
-                "{} is not a directory; the last argument is the build context",
-                self.context.display()
-            )));
-        }
-        let (name, bytes) = match &self.file {
-            Some(path) if path.as_os_str() == "-" => {
-                let mut bytes = Vec::new();
-                io::stdin().read_to_end(&mut bytes).map_err(CliError::io("read the Dockerfile"))?;
-                ("Dockerfile".to_owned(), bytes)
-            }
-            Some(path) => (path.display().to_string(), read_dockerfile(path)?),
-            None => {
-                let upper = self.context.join("Dockerfile");
-                let lower = self.context.join("dockerfile");
-                let path = if !upper.exists() && lower.exists() { lower } else { upper };
-                (path.display().to_string(), read_dockerfile(&path)?)
-            }
-        };
-        let source = dockerfile::source_from_bytes(&name, bytes)
-            .map_err(|error| CliError::Usage(error.to_string()))?;
-        Ok((source, self.read_ignore()?))
-    }
-
-    /// `<Dockerfile>.dockerignore` beats `.dockerignore`.
-    fn read_ignore(&self) -> Result<(Vec<u8>, String), CliError> {
-        let file = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));
-        let mut own = file.into_os_string();
-        own.push(".dockerignore");
-        for path in [PathBuf::from(own), self.context.join(".dockerignore")] {
-            match read_regular(&path) {
-                Ok(bytes) => return Ok((bytes, path.display().to_string())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(CliError::Usage(format!("read {}: {error}", path.display()))),
-            }
-        }
-        Ok((Vec::new(), ".dockerignore".into()))
     }
 
     fn epoch(&self, store: &Store, options: &Options) -> Result<Epoch, CliError> {
@@ -256,7 +205,17 @@ impl What {
         });
         match given.as_deref() {
             None | Some("") => Ok(Epoch::ZERO),
-            Some("git") => git_epoch(&self.context),
+            Some("git") => match &options.context {
+                ContextSource::Directory { path, .. } => git_epoch(path),
+                ContextSource::Packed(packed) => context_epoch(packed),
+            },
+            Some("context") => match &options.context {
+                ContextSource::Packed(packed) => context_epoch(packed),
+                ContextSource::Directory { path, .. } => Err(CliError::Usage(format!(
+                    "--epoch context: a directory has no time of its own; if {} is a git checkout, say --epoch git",
+                    path.display()
+                ))),
+            },
             Some("now") => Ok(now()),
             Some("base") => {
                 let epoch = engine::base_epoch(store, options).map_err(|error| match error {
@@ -274,30 +233,8 @@ impl What {
     }
 }
 
-fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => CliError::Usage(format!(
-            "there is no Dockerfile at {}; say where it is with -f FILE",
-            path.display()
-        )),
-        _ => CliError::Usage(format!("read {}: {error}", path.display())),
-    })
-}
-
-/// Reads a file of the context that nobody named: a FIFO or a device there must not hold the build up.
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// `NAME=VALUE` arguments; a bare name asks `missing` and is left out if that knows nothing.
-fn pairs(
+pub fn pairs(
     given: &[String],
     flag: &str,
     missing: impl Fn(&str) -> Option<String>,
@@ -323,12 +260,6 @@ fn jobs() -> NonZeroUsize {
     std::thread::available_parallelism().map_or(two, |n| n.max(two))
 }
 
-/// Who may vouch for servers: what the user says, else what the machine trusts.
-fn certificates() -> Vec<u8> {
-    let named = variable("SSL_CERT_FILE").filter(|path| !path.is_empty());
-    fs::read(named.as_deref().unwrap_or("/etc/ssl/certs/ca-certificates.crt")).unwrap_or_default()
-}
-
 /// The time of the last commit of the context's repository.
 fn git_epoch(context: &Path) -> Result<Epoch, CliError> {
     let output = std::process::Command::new("git")
@@ -342,6 +273,13 @@ fn git_epoch(context: &Path) -> Result<Epoch, CliError> {
         return Err(CliError::Usage(format!("--epoch git: {} has no commit: {why}", context.display())));
     }
     text.trim().parse().map_err(|error| CliError::Usage(format!("--epoch git: {error}")))
+}
+
+/// When a context that came as one was made.
+fn context_epoch(packed: &Packed) -> Result<Epoch, CliError> {
+    packed.time.ok_or_else(|| {
+        CliError::Usage(format!("--epoch context: {} does not say when it was made", packed.shown))
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "--epoch now asks for it")]

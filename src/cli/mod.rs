@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod caches;
+mod contexts;
 mod errors;
 mod find;
 mod gc;
@@ -12,6 +13,7 @@ mod import;
 mod inspect;
 mod log;
 mod names;
+mod network;
 mod out;
 mod plan;
 mod progress;

@@ -68,7 +68,9 @@ impl Asker<'_> {
         let stage = &self.prepared.recipe.stages[at];
         let (base, mut rootfs) = match &stage.base {
             Base::Scratch => ("scratch".to_owned(), Some(Arc::default())),
-            Base::Image(name) => (name.clone(), Some(self.prepared.images[name].rootfs.clone())),
+            Base::Image(name) => {
+                (name.clone(), Some(self.prepared.image(name, &stage.platform).rootfs.clone()))
+            }
             Base::Stage(earlier) => (self.prepared.stage_name(*earlier), self.ends[earlier].clone()),
         };
         let mut below = match &stage.base {

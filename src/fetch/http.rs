@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{FetchError, FetchOptions, shown};
 use crate::digest::{BlobDigest, ContentDigest};
+use crate::remote::percent_decoded;
 use crate::store::downloads::Download;
 use crate::store::{BlobWriter, Store};
 
@@ -235,7 +236,7 @@ fn retry_after(response: &Response<Body>) -> Option<Duration> {
 
 /// `Authorization` of a URL's user and password.
 fn basic(url: &Url) -> String {
-    let user = super::percent_decoded(url.username());
-    let password = super::percent_decoded(url.password().unwrap_or_default());
+    let user = percent_decoded(url.username());
+    let password = percent_decoded(url.password().unwrap_or_default());
     format!("Basic {}", STANDARD.encode([user, password].join(&b':')))
 }

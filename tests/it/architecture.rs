@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 10] = [
     &["csv", "diag"],
     &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
-    &["oci"],
+    &["oci", "remote"],
     &["action", "recipe"],
     &["frontend", "context", "layer"],
     &["plan", "store", "sandbox"],

@@ -10,6 +10,7 @@ mod cli;
 mod context;
 mod fetch;
 mod frontend;
+mod git;
 mod image;
 mod layer;
 mod store;

@@ -1,15 +1,17 @@
 //! A small web server on loopback that says what a test tells it to.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub struct Request {
+    pub method: String,
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -64,15 +66,23 @@ impl Server {
 }
 
 fn serve(stream: TcpStream, answer: &dyn Fn(&Request, usize) -> Reply, seen: &Mutex<Vec<Request>>) {
-    let mut lines = BufReader::new(&stream).lines();
-    let Some(Ok(first)) = lines.next() else { return };
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let headers = lines
-        .map_while(Result::ok)
+    let mut reader = BufReader::new(&stream);
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|got| *got > 0).map(|_| line.trim_end().to_owned())
+    };
+    let Some(first) = line() else { return };
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let headers = std::iter::from_fn(line)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())))
         .collect();
-    let request = Request { path, headers };
+    let mut request = Request { method, path, headers, body: Vec::new() };
+    if let Some(length) = request.header("content-length").and_then(|length| length.parse().ok()) {
+        request.body.resize(length, 0);
+        reader.read_exact(&mut request.body).unwrap();
+    }
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.push(request.clone());

@@ -1,8 +1,9 @@
 //! COPY and ADD: sources, destination, options.
 
-use crate::digest::BlobDigest;
+use crate::diag::Span;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
+use crate::remote::{Remote, redact};
 
 use super::super::ast::{CopyKind, CopyText, Heredoc, Word};
 use super::super::expand::Lexer;
@@ -22,16 +23,14 @@ impl Lowering<'_> {
             (Some(text), Some(word)) => Some(self.mode(&text, word)?),
             (_, _) => None,
         };
-        let checksum = self.checksum(copy)?;
         let mut sources = Vec::new();
         for word in &copy.sources {
             let text = self.word(word)?;
-            message.extend([" ", &without_credentials(&text)]);
-            sources.push(match copy.kind {
-                CopyKind::Add if instructions::is_url(&text) => CopySource::Url { url: text, checksum },
-                CopyKind::Copy | CopyKind::Add => self.source(copy, &text, word)?,
-            });
+            // (BuildKit keeps user and password.)
+            message.extend([" ", &redact(&text)]);
+            sources.push(self.source(copy, &text, word)?);
         }
+        let sources = self.pinned(copy, sources)?;
         let mut inline = Vec::new();
         for document in &copy.inline {
             message.extend([" <<", &document.name]);
@@ -83,48 +82,71 @@ impl Lowering<'_> {
         })
     }
 
-    /// What a file from elsewhere must be.
-    fn checksum(&mut self, copy: &CopyText) -> Result<Option<BlobDigest>, Failed> {
-        let Some(word) = &copy.checksum else { return Ok(None) };
+    /// Puts what `--checksum` says to the one source it is for.
+    fn pinned(&mut self, copy: &CopyText, mut sources: Vec<CopySource>) -> Result<Vec<CopySource>, Failed> {
+        let Some(word) = &copy.checksum else { return Ok(sources) };
         let text = self.word(word)?;
         if text.is_empty() {
-            return Ok(None);
+            return Ok(sources);
         }
-        let [source] = copy.sources.as_slice() else {
+        let ([source], true) = (sources.as_mut_slice(), copy.inline.is_empty()) else {
             return self.fail(word.span, "--checksum is for one source alone");
         };
-        let source = self.word(source)?;
-        if !instructions::is_url(&source) {
-            let message = format!("--checksum is for files from http or https, not for {}", shown(&source));
-            return self.fail(word.span, message);
-        }
-        match text.parse() {
-            Ok(digest) => Ok(Some(digest)),
-            Err(_) => {
-                let message = format!("invalid checksum {}", shown(&text));
-                self.problems.error_help(word.span, message, "write sha256: and 64 hexadecimal digits");
-                Err(Failed)
+        match source {
+            CopySource::Url { checksum, .. } => match text.parse() {
+                Ok(digest) => *checksum = Some(digest),
+                Err(_) => {
+                    let message = format!("invalid checksum {}", shown(&text));
+                    self.problems.error_help(word.span, message, "write sha256: and 64 hexadecimal digits");
+                    return Err(Failed);
+                }
+            },
+            CopySource::Git(repo) => match (**repo).clone().with_checksum(&text) {
+                Ok(pinned) => **repo = pinned,
+                Err(error) => return self.fail(word.span, error.to_string()),
+            },
+            CopySource::Path(_) | CopySource::Below { .. } => {
+                return self.fail(word.span, "--checksum is for a URL or a git repository, not for a path");
             }
         }
+        Ok(sources)
     }
 
     fn source(&mut self, copy: &CopyText, text: &str, word: &Word) -> Result<CopySource, Failed> {
-        // One that says so as it is written was refused before.
-        if instructions::is_remote(text) {
-            if !instructions::is_remote(&word.text) {
-                let word = Word { text: text.to_owned(), span: word.span };
-                self.problems.push(match copy.kind {
-                    CopyKind::Add => instructions::remote_add(&word),
-                    CopyKind::Copy => instructions::remote_copy(&word),
-                });
+        match copy.kind {
+            CopyKind::Add => {
+                if let Some(remote) = self.remote(copy, text, word.span)? {
+                    return Ok(remote);
+                }
             }
-            return Err(Failed);
+            CopyKind::Copy if instructions::is_remote(text) => {
+                // One that says so as it is written was refused before.
+                if !instructions::is_remote(&word.text) {
+                    let word = Word { text: text.to_owned(), span: word.span };
+                    self.problems.push(instructions::remote_copy(&word));
+                }
+                return Err(Failed);
+            }
+            CopyKind::Copy => {}
         }
         if !copy.parents {
             return Ok(CopySource::Path(self.path(text, word.span)?));
         }
         let (base, pattern) = text.split_once("/./").unwrap_or(("/", text));
         Ok(CopySource::Below { base: self.path(base, word.span)?, pattern: self.path(pattern, word.span)? })
+    }
+
+    /// What ADD fetches; `None` if the text is a path.
+    fn remote(&mut self, copy: &CopyText, text: &str, span: Span) -> Result<Option<CopySource>, Failed> {
+        match Remote::parse(text) {
+            Ok(None) => Ok(None),
+            Ok(Some(Remote::File(url))) => Ok(Some(CopySource::Url { url, checksum: None })),
+            Ok(Some(Remote::Git(mut repo))) => {
+                repo.keep_git_dir = copy.keep_git_dir.or(repo.keep_git_dir);
+                Ok(Some(CopySource::Git(repo)))
+            }
+            Err(error) => self.fail(span, error.to_string()),
+        }
     }
 
     fn document(&mut self, document: &Heredoc) -> Result<String, Failed> {
@@ -135,18 +157,6 @@ impl Lowering<'_> {
         let lexer = Lexer::document(&self.scope.env);
         let result = lexer.word(&body, self.budget);
         self.expanded(result, document.span)
-    }
-}
-
-/// A URL as an image may show it. (BuildKit keeps what stands before the `@`.)
-fn without_credentials(source: &str) -> String {
-    let Some((scheme, rest)) = source.split_once("://").filter(|_| instructions::is_remote(source)) else {
-        return source.to_owned();
-    };
-    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..host].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => source.to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::bases::Resolved;
 use super::{BuildError, Images, Options};
 use crate::action::{Action, BoundCopy, BoundMount, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
 use crate::context::Filter;
-use crate::context::pattern::is_wild;
+use crate::context::pattern::may_match_none;
 use crate::digest::{BlobDigest, ContentDigest};
 use crate::exec::files::{Files, Taking};
 use crate::exec::mounts::Material;
@@ -29,6 +29,15 @@ pub struct Inputs<'a> {
     pub context: &'a Files,
     pub named: &'a BTreeMap<String, Files>,
     pub images: &'a Images,
+    pub fetching: Fetching,
+}
+
+/// Whether binding may ask other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetching {
+    Allowed,
+    /// What is not in the store is [`FetchError::NotHere`].
+    Never,
 }
 
 /// What hermetic steps see besides what the file says (spec/step-hash.md, "Hermetic environment").
@@ -155,7 +164,13 @@ impl Inputs<'_> {
         if self.options.hermetic && checksum.is_none() {
             return Err(FetchError::NotPinned { url: shown }.into());
         }
-        let fetched = Fetcher::new(self.store, &self.options.fetch).file(text, checksum)?;
+        let fetcher = Fetcher::new(self.store, &self.options.fetch);
+        let fetched = match self.fetching {
+            Fetching::Allowed => fetcher.file(text, checksum)?,
+            Fetching::Never => {
+                fetcher.here(text, checksum).ok_or_else(|| FetchError::NotHere { url: shown.clone() })?
+            }
+        };
         let (file, _) = self.store.open_blob(&fetched.blob)?;
         let name = fetch::file_name(&url).unwrap_or_else(|| UNNAMED.to_owned());
         Ok(Source::from_blob(&name, shown, &fetched, file, self.options.epoch))
@@ -167,7 +182,10 @@ impl Inputs<'_> {
             return Err(FetchError::NotPinned { url: repo.shown() }.into());
         }
         let commits = Commits::new(self.store, &self.options.fetch, self.options.git_access());
-        let commit = commits.bring(repo)?;
+        let commit = match self.fetching {
+            Fetching::Allowed => commits.bring(repo)?,
+            Fetching::Never => commits.here(repo).ok_or_else(|| FetchError::NotHere { url: repo.shown() })?,
+        };
         let tree = commits.tree(repo, &commit)?;
         let dir = match repo.keep_git_dir {
             Some(true) => Some(commits.git_dir(repo, &commit)?),
@@ -271,20 +289,34 @@ fn each(
     Ok(all)
 }
 
-/// `--parents`: a plain path must be there, a pattern may name nothing.
+/// `--parents`: a plain path must be there, a pattern may name nothing. What stands before the pivot is a directory.
 fn below(
     base: &ImagePath,
     pattern: &ImagePath,
     filter: Filter,
     read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
 ) -> Result<Vec<Source>, ExecError> {
-    let wild = |path: &ImagePath| path.names().any(is_wild);
-    let mut sources = read(base, &filter.clone().taking(pattern)?)?;
-    sources.iter_mut().for_each(|source| source.name.clear());
-    let none = sources.iter().all(|source| source.below.is_empty());
-    if none && !pattern.is_root() && !wild(base) && !wild(pattern) {
-        // It may be left out on purpose; an error says if it is not there at all.
-        read(&base.join(pattern), &Filter::default())?;
+    let open = |path: &ImagePath| path.names().any(may_match_none);
+    let directories = |filter: Filter| -> Result<Vec<Source>, ExecError> {
+        let mut found = read(base, &filter.taking(pattern)?)?;
+        found.retain(Source::is_dir);
+        found.iter_mut().for_each(|source| source.name.clear());
+        Ok(found)
+    };
+    let empty = |sources: &[Source]| sources.iter().all(|source| source.below.is_empty());
+    let sources = directories(filter)?;
+    if empty(&sources) && !open(base) && !open(pattern) {
+        if !pattern.is_root() {
+            read(&base.join(pattern), &Filter::default())?;
+        }
+        // It may be left out on purpose.
+        let all = directories(Filter::default())?;
+        if all.is_empty() {
+            return Err(ExecError::PivotIsNoDirectory { path: base.clone() });
+        }
+        if empty(&all) && !pattern.is_root() {
+            return Err(ExecError::BehindLink { path: base.join(pattern) });
+        }
     }
     Ok(sources)
 }

@@ -26,10 +26,11 @@ use crate::plan::Plan;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
 use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
+use crate::remote::redact;
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
-use bind::Inputs;
+use bind::{Fetching, Inputs};
 use contexts::{ContextSource, NamedContext};
 use report::{StepInfo, Ui};
 
@@ -281,6 +282,7 @@ impl Prepared<'_> {
             context: &self.context,
             named: &self.named,
             images: &self.images,
+            fetching: Fetching::Allowed,
         }
     }
 
@@ -301,7 +303,7 @@ impl Prepared<'_> {
         StepInfo {
             id,
             name: format!("{name}/{}", id.step + 1),
-            text: step.origin.text.clone(),
+            text: redact(&step.origin.text),
             line: step.origin.line,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::copy::{self, Placement};
 use super::observe::{Observer, Rootfs};
-use super::source::{Body, Entry, Modes, Source, SourceNode};
+use super::source::{Body, Entry, Form, Modes, Source, SourceNode};
 use super::{ExecError, archive, pack};
 use crate::context::{Context, ContextError, Filter, StatIndex};
 use crate::epoch::Epoch;
@@ -75,7 +75,8 @@ pub fn pack_tar(store: &Store, shown: &str, file: File) -> Result<Option<LayerRe
     let content = crate::digest::ContentDigest::of(b"");
     let node = SourceNode::File { size, content, body: Body::Blob(Arc::new(file)) };
     let top = Entry { meta: Meta::default(), node };
-    let source = Source { name: Vec::new(), shown: shown.to_owned(), top, below: Vec::new() };
+    let source =
+        Source { name: Vec::new(), shown: shown.to_owned(), top, below: Vec::new(), form: Form::Tree };
     archive::open(store, &source)?.map(|source| pack_source(store, &source)).transpose()
 }
 

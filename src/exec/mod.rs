@@ -68,6 +68,12 @@ pub enum ExecError {
     NotADirectory { path: ImagePath },
     #[error("cannot replace directory {path} with a file")]
     IsADirectory { path: ImagePath },
+    #[error("{path} stands before `/./`, so it must be a directory")]
+    PivotIsNoDirectory { path: ImagePath },
+    #[error(
+        "{path} is behind a symlink, which --parents does not follow; name the directory that it leads to"
+    )]
+    BehindLink { path: ImagePath },
     #[error("pattern {pattern}: {source}")]
     Pattern { pattern: ImagePath, source: crate::context::pattern::PatternError },
     #[error(transparent)]

@@ -35,6 +35,16 @@ pub struct Source {
     pub top: Entry,
     /// For a directory: what is below it, by path relative to it, in layer order.
     pub below: Vec<(ImagePath, Entry)>,
+    pub form: Form,
+}
+
+/// What a source was before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Files as they lie.
+    Tree,
+    /// An archive that was unpacked: it says what modes its entries have, whatever `--chmod` does.
+    Archive,
 }
 
 /// One file, directory, link or device to be copied.
@@ -97,6 +107,11 @@ impl Modes {
 }
 
 impl Source {
+    /// Whether it is a directory, whose contents are copied.
+    pub fn is_dir(&self) -> bool {
+        matches!(self.top.node, SourceNode::Dir)
+    }
+
     /// Reads what a path or pattern selects in a context; files whose digest the index does not know are hashed,
     /// in parallel.
     pub fn from_context(
@@ -126,7 +141,7 @@ impl Source {
                     .map(|(relative, found)| Ok((relative, entry(&found)?)))
                     .collect::<Result<Vec<_>, ExecError>>()?;
                 let shown = crate::diag::escape(base.as_bytes());
-                Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below })
+                Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below, form: Form::Tree })
             })
             .collect()
     }
@@ -142,7 +157,7 @@ impl Source {
         super::select::select(&tree, pattern)?
             .into_iter()
             .map(|(name, path)| from_tree(&tree, &tars, name, &path, filter))
-            .filter(|source| matches!(source.top.node, SourceNode::Dir) || !filter.drops(&source.name))
+            .filter(|source| source.is_dir() || !filter.drops(&source.name))
             .map(Ok)
             .collect()
     }
@@ -152,7 +167,7 @@ impl Source {
         let body = Body::Blob(Arc::new(file));
         let node = SourceNode::File { size: fetched.size, content: fetched.content, body };
         let top = Entry { meta: fixed_meta(0o600, epoch), node };
-        Self { name: name.as_bytes().to_vec(), shown, top, below: vec![] }
+        Self { name: name.as_bytes().to_vec(), shown, top, below: vec![], form: Form::Tree }
     }
 
     /// The files of a repository, with a `.git` if one is wanted.
@@ -190,7 +205,7 @@ impl Source {
         let is_dir = |(_, entry): &(_, Entry)| matches!(entry.node, SourceNode::Dir);
         let below = filter.select(below, |(path, _)| path, is_dir);
         let top = Entry { meta: fixed_meta(0o755, epoch), node: SourceNode::Dir };
-        Self { name: Vec::new(), shown, top, below }
+        Self { name: Vec::new(), shown, top, below, form: Form::Tree }
     }
 
     /// Whether it came from another machine.
@@ -219,7 +234,13 @@ impl Source {
                 .into_iter()
                 .map(|(at, found)| Ok((at, entry(&found)?)))
                 .collect::<Result<_, ExecError>>()?;
-            sources.push(Self { name, shown: crate::diag::escape(path.as_bytes()), top, below });
+            sources.push(Self {
+                name,
+                shown: crate::diag::escape(path.as_bytes()),
+                top,
+                below,
+                form: Form::Tree,
+            });
         }
         Ok(sources)
     }
@@ -247,6 +268,7 @@ impl Source {
             shown: crate::diag::escape(name.as_bytes()),
             top,
             below: vec![],
+            form: Form::Tree,
         }
     }
 
@@ -400,7 +422,7 @@ fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath, f
         })
         .collect();
     let top = tree_entry(&top, tars, &mut Links::default(), &ImagePath::root());
-    Source { name, shown: crate::diag::escape(path.as_bytes()), top, below }
+    Source { name, shown: crate::diag::escape(path.as_bytes()), top, below, form: Form::Tree }
 }
 
 /// What a filter leaves below a path, by path relative to it.

@@ -115,6 +115,12 @@ impl<'a> Commits<'a> {
         })
     }
 
+    /// The commit, if it is said whole and is in the store.
+    pub fn here(&self, repo: &GitRepo) -> Option<Commit> {
+        let id = repo.commit()?;
+        self.known(repo, &self.place_of(repo, id), id)
+    }
+
     /// The commit of a branch, a tag or another name, as the server has it now; branches come first, as in a checkout.
     fn resolve(&self, repo: &GitRepo) -> Result<String, FetchError> {
         let name = repo.reference.as_deref().unwrap_or("HEAD");
@@ -145,12 +151,11 @@ impl<'a> Commits<'a> {
 
     /// The bare repository that keeps what was fetched, made if it is missing.
     fn mirror(&self, repo: &GitRepo, id: &str) -> Result<PathBuf, FetchError> {
-        let format = if id.len() == 64 { "sha256" } else { "sha1" };
-        let mirror = self.store.root().join("git").join(format!("{}.{format}", place(repo)));
+        let mirror = self.place_of(repo, id);
         if !mirror.join("HEAD").exists() {
             fs::create_dir_all(&mirror).map_err(|e| StoreError::from(file::context(e, "create", &mirror)))?;
             let path = mirror.to_string_lossy();
-            let format = format!("--object-format={format}");
+            let format = format!("--object-format={}", object_format(id));
             self.local(repo, None)
                 .args(&["init", "--quiet", "--bare", "--template=", &format, &path])
                 .text()?;
@@ -164,6 +169,10 @@ impl<'a> Commits<'a> {
             file::replace(&attributes, text, file::Durability::Cached).map_err(StoreError::from)?;
         }
         Ok(mirror)
+    }
+
+    fn place_of(&self, repo: &GitRepo, id: &str) -> PathBuf {
+        self.store.root().join("git").join(format!("{}.{}", place(repo), object_format(id)))
     }
 
     /// The commit, if the mirror has it with its tree.
@@ -228,6 +237,11 @@ impl<'a> Commits<'a> {
         git.network(&repo.url, self.options, self.access.authorization(repo), self.access.agent);
         git
     }
+}
+
+/// How a repository names its objects.
+fn object_format(id: &str) -> &'static str {
+    if id.len() == 64 { "sha256" } else { "sha1" }
 }
 
 /// The name of a mirror.

@@ -5,6 +5,7 @@
 
 pub mod git;
 pub mod http;
+mod pace;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub enum FetchError {
     Commit { url: String, expected: String, actual: String },
     #[error("{url} needs git, which is not installed")]
     NoGit { url: String },
+    #[error("{url} is not in the store, and nothing is fetched now")]
+    NotHere { url: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

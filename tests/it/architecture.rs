@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Pairs of one floor that are allowed, with the reason.
-const SAME: [(&str, &str); 4] = [
+const SAME: [(&str, &str); 5] = [
     // Bytes that are not UTF-8 are written in hex.
     ("path", "digest"),
     ("canon", "digest"),
@@ -26,6 +26,8 @@ const SAME: [(&str, &str); 4] = [
     ("sys", "path"),
     // A bound copy keeps the recipe's word on archives.
     ("action", "recipe"),
+    // A pattern is found wrong where it is written, by the matcher that will use it.
+    ("frontend", "context"),
 ];
 
 fn floor(module: &str) -> Option<usize> {
@@ -109,7 +111,9 @@ fn the_wall_clock_is_read_where_it_cannot_reach_an_image() {
     assert_eq!(readers(&clocks), ["cli/build.rs", "sys/clock.rs"]);
     assert_eq!(readers(&["sys::clock"]), ["exec/source.rs"], "the time a file was read, for the stat index");
     let monotonic = readers(&["Instant"]);
-    assert!(monotonic.iter().all(|f| f.starts_with("cli/")), "durations are for people: {monotonic:?}");
+    // And for giving up on a server, which makes no image at all.
+    let allowed = |f: &String| f.starts_with("cli/") || f == "fetch/pace.rs";
+    assert!(monotonic.iter().all(allowed), "durations are for people: {monotonic:?}");
 }
 
 #[test]

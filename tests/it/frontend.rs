@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
+mod corpus;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

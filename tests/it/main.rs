@@ -13,4 +13,5 @@ mod frontend;
 mod git;
 mod image;
 mod layer;
+mod rules;
 mod store;

@@ -7,6 +7,7 @@ mod support;
 
 mod add;
 mod build;
+mod contexts;
 mod copy;
 mod differential;
 mod faults;

@@ -1,6 +1,10 @@
 //! COPY and ADD: sources, destination, options.
 
+use crate::context::Filter;
+use crate::context::ignore::IgnoreError;
+use crate::context::pattern::{Pattern, PatternError, is_wild};
 use crate::diag::Span;
+use crate::path::ImagePath;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
 use crate::remote::{Remote, redact};
@@ -23,6 +27,11 @@ impl Lowering<'_> {
             (Some(text), Some(word)) => Some(self.mode(&text, word)?),
             (_, _) => None,
         };
+        // As BuildKit: with a mode it is an ordinary copy.
+        let link = if copy.link && chmod.is_none() { Link::Yes } else { Link::No };
+        if let (Link::Yes, Some(owner), Some(word)) = (link, &chown, &copy.chown) {
+            self.owner_without_names(owner, word)?;
+        }
         let mut sources = Vec::new();
         for word in &copy.sources {
             let text = self.word(word)?;
@@ -45,15 +54,14 @@ impl Lowering<'_> {
             dest: self.path(&clean(&self.scope.cwd(), &dest), copy.dest.span)?,
             dest_is_dir: is_directory(&dest),
             chown,
+            link,
             chmod,
             unpack: match (copy.kind, copy.unpack) {
                 (CopyKind::Copy, _) | (CopyKind::Add, Some(false)) => Unpack::Never,
                 (CopyKind::Add, None) => Unpack::Archives,
                 (CopyKind::Add, Some(true)) => Unpack::All,
             },
-            exclude: copy.exclude.iter().map(|word| word.text.clone()).collect(),
-            // As BuildKit: with a mode it is an ordinary copy.
-            link: if copy.link && copy.chmod.is_none() { Link::Yes } else { Link::No },
+            exclude: self.exclusions(&copy.exclude)?,
         });
         Ok(Lowered { op, created_by: message })
     }
@@ -72,6 +80,21 @@ impl Lowering<'_> {
         }
         message.extend([" ", flag, "=", &text]);
         Ok(Some(text))
+    }
+
+    /// The owner of a linked copy, which has no file system below it where a name could be looked up.
+    fn owner_without_names(&mut self, owner: &str, word: &Word) -> Result<(), Failed> {
+        let known = |part: &str| part == "root" || part.bytes().all(|byte| byte.is_ascii_digit());
+        match owner.split(':').find(|part| !known(part)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("{} in --chown of a linked copy is no number", shown(name));
+                let help =
+                    "--link looks at no passwd file: write user and group as numbers, or leave --link out";
+                self.problems.error_help(word.span, message, help);
+                Err(Failed)
+            }
+        }
     }
 
     fn mode(&mut self, text: &str, word: &Word) -> Result<Chmod, Failed> {
@@ -130,10 +153,48 @@ impl Lowering<'_> {
             CopyKind::Copy => {}
         }
         if !copy.parents {
-            return Ok(CopySource::Path(self.path(text, word.span)?));
+            return Ok(CopySource::Path(self.names(text, word.span)?));
         }
         let (base, pattern) = text.split_once("/./").unwrap_or(("/", text));
-        Ok(CopySource::Below { base: self.path(base, word.span)?, pattern: self.path(pattern, word.span)? })
+        let (base, pattern) = (self.names(base, word.span)?, self.path(pattern, word.span)?);
+        let taking = Filter::default().taking(&pattern);
+        self.matcher(taking, &Word { text: text.to_owned(), span: word.span })?;
+        Ok(CopySource::Below { base, pattern })
+    }
+
+    /// A path each of whose names may be a pattern.
+    fn names(&mut self, text: &str, span: Span) -> Result<ImagePath, Failed> {
+        let path = self.path(text, span)?;
+        for name in path.names().filter(|name| is_wild(name)) {
+            if let Err(error) = Pattern::parse(name) {
+                let message = format!("pattern {} is malformed: {error}", shown(text));
+                let help = "a plain '[' is written [[]; a list of paths is JSON: [\"a\", \"b\"]";
+                match error {
+                    PatternError::Class => self.problems.error_help(span, message, help),
+                    PatternError::Backslash => self.problems.error(span, message),
+                }
+                return Err(Failed);
+            }
+        }
+        Ok(path)
+    }
+
+    fn exclusions(&mut self, words: &[Word]) -> Result<Vec<String>, Failed> {
+        for word in words {
+            self.matcher(Filter::excluding(std::slice::from_ref(&word.text)), word)?;
+        }
+        Ok(words.iter().map(|word| word.text.clone()).collect())
+    }
+
+    /// Reports what is no pattern as a `.dockerignore` has them.
+    fn matcher(&mut self, filter: Result<Filter, IgnoreError>, word: &Word) -> Result<(), Failed> {
+        let problem = match filter {
+            Ok(_) => return Ok(()),
+            Err(IgnoreError::Malformed { problem, .. }) => problem,
+            Err(IgnoreError::LoneExclamation { .. }) => "nothing follows '!'",
+            Err(IgnoreError::TooLong { .. }) => "it is too long",
+        };
+        self.fail(word.span, format!("pattern {} is malformed: {problem}", shown(&word.text)))
     }
 
     /// What ADD fetches; `None` if the text is a path.

@@ -3,10 +3,12 @@
 //! The head of the file may say how it is built, as in `tests/data/dockerfile`: `#: arg K=V`, `#: label K=V`,
 //! `#: target S`, `#: context NAME`, `#: allow security.insecure`; and `#: trigger TEXT` is an ONBUILD of every base.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lith::diag::{Diagnostic, Severity, Source};
-use lith::frontend::dockerfile::{self, Dockerfile, Options, source_from_bytes};
+use lith::frontend::dockerfile::{
+    self, Configs, ContextKind, Dockerfile, NamedContexts, Options, source_from_bytes,
+};
 use lith::oci::ImageConfig;
 use lith::platform::Platform;
 use lith::recipe::{Base, FilesFrom, Op, Recipe};
@@ -57,15 +59,16 @@ fn bases(
     file: &Dockerfile,
     options: &Options,
     triggers: &[String],
-) -> Result<BTreeMap<String, ImageConfig>, Vec<Diagnostic>> {
-    let mut bases = BTreeMap::new();
+) -> Result<Configs, Vec<Diagnostic>> {
+    let mut bases = Configs::new();
     loop {
         let known = bases.len();
         for image in file.images(options, &bases)? {
             assert!(source.text.get(image.span.range()).is_some(), "{image:?}");
             assert!(!image.reference.is_empty());
             if image.as_base {
-                bases.entry(image.reference).or_insert_with(|| base(&image.platform, triggers));
+                let config = base(&image.platform, triggers);
+                bases.entry((image.reference, image.platform)).or_insert(config);
             }
         }
         if bases.len() == known {
@@ -116,7 +119,9 @@ fn check_recipe(source: &Source, options: &Options, recipe: &Recipe) {
             for from in step.op.inputs() {
                 match from {
                     FilesFrom::Stage(from) => assert!(*from < recipe.stages.len()),
-                    FilesFrom::NamedContext(name) => assert!(options.named_contexts.contains(name)),
+                    FilesFrom::NamedContext(name) => {
+                        assert!(options.named_contexts.find(name, &stage.platform).is_some());
+                    }
                     FilesFrom::Image(reference) => assert!(!reference.is_empty()),
                     FilesFrom::Context => {}
                 }
@@ -138,7 +143,7 @@ pub fn plain_options() -> Options {
         platform: "linux/arm64".parse().expect("a platform"),
         build_platform: "linux/amd64".parse().expect("a platform"),
         insecure: false,
-        named_contexts: BTreeSet::new(),
+        named_contexts: NamedContexts::default(),
     }
 }
 
@@ -156,7 +161,7 @@ fn options(text: &str) -> Options {
             "label" => options.labels.extend(pair(value)),
             "target" => options.targets.push(value.to_owned()),
             "allow" => options.insecure |= value == "security.insecure",
-            "context" => drop(options.named_contexts.insert(value.to_ascii_lowercase())),
+            "context" => drop(options.named_contexts.insert(value, ContextKind::Files)),
             _ => {}
         }
     }

@@ -158,6 +158,7 @@ impl BoundCopy {
             match self.unpack {
                 Unpack::Never => "never",
                 Unpack::Archives => "archives",
+                Unpack::All => "all",
             },
         );
         sink.text(
@@ -428,6 +429,7 @@ mod tests {
         with_copy(&|c| c.chmod = Some("u+x".parse().unwrap()));
         with_copy(&|c| c.link = Link::Yes);
         with_copy(&|c| c.unpack = Unpack::Archives);
+        with_copy(&|c| c.unpack = Unpack::All);
         with_copy(&|c| c.keep = KeepMeta::Source);
         all.push(Action { epoch: Epoch::from_seconds(1).unwrap(), ..all[0].clone() });
         all.push(Action { platform: "linux/arm64".parse().unwrap(), ..all[0].clone() });

@@ -30,6 +30,7 @@ pub mod sandbox;
 pub mod store;
 
 // Floor 4.
+pub mod fetch;
 pub mod image;
 pub mod sched;
 

@@ -11,6 +11,13 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+/// What `os` alone, and `architecture` alone, can be; a full platform may name any other one.
+const SYSTEMS: [&str; 7] = ["android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "windows"];
+const ARCHITECTURES: [&str; 12] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x",
+    "wasm",
+];
+
 /// Why a text is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("platform {0:?} is not of the form os/architecture[/variant], for example linux/amd64")]
@@ -28,6 +35,25 @@ impl Platform {
             other => (other, None),
         };
         Self { os: "linux".into(), architecture: architecture.into(), variant: variant.map(Into::into) }
+    }
+
+    /// Reads a platform as containerd does: beside the full form also an operating system or an architecture alone,
+    /// the rest being that of `host`.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn parse_on(text: &str, host: &Self) -> Result<Self, PlatformError> {
+        if SYSTEMS.contains(&text.to_ascii_lowercase().as_str()) {
+            return Ok(Self { os: text.to_ascii_lowercase(), ..host.clone() });
+        }
+        match format!("{}/{text}", host.os).parse::<Self>() {
+            Ok(platform)
+                if !text.contains('/') && ARCHITECTURES.contains(&platform.architecture.as_str()) =>
+            {
+                Ok(platform)
+            }
+            _ => text.parse(),
+        }
     }
 }
 
@@ -77,6 +103,26 @@ mod tests {
         assert_eq!(of("linux/arm"), "linux/arm/v7");
         for bad in ["", "linux", "linux/", "a/b/c/d", "linux/../x"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_half_alone() {
+        let host = "linux/arm/v6".parse().unwrap();
+        let of = |t: &str| Platform::parse_on(t, &host).map(|platform| platform.to_string());
+        for (half, whole) in [
+            ("amd64", "linux/amd64"),
+            ("AArch64", "linux/arm64"),
+            ("armhf", "linux/arm/v7"),
+            ("Linux", "linux/arm/v6"),
+            ("windows", "windows/arm/v6"),
+            ("linux/vax", "linux/vax"),
+            ("arm/v7", "arm/v7"),
+        ] {
+            assert_eq!(of(half).unwrap(), whole, "{half}");
+        }
+        for bad in ["", "vax", "..", "x86/64/v1/x"] {
+            assert!(of(bad).is_err(), "{bad}");
         }
     }
 }

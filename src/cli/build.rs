@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use rustix::fs::{Mode, OFlags};
 
 use super::CliError;
 use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
+use crate::context;
 use crate::diag::{Diagnostic, Source};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
+use crate::fetch::FetchOptions;
 use crate::frontend::dockerfile;
 use crate::platform::Platform;
 use crate::recipe::Network;
@@ -200,6 +201,7 @@ impl What {
             debug: false,
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
             secrets: Arc::new(self.secrets.read()?),
+            fetch: FetchOptions { roots: certificates(), ..FetchOptions::default() },
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;
@@ -238,9 +240,9 @@ impl What {
         let mut own = file.into_os_string();
         own.push(".dockerignore");
         for path in [PathBuf::from(own), self.context.join(".dockerignore")] {
-            match read_regular(&path) {
-                Ok(bytes) => return Ok((bytes, path.display().to_string())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            match context::ignore_file(&path) {
+                Ok(Some(bytes)) => return Ok((bytes, path.display().to_string())),
+                Ok(None) => {}
                 Err(error) => return Err(CliError::Usage(format!("read {}: {error}", path.display()))),
             }
         }
@@ -282,18 +284,6 @@ fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
     })
 }
 
-/// Reads a file of the context that nobody named: a FIFO or a device there must not hold the build up.
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// `NAME=VALUE` arguments; a bare name asks `missing` and is left out if that knows nothing.
 fn pairs(
     given: &[String],
@@ -319,6 +309,12 @@ fn pairs(
 fn jobs() -> NonZeroUsize {
     let two = NonZeroUsize::MIN.saturating_add(1);
     std::thread::available_parallelism().map_or(two, |n| n.max(two))
+}
+
+/// Who may vouch for servers: what the user says, else what the machine trusts.
+fn certificates() -> Vec<u8> {
+    let named = variable("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    fs::read(named.as_deref().unwrap_or("/etc/ssl/certs/ca-certificates.crt")).unwrap_or_default()
 }
 
 /// The time of the last commit of the context's repository.

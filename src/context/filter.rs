@@ -30,7 +30,11 @@ impl Filter {
         if pattern.is_root() {
             return Ok(self);
         }
-        let text = String::from_utf8_lossy(pattern.as_bytes()).into_owned();
+        let mut text = String::from_utf8_lossy(pattern.as_bytes()).into_owned();
+        // A name that begins so means itself here.
+        if text.starts_with('!') {
+            text.insert(0, '\\');
+        }
         Ok(Self { include: Some(Ignore::patterns(&[text])?), ..self })
     }
 

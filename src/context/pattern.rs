@@ -16,6 +16,19 @@ pub fn is_wild(name: &[u8]) -> bool {
     name.iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
 }
 
+/// Whether a name may stand for none or many: it has a wildcard that no backslash makes plain.
+pub fn may_match_none(name: &[u8]) -> bool {
+    let mut bytes = name.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'*' | b'?' | b'[' => return true,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    false
+}
+
 /// The pattern that matches this very path and no other.
 pub fn quoted(path: &ImagePath) -> ImagePath {
     let bytes = path.as_bytes().iter().flat_map(|byte| match is_wild(&[*byte]) {
@@ -156,6 +169,15 @@ mod tests {
             ("", "", Ok(true)),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn what_may_match_none() {
+        for (name, expected) in
+            [("a", false), ("a*", true), ("\\*", false), ("\\\\*", true), ("[[]", true), ("\\[\\?", false)]
+        {
+            assert_eq!(may_match_none(name.as_bytes()), expected, "{name}");
         }
     }
 

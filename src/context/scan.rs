@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, StatxFlags};
 
 use super::ignore::ParentMatch;
 use super::index::Stamp;
-use super::pattern::{Pattern, is_wild};
+use super::pattern::{Pattern, is_wild, may_match_none};
 use super::{Context, ContextError};
 use crate::path::ImagePath;
 
@@ -50,15 +50,18 @@ struct Place {
 
 impl Context {
     /// What a source path or pattern selects, in order. A pattern may select nothing; a plain path may not.
-    /// `path` is rooted in the context.
+    /// `path` is rooted in the context. Symlinks are followed in the context where they are named, and at the end; a
+    /// wildcard does not look through them.
     pub fn select(&self, path: &ImagePath) -> Result<Vec<Selected>, ContextError> {
         let mut places = vec![(Vec::new(), self.top())];
         let mut wild = false;
-        for name in path.names() {
-            wild |= is_wild(name);
+        let mut names = path.names().peekable();
+        while let Some(name) = names.next() {
+            wild |= may_match_none(name);
+            let look_through = !wild || names.peek().is_none();
             let mut next = Vec::new();
             for (_, place) in &places {
-                self.step(path, place, name, &mut next)?;
+                self.step(path, place, name, look_through, &mut next)?;
             }
             places = next;
         }
@@ -76,12 +79,13 @@ impl Context {
         Place { path: ImagePath::root(), ignored: false, matched: ParentMatch::root() }
     }
 
-    /// Goes from a place to its children of a name or pattern; symlinks on the way are followed in the context.
+    /// Goes from a place to its children of a name or pattern. `look_through`: symlinks are followed, not left out.
     fn step(
         &self,
         whole: &ImagePath,
         place: &Place,
         name: &[u8],
+        look_through: bool,
         out: &mut Vec<(Vec<u8>, Place)>,
     ) -> Result<(), ContextError> {
         let names = if is_wild(name) {
@@ -101,7 +105,7 @@ impl Context {
         };
         for name in names {
             let child = place.path.child(&name);
-            if let Some(real) = self.follow(&child)? {
+            if let Some(real) = self.follow(&child)?.filter(|real| look_through || *real == child) {
                 out.push((name, self.place_of(&real)));
             }
         }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::bases::Resolved;
 use super::{BuildError, Options};
 use crate::action::{Action, BoundCopy, BoundMount, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
-use crate::context::pattern::is_wild;
+use crate::context::pattern::may_match_none;
 use crate::context::{Context, Filter, StatIndex};
-use crate::digest::ContentDigest;
+use crate::digest::{BlobDigest, ContentDigest};
 use crate::exec::mounts::Material;
 use crate::exec::observe::Rootfs;
 use crate::exec::source::{Modes, Source};
 use crate::exec::{ExecError, Job};
+use crate::fetch::{self, FetchError, Fetcher};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
@@ -145,6 +146,20 @@ impl Inputs<'_> {
         }
     }
 
+    /// A file of another machine, in the store.
+    fn fetch(&self, text: &str, checksum: Option<BlobDigest>) -> Result<Source, ExecError> {
+        let url = url::Url::parse(text)
+            .map_err(|source| FetchError::Url { url: crate::diag::escape(text.as_bytes()), source })?;
+        let shown = fetch::shown(&url);
+        if self.options.hermetic && checksum.is_none() {
+            return Err(FetchError::NotPinned { url: shown }.into());
+        }
+        let fetched = Fetcher::new(self.store, &self.options.fetch).file(text, checksum)?;
+        let (file, _) = self.store.open_blob(&fetched.blob)?;
+        let name = fetch::file_name(&url).unwrap_or_else(|| UNNAMED.to_owned());
+        Ok(Source::from_blob(&name, shown, &fetched, file, self.options.epoch))
+    }
+
     fn named_context(&self, name: &str) -> (&Arc<Context>, &StatIndex) {
         let (context, index) = self.named.get(name).expect("named contexts are opened before binding");
         (context, index)
@@ -191,13 +206,14 @@ impl Inputs<'_> {
         copy: &Copy,
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
     ) -> Result<(Vec<Source>, KeepMeta), BuildError> {
+        let fetch = |url: &str, checksum| self.fetch(url, checksum);
         let from_context = |context: &Arc<Context>, index: &StatIndex| {
-            each(copy, |path, filter| {
+            each(copy, fetch, |path, filter| {
                 Source::from_context(context, index, path, filter, self.modes(), self.options.epoch)
             })
         };
         let from_rootfs = |rootfs: &Rootfs| {
-            each(copy, |path, filter| Source::from_rootfs(self.store, rootfs, path, filter))
+            each(copy, fetch, |path, filter| Source::from_rootfs(self.store, rootfs, path, filter))
         };
         Ok(match &copy.from {
             FilesFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
@@ -214,15 +230,20 @@ impl Inputs<'_> {
     }
 }
 
+/// What a file is called whose URL ends in no name, as in BuildKit.
+const UNNAMED: &str = "__unnamed__";
+
 /// Reads every source of a copy through its filter.
 fn each(
     copy: &Copy,
+    fetch: impl Fn(&str, Option<BlobDigest>) -> Result<Source, ExecError>,
     read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
 ) -> Result<Vec<Source>, ExecError> {
     let mut all = Vec::new();
     for source in &copy.sources {
         let filter = Filter::excluding(&copy.exclude)?;
         all.extend(match source {
+            CopySource::Url { url, checksum } => vec![fetch(url, *checksum)?],
             CopySource::Path(path) => read(path, &filter)?,
             CopySource::Below { base, pattern } => below(base, pattern, filter, &read)?,
         });
@@ -230,20 +251,34 @@ fn each(
     Ok(all)
 }
 
-/// `--parents`: a plain path must be there, a pattern may name nothing.
+/// `--parents`: a plain path must be there, a pattern may name nothing. What stands before the pivot is a directory.
 fn below(
     base: &ImagePath,
     pattern: &ImagePath,
     filter: Filter,
     read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
 ) -> Result<Vec<Source>, ExecError> {
-    let wild = |path: &ImagePath| path.names().any(is_wild);
-    let mut sources = read(base, &filter.clone().taking(pattern)?)?;
-    sources.iter_mut().for_each(|source| source.name.clear());
-    let none = sources.iter().all(|source| source.below.is_empty());
-    if none && !pattern.is_root() && !wild(base) && !wild(pattern) {
-        // It may be left out on purpose; an error says if it is not there at all.
-        read(&base.join(pattern), &Filter::default())?;
+    let open = |path: &ImagePath| path.names().any(may_match_none);
+    let directories = |filter: Filter| -> Result<Vec<Source>, ExecError> {
+        let mut found = read(base, &filter.taking(pattern)?)?;
+        found.retain(Source::is_dir);
+        found.iter_mut().for_each(|source| source.name.clear());
+        Ok(found)
+    };
+    let empty = |sources: &[Source]| sources.iter().all(|source| source.below.is_empty());
+    let sources = directories(filter)?;
+    if empty(&sources) && !open(base) && !open(pattern) {
+        if !pattern.is_root() {
+            read(&base.join(pattern), &Filter::default())?;
+        }
+        // It may be left out on purpose.
+        let all = directories(Filter::default())?;
+        if all.is_empty() {
+            return Err(ExecError::PivotIsNoDirectory { path: base.clone() });
+        }
+        if empty(&all) && !pattern.is_root() {
+            return Err(ExecError::BehindLink { path: base.join(pattern) });
+        }
     }
     Ok(sources)
 }

@@ -19,10 +19,12 @@ use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
 use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
+use crate::fetch::FetchOptions;
 use crate::frontend::dockerfile;
 use crate::oci::{ImageConfig, Reference};
 use crate::plan::Plan;
-use crate::recipe::{Base, FilesFrom, Network, Recipe};
+use crate::recipe::mount::Mount;
+use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
@@ -53,6 +55,7 @@ pub struct Options {
     pub debug: bool,
     pub resolv_conf: Vec<u8>,
     pub secrets: Arc<Secrets>,
+    pub fetch: FetchOptions,
     pub no_sandbox: Option<String>,
 }
 
@@ -91,6 +94,8 @@ pub enum BuildError {
     Context(#[from] ContextError),
     #[error("{file}: {source}")]
     Ignore { file: String, source: crate::context::ignore::IgnoreError },
+    #[error("read {file}: {source}")]
+    IgnoreFile { file: String, source: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -207,6 +212,10 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(BuildError::File)?;
     diagnostics.extend(warnings);
+    let missing = missing_secrets(&recipe, &options.secrets);
+    if !missing.is_empty() {
+        return Err(BuildError::File(missing));
+    }
     Ok((recipe, images, diagnostics))
 }
 
@@ -224,6 +233,29 @@ fn check_fresh(file: &dockerfile::Dockerfile, options: &Options) -> Result<(), B
         }
     }
     Ok(())
+}
+
+/// Secrets and agents that steps cannot do without: better said before the first of them runs.
+fn missing_secrets(recipe: &Recipe, secrets: &Secrets) -> Vec<Diagnostic> {
+    let mut missing = Vec::new();
+    for step in recipe.stages.iter().flat_map(|stage| &stage.steps) {
+        let Op::Run(run) = &step.op else { continue };
+        for mount in &run.mounts {
+            let (message, help) = match mount {
+                Mount::Secret(secret) if secret.required && secrets.value(&secret.id).is_none() => (
+                    format!("secret {} was not given to the build, and the step requires it", secret.id),
+                    format!("pass --secret id={},src=FILE or --secret id={},env=NAME", secret.id, secret.id),
+                ),
+                Mount::Ssh(ssh) if ssh.required && secrets.agent(&ssh.id).is_none() => (
+                    format!("ssh agent {} was not given to the build, and the step requires it", ssh.id),
+                    format!("pass --ssh {}, with an agent running", ssh.id),
+                ),
+                _ => continue,
+            };
+            missing.push(Diagnostic::error(step.origin.span, message).with_help(help));
+        }
+    }
+    missing
 }
 
 /// Whether a named context is a directory of the host.
@@ -245,7 +277,9 @@ fn named_contexts(
         let path =
             PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));
         let ignore_name = format!("{name}:.dockerignore");
-        let text = std::fs::read(path.join(".dockerignore")).unwrap_or_default();
+        let text = crate::context::ignore_file(&path.join(".dockerignore"))
+            .map_err(|source| BuildError::IgnoreFile { file: ignore_name.clone(), source })?
+            .unwrap_or_default();
         let ignore = Ignore::parse(&text)
             .map_err(|source| BuildError::Ignore { file: ignore_name.clone(), source })?;
         let context = Context::open(&path, ignore, &ignore_name)?;

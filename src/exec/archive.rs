@@ -5,9 +5,9 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
 use super::ExecError;
-use super::source::{Body, Entry, Source, SourceNode};
+use super::source::{Body, Entry, Form, Source, SourceNode};
 use crate::layer::compress::Decompressor;
-use crate::layer::read::{self, Limits};
+use crate::layer::read::{self, Fault, Limits, Purpose};
 use crate::layer::{Meta, Node};
 use crate::store::Store;
 
@@ -25,7 +25,8 @@ pub fn open(store: &Store, source: &Source) -> Result<Option<Source>, ExecError>
     copied.map_err(ExecError::Io)?;
     let mut file = plain.file().try_clone()?;
     file.seek(SeekFrom::Start(0))?;
-    let indexed = read::index(io::BufReader::with_capacity(1 << 18, &file), &limits).map_err(error)?;
+    let indexed = read::index_for(io::BufReader::with_capacity(1 << 18, &file), &limits, Purpose::Archive);
+    let indexed = indexed.map_err(error)?;
     if indexed.eof == read::Eof::Missing {
         return Err(ExecError::ArchiveCut { name: source.shown.clone() });
     }
@@ -55,7 +56,7 @@ fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]
         })
         .collect();
     let top = Entry { meta: Meta { mode: 0o755, ..Meta::default() }, node: SourceNode::Dir };
-    Source { name: source.name.clone(), shown: source.shown.clone(), top, below }
+    Source { name: source.name.clone(), shown: source.shown.clone(), top, below, form: Form::Archive }
 }
 
 /// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a sound first tar entry.
@@ -67,15 +68,17 @@ fn looks_like_tar(body: &Body) -> Result<bool, ExecError> {
     Ok(matches!(first, Err(First::Entry)))
 }
 
-/// What ends the look at an archive.
+/// What ends the look at an archive. A sound header with something in it that is not taken is an archive too: the
+/// reason comes when it is read.
 enum First {
     Entry,
     NoTar,
 }
 
 impl From<read::ReadError> for First {
-    fn from(_: read::ReadError) -> Self {
-        Self::NoTar
+    fn from(error: read::ReadError) -> Self {
+        let sound = matches!(error.what, Fault::Sparse | Fault::Type(_) | Fault::Path(_));
+        if sound { Self::Entry } else { Self::NoTar }
     }
 }
 
@@ -83,6 +86,11 @@ fn reader(body: &Body) -> Result<Box<dyn Read + Send>, ExecError> {
     Ok(match body {
         Body::Bytes(bytes) => Box::new(io::Cursor::new(bytes.clone())),
         Body::Context { context, path, stamp } => Box::new(context.open_file(path, stamp)?),
+        Body::Blob(file) => {
+            let mut file = file.try_clone()?;
+            file.seek(SeekFrom::Start(0))?;
+            Box::new(file)
+        }
         Body::Tar { .. } => return Err(ExecError::ArchiveFromImage),
     })
 }

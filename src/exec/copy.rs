@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::ExecError;
 use super::observe::Observer;
-use super::source::{Entry, Source, SourceNode};
+use super::source::{Entry, Form, Source, SourceNode};
 use super::users::{self, Owner};
 use crate::epoch::Epoch;
 use crate::layer::{Meta, Mtime, Node};
@@ -76,7 +76,7 @@ pub fn make_dir(
         touched: std::collections::BTreeSet::new(),
     };
     let path = parent.resolve(path)?;
-    landing.make_dirs(&path)?;
+    landing.make_dirs(&path, Form::Tree)?;
     landing.finish()
 }
 
@@ -92,23 +92,23 @@ impl Landing<'_, '_> {
     fn source(&mut self, dest: &ImagePath, inside: bool, source: &Source) -> Result<(), ExecError> {
         match source.top.node {
             SourceNode::Dir => {
-                self.make_dirs(dest)?;
+                self.make_dirs(dest, source.form)?;
                 for (relative, entry) in &source.below {
                     let path = dest.join(relative);
                     // An archive may name a file without its directories.
                     let holder = path.parent().unwrap_or_default();
                     if holder != *dest && !self.entries.contains_key(&holder) {
-                        self.make_dirs(&holder)?;
+                        self.make_dirs(&holder, source.form)?;
                     }
-                    self.put(path, entry, dest)?;
+                    self.put(path, entry, source.form, dest)?;
                 }
                 Ok(())
             }
             SourceNode::File { .. } | SourceNode::Hardlink(_) | SourceNode::Other(_) => {
                 let target =
                     if inside || self.is_dir(dest) { dest.child(&source.name) } else { dest.clone() };
-                self.make_dirs(&target.parent().unwrap_or_default())?;
-                self.put(target, &source.top, dest)
+                self.make_dirs(&target.parent().unwrap_or_default(), source.form)?;
+                self.put(target, &source.top, source.form, dest)
             }
         }
     }
@@ -121,8 +121,8 @@ impl Landing<'_, '_> {
         }
     }
 
-    /// Makes sure of a directory and everything above it, as `mkdir -p` with mode 0755 does.
-    fn make_dirs(&mut self, path: &ImagePath) -> Result<(), ExecError> {
+    /// Makes sure of a directory and everything above it, as `mkdir -p` with mode 0755 does. `form`: of what goes there.
+    fn make_dirs(&mut self, path: &ImagePath, form: Form) -> Result<(), ExecError> {
         let steps: Vec<ImagePath> = path.ancestors().chain((!path.is_root()).then(|| path.clone())).collect();
         for step in steps {
             if let Some(made) = self.entries.get(&step) {
@@ -134,16 +134,16 @@ impl Landing<'_, '_> {
             match self.parent.entry(&step) {
                 Some(found) if found.entry.node == Node::Dir => {}
                 Some(_) => return Err(ExecError::NotADirectory { path: step }),
-                None => self.create_dir(step),
+                None => self.create_dir(step, form),
             }
         }
         Ok(())
     }
 
-    fn create_dir(&mut self, path: ImagePath) {
+    fn create_dir(&mut self, path: ImagePath, form: Form) {
         let owner = self.owner.unwrap_or_default();
         let meta = Meta {
-            mode: self.placement.chmod.map_or(0o755, Chmod::of_new_dir),
+            mode: self.chmod(form).map_or(0o755, Chmod::of_new_dir),
             uid: owner.uid,
             gid: owner.gid,
             mtime: self.epoch(),
@@ -164,7 +164,7 @@ impl Landing<'_, '_> {
     }
 
     /// Puts one entry of a source at its place. `dest`: what hardlinks of the source are relative to.
-    fn put(&mut self, path: ImagePath, entry: &Entry, dest: &ImagePath) -> Result<(), ExecError> {
+    fn put(&mut self, path: ImagePath, entry: &Entry, form: Form, dest: &ImagePath) -> Result<(), ExecError> {
         let node = match &entry.node {
             SourceNode::Hardlink(to) => SourceNode::Hardlink(dest.join(to)),
             SourceNode::Dir | SourceNode::File { .. } | SourceNode::Other(_) => entry.node.clone(),
@@ -175,7 +175,7 @@ impl Landing<'_, '_> {
             (_, Standing::Dir) => return Err(ExecError::IsADirectory { path }),
             (_, Standing::Other | Standing::Nothing) => self.touch_parent(&path),
         }
-        let meta = self.meta(entry);
+        let meta = self.meta(entry, form);
         if let Some(old) = self.entries.insert(path.clone(), Entry { meta, node }) {
             self.keep_links_to(&path, old);
         }
@@ -221,13 +221,21 @@ impl Landing<'_, '_> {
         }
     }
 
-    fn meta(&self, entry: &Entry) -> Meta {
+    /// What `--chmod` says about a source.
+    fn chmod(&self, form: Form) -> Option<&Chmod> {
+        match form {
+            Form::Tree => self.placement.chmod,
+            Form::Archive => None,
+        }
+    }
+
+    fn meta(&self, entry: &Entry, form: Form) -> Meta {
         let mut meta = entry.meta.clone();
         if let Some(owner) = self.owner {
             (meta.uid, meta.gid) = (owner.uid, owner.gid);
         }
         let symlink = matches!(entry.node, SourceNode::Other(Node::Symlink(_)));
-        if let Some(chmod) = self.placement.chmod.filter(|_| !symlink) {
+        if let Some(chmod) = self.chmod(form).filter(|_| !symlink) {
             meta.mode = chmod.apply(meta.mode, matches!(entry.node, SourceNode::Dir));
         }
         meta.mtime = Mtime { secs: meta.mtime.secs, nanos: 0 }.min(self.epoch());

@@ -67,8 +67,16 @@ pub enum ExecError {
     NotADirectory { path: ImagePath },
     #[error("cannot replace directory {path} with a file")]
     IsADirectory { path: ImagePath },
+    #[error("{path} stands before `/./`, so it must be a directory")]
+    PivotIsNoDirectory { path: ImagePath },
+    #[error(
+        "{path} is behind a symlink, which --parents does not follow; name the directory that it leads to"
+    )]
+    BehindLink { path: ImagePath },
     #[error("pattern {pattern}: {source}")]
     Pattern { pattern: ImagePath, source: crate::context::pattern::PatternError },
+    #[error(transparent)]
+    Fetch(#[from] crate::fetch::FetchError),
     #[error("pattern of --exclude or --parents: {0}")]
     Filter(#[from] crate::context::ignore::IgnoreError),
     #[error("{name:?} is not in the image's {file}; use a number, or create the name first")]
@@ -276,7 +284,9 @@ impl<'a> Executor<'a> {
                 };
                 let planned = match bound.unpack {
                     Unpack::Never => copy::land(&observer, &placement, &job.sources)?,
-                    Unpack::Archives => copy::land(&observer, &placement, &self.unpacked(&job.sources)?)?,
+                    Unpack::Archives | Unpack::All => {
+                        copy::land(&observer, &placement, &self.unpacked(&job.sources, bound.unpack)?)?
+                    }
                 };
                 let seen = match bound.link {
                     Link::No => observer.observations(),
@@ -287,11 +297,12 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn unpacked(&self, sources: &[Source]) -> Result<Vec<Source>, ExecError> {
-        sources
-            .iter()
-            .map(|source| Ok(archive::open(self.store, source)?.unwrap_or_else(|| source.clone())))
-            .collect()
+    fn unpacked(&self, sources: &[Source], unpack: Unpack) -> Result<Vec<Source>, ExecError> {
+        let open = |source: &Source| match source.is_fetched() && unpack == Unpack::Archives {
+            true => Ok(None),
+            false => archive::open(self.store, source),
+        };
+        sources.iter().map(|source| Ok(open(source)?.unwrap_or_else(|| source.clone()))).collect()
     }
 
     fn store_layer(&self, planned: &copy::Planned) -> Result<LayerRef, ExecError> {

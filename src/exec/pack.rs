@@ -79,6 +79,9 @@ fn read_small(path: &ImagePath, entry: &Entry) -> Result<Option<Vec<u8>>, ExecEr
         Body::Tar { tar, offset } => tar
             .read_exact_at(&mut bytes, *offset)
             .map_err(|source| ExecError::ReadLayer { path: path.clone(), source })?,
+        Body::Blob(file) => file
+            .read_exact_at(&mut bytes, 0)
+            .map_err(|source| ExecError::ReadLayer { path: path.clone(), source })?,
         Body::Context { context, path, stamp } => {
             let mut file = context.open_file(path, stamp)?;
             file.read_exact(&mut bytes).map_err(|_| ContextError::Changed(path.clone()))?;
@@ -100,7 +103,7 @@ fn check(
     }
     Err(match body {
         Body::Context { path, .. } => ContextError::Changed(path.clone()).into(),
-        Body::Tar { .. } | Body::Bytes(_) => ExecError::Damaged { path: path.clone() },
+        Body::Tar { .. } | Body::Bytes(_) | Body::Blob(_) => ExecError::Damaged { path: path.clone() },
     })
 }
 
@@ -137,6 +140,10 @@ fn stream(
         Body::Bytes(bytes) => writer.stream(path, &entry.meta, size, &mut &bytes[..])?,
         Body::Tar { tar, offset } => {
             let mut reader = Section { file: tar, at: *offset, left: size };
+            writer.stream(path, &entry.meta, size, &mut reader)?
+        }
+        Body::Blob(file) => {
+            let mut reader = Section { file, at: 0, left: size };
             writer.stream(path, &entry.meta, size, &mut reader)?
         }
         Body::Context { context, path: source, stamp } => {

@@ -1,22 +1,26 @@
 //! Source paths and patterns of `COPY --from`, resolved in another image's file system.
 
 use super::ExecError;
-use crate::context::pattern::{Pattern, is_wild};
+use crate::context::pattern::{Pattern, is_wild, may_match_none};
 use crate::layer::tree::{FollowLast, Tree};
 use crate::path::ImagePath;
 
-/// What a path or pattern selects: the name as written or matched, and where it really is. Symlinks on the way and
-/// at the end are followed inside the root. A pattern may select nothing; a plain path may not.
+/// What a path or pattern selects: the name as written or matched, and where it really is. Symlinks are followed inside
+/// the root where they are named, and at the end; a wildcard does not look through them. A pattern may select nothing;
+/// a plain path may not.
 pub fn select(tree: &Tree, pattern: &ImagePath) -> Result<Vec<(Vec<u8>, ImagePath)>, ExecError> {
     let mut places = vec![(Vec::new(), ImagePath::root())];
     let mut wild = false;
-    for name in pattern.names() {
-        wild |= is_wild(name);
+    let mut names = pattern.names().peekable();
+    while let Some(name) = names.next() {
+        wild |= may_match_none(name);
+        let look_through = !wild || names.peek().is_none();
         let mut next = Vec::new();
         for (_, place) in &places {
             for name in children(tree, place, pattern, name)? {
-                let real = tree.resolve(&place.child(&name), FollowLast::Follow)?.path;
-                if tree.get(&real).is_some() {
+                let child = place.child(&name);
+                let real = tree.resolve(&child, FollowLast::Follow)?.path;
+                if tree.get(&real).is_some() && (look_through || real == child) {
                     next.push((name, real));
                 }
             }

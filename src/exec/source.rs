@@ -14,6 +14,7 @@ use crate::canon::{Hasher, Sink as _};
 use crate::context::{self, Context, Filter, Stamp, StatIndex, pattern};
 use crate::digest::ContentDigest;
 use crate::epoch::Epoch;
+use crate::fetch::Fetched;
 use crate::layer::tree::{FollowLast, Found, Tree};
 use crate::layer::{Meta, Mtime, Node};
 use crate::path::ImagePath;
@@ -33,6 +34,16 @@ pub struct Source {
     pub top: Entry,
     /// For a directory: what is below it, by path relative to it, in layer order.
     pub below: Vec<(ImagePath, Entry)>,
+    pub form: Form,
+}
+
+/// What a source was before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Files as they lie.
+    Tree,
+    /// An archive that was unpacked: it says what modes its entries have, whatever `--chmod` does.
+    Archive,
 }
 
 /// One file, directory, link or device to be copied.
@@ -71,6 +82,8 @@ pub enum Body {
         offset: u64,
     },
     Bytes(Arc<[u8]>),
+    /// A blob of the store, whole.
+    Blob(Arc<File>),
 }
 
 /// How modes of the context are taken.
@@ -82,6 +95,11 @@ pub enum Modes {
 }
 
 impl Source {
+    /// Whether it is a directory, whose contents are copied.
+    pub fn is_dir(&self) -> bool {
+        matches!(self.top.node, SourceNode::Dir)
+    }
+
     /// Reads what a path or pattern selects in a context; files whose digest the index does not know are hashed,
     /// in parallel.
     pub fn from_context(
@@ -111,7 +129,7 @@ impl Source {
                     .map(|(relative, found)| Ok((relative, entry(&found)?)))
                     .collect::<Result<Vec<_>, ExecError>>()?;
                 let shown = crate::diag::escape(base.as_bytes());
-                Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below })
+                Ok(Self { name: selected.name, shown, top: entry(&selected.top)?, below, form: Form::Tree })
             })
             .collect()
     }
@@ -127,9 +145,22 @@ impl Source {
         super::select::select(&tree, pattern)?
             .into_iter()
             .map(|(name, path)| from_tree(&tree, &tars, name, &path, filter))
-            .filter(|source| matches!(source.top.node, SourceNode::Dir) || !filter.drops(&source.name))
+            .filter(|source| source.is_dir() || !filter.drops(&source.name))
             .map(Ok)
             .collect()
+    }
+
+    /// A file that was fetched; it belongs to root alone, as in BuildKit.
+    pub fn from_blob(name: &str, shown: String, fetched: &Fetched, file: File, epoch: Epoch) -> Self {
+        let body = Body::Blob(Arc::new(file));
+        let node = SourceNode::File { size: fetched.size, content: fetched.content, body };
+        let top = Entry { meta: fixed_meta(0o600, epoch), node };
+        Self { name: name.as_bytes().to_vec(), shown, top, below: vec![], form: Form::Tree }
+    }
+
+    /// Whether it came from another machine.
+    pub fn is_fetched(&self) -> bool {
+        matches!(self.top.node, SourceNode::File { body: Body::Blob(_), .. })
     }
 
     /// What stands at one path of a context, which is no pattern. Symlinks are followed inside the context.
@@ -173,6 +204,7 @@ impl Source {
             shown: crate::diag::escape(name.as_bytes()),
             top,
             below: vec![],
+            form: Form::Tree,
         }
     }
 
@@ -332,7 +364,7 @@ fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath, f
         _ => Vec::new(),
     };
     let top = tree_entry(&top, tars, &mut Links::default(), &ImagePath::root());
-    Source { name, shown: crate::diag::escape(path.as_bytes()), top, below }
+    Source { name, shown: crate::diag::escape(path.as_bytes()), top, below, form: Form::Tree }
 }
 
 /// The first name, in this source, of each file of a layer: by layer and by the name that holds the bytes there.

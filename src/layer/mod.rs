@@ -19,7 +19,9 @@ pub mod write;
 pub use capture::{CaptureError, CaptureOptions, Captured, Owners, capture};
 pub use compress::{Codec, Compressor, DecompressError, DecompressLimits, Decompressor, Format};
 pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
-pub use read::{Eof, Fault, Indexed, Limits, Member, MemberKind, ReadError, archive_entries, index};
+pub use read::{
+    Eof, Fault, Indexed, Limits, Member, MemberKind, Purpose, ReadError, archive_entries, index, index_for,
+};
 pub use toc::TocError;
 pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};
 pub use unpack::{Devices, UnpackError, UnpackOptions, unpack};

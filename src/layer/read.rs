@@ -62,6 +62,15 @@ pub enum Eof {
     Missing,
 }
 
+/// What a tar is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Layer,
+    /// A tar that someone made with whatever program: the headers of before POSIX are read, and of several entries of
+    /// one path the last counts, because that is how tars are appended to.
+    Archive,
+}
+
 /// What a layer holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Indexed {
@@ -80,7 +89,15 @@ pub struct Indexed {
 /// # Errors
 /// [`ReadError`] names the first bad entry. No more than `limits` is ever held.
 pub fn index(input: impl Read, limits: &Limits) -> Result<Indexed, ReadError> {
-    let mut tar = Tar::new(input, DiffHasher::new(), limits);
+    index_for(input, limits, Purpose::Layer)
+}
+
+/// As [`index`], for a tar of this purpose.
+///
+/// # Errors
+/// As [`index`].
+pub fn index_for(input: impl Read, limits: &Limits, purpose: Purpose) -> Result<Indexed, ReadError> {
+    let mut tar = Tar::new(input, DiffHasher::new(), limits, purpose);
     let mut warnings = Warnings::default();
     let mut placed: Vec<Placed> = Vec::new();
     while let Some(raw) = tar.next()? {
@@ -89,7 +106,7 @@ pub fn index(input: impl Read, limits: &Limits) -> Result<Indexed, ReadError> {
             placed.push(Placed { offset, entry });
         }
     }
-    let toc = settle::settle(placed)?;
+    let toc = settle::settle(placed, purpose)?;
     let ended = tar.finish()?;
     if ended.trailing {
         warnings.add("data stands behind the end of the tar and is ignored".to_owned());
@@ -136,7 +153,7 @@ pub fn archive_entries<E: From<ReadError>>(
     limits: &Limits,
     mut visit: impl FnMut(&Member, &mut dyn Read) -> Result<(), E>,
 ) -> Result<Vec<String>, E> {
-    let mut tar = Tar::new(input, DiffHasher::Off, limits);
+    let mut tar = Tar::new(input, DiffHasher::Off, limits, Purpose::Archive);
     let mut warnings = Warnings::default();
     while let Some(raw) = tar.next()? {
         let member = member(raw, &mut warnings).map_err(|what| tar.error(what))?;

@@ -27,19 +27,19 @@ pub enum ChmodError {
     Symbolic,
 }
 
-/// One operator of one clause.
+/// One thing done to a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Change {
-    who: Who,
-    act: Act,
-    what: What,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Who {
-    user: bool,
-    group: bool,
-    other: bool,
+enum Change {
+    Set(u16),
+    Clear(u16),
+    /// `X`: sets these bits of directories, and of what somebody may execute before anything is changed.
+    SetIfExecutable(u16),
+    /// What the user, the group or others have by now, `shift` bits up, goes to the classes in `who`.
+    Copy {
+        shift: u16,
+        act: Act,
+        who: u16,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,22 +49,10 @@ enum Act {
     Set,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Permissions {
-        /// `r`, `w` and `x` as the last three bits.
-        rwx: u16,
-        /// `X`: execute, for directories and what somebody may execute already.
-        conditional: bool,
-        set_id: bool,
-        sticky: bool,
-    },
-    /// What the user, the group or others have: the number of bits to shift.
-    Copy(u16),
-}
-
-const SET_USER: u16 = 0o4000;
-const SET_GROUP: u16 = 0o2000;
+const USER: u16 = 0o4700;
+const GROUP: u16 = 0o2070;
+const OTHER: u16 = 0o0007;
+const ALL: u16 = USER | GROUP | OTHER;
 const STICKY: u16 = 0o1000;
 
 impl std::str::FromStr for Chmod {
@@ -97,7 +85,8 @@ impl Chmod {
         match self {
             Self::Octal(mode) => *mode,
             Self::Symbolic(symbolic) => {
-                symbolic.changes.iter().fold(mode, |mode, change| change.apply(mode, is_dir))
+                let executable = is_dir || mode & 0o111 != 0;
+                symbolic.changes.iter().fold(mode, |mode, change| change.apply(mode, executable))
             }
         }
     }
@@ -111,21 +100,18 @@ impl Chmod {
     }
 }
 
-/// `ugo+rwx-w`: who, then one or more operators.
+/// `ug+rw-x`: who, then one or more operators.
 fn clause(text: &str) -> Option<Vec<Change>> {
     let start = text.find(['+', '-', '='])?;
-    let mut who = Who::default();
+    let mut who = if start == 0 { ALL } else { 0 };
     for c in text[..start].chars() {
-        match c {
-            'u' => who.user = true,
-            'g' => who.group = true,
-            'o' => who.other = true,
-            'a' => who = Who { user: true, group: true, other: true },
+        who |= match c {
+            'u' => USER,
+            'g' => GROUP,
+            'o' => OTHER,
+            'a' => ALL,
             _ => return None,
-        }
-    }
-    if start == 0 {
-        who = Who { user: true, group: true, other: true };
+        };
     }
     let mut changes = Vec::new();
     let mut rest = &text[start..];
@@ -137,64 +123,92 @@ fn clause(text: &str) -> Option<Vec<Change>> {
         };
         rest = &rest[1..];
         let end = rest.find(['+', '-', '=']).unwrap_or(rest.len());
-        changes.push(Change { who, act, what: what(&rest[..end])? });
+        Operation::new(who, act, &mut changes).read(&rest[..end])?;
         rest = &rest[end..];
     }
     Some(changes)
 }
 
-fn what(text: &str) -> Option<What> {
-    match text {
-        "u" => return Some(What::Copy(6)),
-        "g" => return Some(What::Copy(3)),
-        "o" => return Some(What::Copy(0)),
-        _ => {}
+/// One operator while what follows it is read.
+struct Operation<'a> {
+    who: u16,
+    act: Act,
+    /// What `=` still has to take away happens with the first bits it gives.
+    cleared: bool,
+    bits: u16,
+    conditional: bool,
+    changes: &'a mut Vec<Change>,
+}
+
+impl<'a> Operation<'a> {
+    fn new(who: u16, act: Act, changes: &'a mut Vec<Change>) -> Self {
+        Self { who, act, cleared: act != Act::Set, bits: 0, conditional: false, changes }
     }
-    let (mut rwx, mut conditional, mut set_id, mut sticky) = (0, false, false, false);
-    for c in text.chars() {
-        match c {
-            'r' => rwx |= 4,
-            'w' => rwx |= 2,
-            'x' => rwx |= 1,
-            'X' => conditional = true,
-            's' => set_id = true,
-            't' => sticky = true,
-            _ => return None,
+
+    fn read(mut self, what: &str) -> Option<()> {
+        // Others have no set-id bit, and the sticky bit is not theirs.
+        let special = self.who & !OTHER != 0;
+        for c in what.chars() {
+            match c {
+                'r' => self.bits |= 0o444,
+                'w' => self.bits |= 0o222,
+                'x' => self.bits |= 0o111,
+                'X' => self.conditional = self.act != Act::Remove,
+                's' if special => self.bits |= 0o6000,
+                't' if special => {
+                    self.bits |= STICKY;
+                    self.who |= STICKY;
+                }
+                's' | 't' => {}
+                'u' => self.copy(6),
+                'g' => self.copy(3),
+                'o' => self.copy(0),
+                _ => return None,
+            }
+        }
+        self.flush();
+        Some(())
+    }
+
+    fn copy(&mut self, shift: u16) {
+        self.cleared = true;
+        self.flush();
+        self.changes.push(Change::Copy { shift, act: self.act, who: self.who });
+    }
+
+    /// Writes down the bits gathered so far.
+    fn flush(&mut self) {
+        let bits = self.who & std::mem::take(&mut self.bits);
+        match self.act {
+            Act::Add => self.changes.push(Change::Set(bits)),
+            Act::Remove => self.changes.push(Change::Clear(bits)),
+            Act::Set if bits == 0 && self.cleared => {}
+            Act::Set => self.changes.extend([Change::Clear(self.who), Change::Set(bits)]),
+        }
+        self.cleared = true;
+        if std::mem::take(&mut self.conditional) {
+            self.changes.push(Change::SetIfExecutable(self.who & 0o111));
         }
     }
-    Some(What::Permissions { rwx, conditional, set_id, sticky })
 }
 
 impl Change {
-    fn apply(self, mode: u16, is_dir: bool) -> u16 {
-        let (rwx, special) = match self.what {
-            What::Copy(shift) => (mode >> shift & 7, 0),
-            What::Permissions { rwx, conditional, set_id, sticky } => {
-                let execute = u16::from(conditional && (is_dir || mode & 0o111 != 0));
-                let user = if set_id && self.who.user { SET_USER } else { 0 };
-                let group = if set_id && self.who.group { SET_GROUP } else { 0 };
-                (rwx | execute, user | group | if sticky { STICKY } else { 0 })
+    /// `executable`: whether `X` counts.
+    fn apply(self, mode: u16, executable: bool) -> u16 {
+        match self {
+            Self::Set(bits) => mode | bits,
+            Self::Clear(bits) => mode & !bits,
+            Self::SetIfExecutable(bits) => mode | if executable { bits } else { 0 },
+            Self::Copy { shift, act, who } => {
+                let spread = |rwx: u16| who & (rwx << 6 | rwx << 3 | rwx);
+                let bits = spread(mode >> shift & 7);
+                match act {
+                    Act::Add => mode | bits,
+                    Act::Remove => mode & !bits,
+                    Act::Set => mode & !spread(7) | bits,
+                }
             }
-        };
-        let bit = |yes: bool, shift: u16| if yes { rwx << shift } else { 0 };
-        let bits = special | bit(self.who.user, 6) | bit(self.who.group, 3) | bit(self.who.other, 0);
-        match self.act {
-            Act::Add => mode | bits,
-            Act::Remove => mode & !bits,
-            Act::Set => mode & !self.who.all() | bits,
         }
-    }
-}
-
-impl Who {
-    /// Every bit that `=` decides.
-    fn all(self) -> u16 {
-        let bits = |yes: bool, bits: u16| if yes { bits } else { 0 };
-        let sticky = bits(self.user && self.group && self.other, STICKY);
-        bits(self.user, SET_USER | 0o700)
-            | bits(self.group, SET_GROUP | 0o070)
-            | bits(self.other, 0o007)
-            | sticky
     }
 }
 
@@ -226,12 +240,66 @@ mod tests {
         }
     }
 
+    /// Rows of file modes: a change, a mode, what becomes of it.
+    const FILES: &[(&str, u16, u16)] = &[
+        // Nothing said, nothing done; `=` alone takes all but the sticky bit.
+        ("+", 0o421, 0o421),
+        ("-", 0o421, 0o421),
+        ("=", 0o7777, 0o1000),
+        ("u=", 0o7777, 0o3077),
+        ("go=", 0o7777, 0o5700),
+        // Nobody named is everybody, whatever the umask.
+        ("+w", 0, 0o222),
+        ("=rw", 0o777, 0o666),
+        ("+xt", 0, 0o1111),
+        // Set-id bits go by class; others have none, and the sticky bit is not theirs.
+        ("+s", 0, 0o6000),
+        ("a-s", 0o6777, 0o777),
+        ("u+s", 0, 0o4000),
+        ("g+s", 0, 0o2000),
+        ("o+s", 0, 0),
+        ("o+t", 0, 0),
+        ("u+t", 0, 0o1000),
+        ("-t", 0o1421, 0o421),
+        ("a=rx", 0o1777, 0o1555),
+        ("a=rxt", 0o777, 0o1555),
+        // `X` looks at the mode as it was, and is never taken away.
+        ("u+X", 0, 0),
+        ("u+X", 0o001, 0o101),
+        ("+X", 0o010, 0o111),
+        ("-X", 0o777, 0o777),
+        ("a-x,a+X", 0o700, 0o711),
+        ("a=r,u+wX", 0o711, 0o744),
+        ("=rw,+X", 0o766, 0o777),
+        // Copies see what was done before them.
+        ("u=g", 0o742, 0o442),
+        ("u=g-w", 0o772, 0o572),
+        ("u+go", 0o021, 0o321),
+        ("-u", 0o111, 0),
+        ("-Xu", 0o111, 0),
+        ("go=u-w", 0o770, 0o755),
+        ("u=rwx,go=u-w", 0, 0o755),
+        ("u=go", 0o042, 0o242),
+        ("u=rg", 0o020, 0o220),
+        ("u=gr", 0o020, 0o420),
+        ("a=r,ug=rw,u+x", 0o777, 0o764),
+        ("o+r,g+w,a+t,g-s,u+og", 0o2100, 0o1724),
+    ];
+
+    #[test]
+    fn files_change_as_the_table_says() {
+        for (text, before, after) in FILES {
+            let chmod: Chmod = text.parse().unwrap();
+            assert_eq!(chmod.apply(*before, false), *after, "{text} on {before:o}");
+        }
+    }
+
     #[test]
     fn what_is_no_mode() {
-        for text in ["8", "77777", "0x1", "9z", "-1"] {
-            assert!(text.parse::<Chmod>().is_err() || text == "-1", "{text}");
+        for text in ["8", "77777", "10000", "0x1", "9z", "0o755", "7 5"] {
+            assert_eq!(text.parse::<Chmod>(), Err(ChmodError::Octal), "{text}");
         }
-        for text in ["", "u", "x", "u+q", "z+x", "u+x,", ",u+x", "+ug", "u x", "rwx"] {
+        for text in ["", "u", "x", "u+q", "z+x", "u+x,", ",u+x", ",", "u x", "rwx", "-1", "u+x ", "U+x"] {
             assert_eq!(text.parse::<Chmod>(), Err(ChmodError::Symbolic), "{text}");
         }
     }

@@ -7,6 +7,7 @@ pub mod chmod;
 pub mod mount;
 
 use crate::diag::Span;
+use crate::digest::BlobDigest;
 use crate::oci::{History, ImageConfig};
 use crate::path::ImagePath;
 use crate::platform::Platform;
@@ -163,6 +164,8 @@ pub struct Copy {
 pub enum CopySource {
     /// Cleaned and rooted, possibly with wildcards (Go's `filepath.Match`) in any component.
     Path(ImagePath),
+    /// A file of another machine; `sha256` if it is pinned.
+    Url { url: String, checksum: Option<BlobDigest> },
     /// `--parents`: what `pattern` names below `base`, with the directories between them.
     Below { base: ImagePath, pattern: ImagePath },
 }
@@ -191,6 +194,8 @@ pub enum FilesFrom {
 pub enum Unpack {
     /// COPY.
     Never,
-    /// ADD: regular files that are tar archives, compressed or not.
+    /// ADD: regular files that are tar archives, compressed or not; what was fetched stays as it is.
     Archives,
+    /// `ADD --unpack`: also what was fetched.
+    All,
 }

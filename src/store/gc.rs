@@ -77,7 +77,7 @@ impl Store {
         let reach = self.reach(scope)?;
         let mut plan = GcPlan::default();
         // What points goes before what it points to: a sweep that is killed leaves no record of what is gone.
-        for dir in ["actions", "builds", "logs"] {
+        for dir in ["actions", "builds", "downloads", "logs"] {
             self.doom(&mut plan, dir, |_| scope == Scope::Garbage)?;
         }
         if scope == Scope::Garbage {
@@ -149,6 +149,7 @@ impl Store {
             for image in self.images()? {
                 self.reach_image(&mut reach, image.id, image.manifest);
             }
+            reach.blobs.extend(self.downloaded()?);
             for record in self.all_action_records()? {
                 reach.diffs.insert(record.layer.diff_id);
                 reach.caches.extend(self.cache_id(&[record.layer.diff_id]).ok());
@@ -197,7 +198,13 @@ impl Store {
     /// Dooms every entry of a directory that is not kept.
     fn doom(&self, plan: &mut GcPlan, sub: &str, keep: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let dir = self.root.join(sub);
-        for entry in dir::list_path(&dir)? {
+        let entries = match dir::list_path(&dir) {
+            Ok(entries) => entries,
+            // A store of an earlier version has fewer directories.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
             let name = String::from_utf8_lossy(&entry.name).into_owned();
             if name.starts_with('.') || !keep(&name) {
                 let path = dir.join(&name);

@@ -7,6 +7,7 @@ pub mod actions;
 pub mod blobs;
 pub mod builds;
 pub mod caches;
+pub mod downloads;
 pub mod gc;
 pub mod images;
 pub mod layers;
@@ -76,7 +77,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 15] = [
+const DIRS: [&str; 16] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -89,6 +90,7 @@ const DIRS: [&str; 15] = [
     "builds",
     "caches",
     "contexts",
+    "downloads",
     "locks",
     "logs",
     "tmp",

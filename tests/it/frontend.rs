@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
+mod corpus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -189,6 +191,10 @@ fn dump_copy(out: &mut String, copy: &Copy) {
         .iter()
         .map(|source| match source {
             CopySource::Path(path) => shown(&path.absolute()),
+            CopySource::Url { url, checksum } => match checksum {
+                Some(checksum) => format!("{url} pinned to {checksum}"),
+                None => url.clone(),
+            },
             CopySource::Below { base, pattern } => {
                 format!("{} below {}", shown(pattern.as_bytes()), shown(&base.absolute()))
             }

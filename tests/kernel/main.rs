@@ -5,8 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod add;
 mod build;
 mod copy;
+mod differential;
+mod dockerignore;
 mod faults;
 mod layer;
 mod mounts;
@@ -14,5 +17,6 @@ mod peers;
 mod platforms;
 mod rootless;
 mod sandbox;
+mod secrets;
 mod targets;
 mod vectors;

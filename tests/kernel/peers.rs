@@ -1,6 +1,6 @@
 //! What other programs make of the same Dockerfile, of lith's images, and lith of theirs.
 
-mod tools;
+pub mod tools;
 mod tree;
 
 use std::fs;

@@ -169,6 +169,8 @@ pub struct CopyText {
     pub exclude: Vec<Word>,
     pub parents: bool,
     pub link: bool,
+    /// `--checksum` of ADD.
+    pub checksum: Option<Word>,
     /// `--unpack` of ADD.
     pub unpack: Option<bool>,
 }

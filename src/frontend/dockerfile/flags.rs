@@ -49,17 +49,20 @@ impl<'a> Flags<'a> {
         taken.filter(|word| !word.text.is_empty())
     }
 
-    /// A flag that is true or false, given at most once; true if it stands alone.
+    /// A flag that is true or false, in any case, given at most once; true if it stands alone.
     pub fn take_switch(&mut self, name: &str, problems: &mut Problems) -> Option<bool> {
         self.known.push(name.to_owned());
         let mut taken = None;
         for flag in self.left.extract_if(.., |flag| flag.name == name) {
-            match (flag.value, taken) {
+            let value = flag.value.map(str::to_ascii_lowercase);
+            match (value.as_deref(), taken) {
                 (_, Some(_)) => problems.error(flag.span, format!("duplicate flag specified: --{name}")),
                 (None | Some("true"), None) => taken = Some(true),
                 (Some("false"), None) => taken = Some(false),
-                (Some(other), None) => {
-                    let message = format!("expecting boolean value for flag --{name}, not: {}", shown(other));
+                (Some(""), None) => problems.error(flag.span, format!("missing a value on flag: --{name}")),
+                (Some(_), None) => {
+                    let given = shown(flag.value.unwrap_or_default());
+                    let message = format!("expecting boolean value for flag --{name}, not: {given}");
                     problems.error_help(flag.span, message, format!("write --{name} or --{name}=false"));
                 }
             }

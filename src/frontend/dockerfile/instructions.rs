@@ -18,7 +18,7 @@ use super::problems::Problems;
 use super::words::{self, JsonError, Parts, Piece};
 use super::{shown, trigger};
 
-pub use copy::{is_remote, remote_add, remote_copy};
+pub use copy::{is_remote, is_url, remote_add, remote_copy};
 
 /// Every instruction of the language.
 const NAMES: [&str; 18] = [

@@ -278,9 +278,19 @@ fn directive(line: &str) -> Option<(&str, &str)> {
 /// lith is the frontend: it never fetches another one, and says so where another one is asked for.
 fn check_syntax(value: &str, span: Span, problems: &mut Problems) {
     let name = value.split_whitespace().next().unwrap_or("");
-    let known = name.strip_prefix("docker.io/").unwrap_or(name).strip_prefix("docker/dockerfile:1");
-    if !known.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '@'])) {
+    if !is_own_syntax(name) {
         let message = format!("syntax {} is a remote frontend, which lith never runs", super::shown(name));
         problems.error_help(span, message, "remove the line, or name docker/dockerfile:1");
     }
+}
+
+/// Whether an image is the language that lith speaks: BuildKit's own frontend, in its first version or in one of the
+/// channels that move (`latest`, `labs`, `master`; `experimental` was the name of `labs` once), with or without digest.
+fn is_own_syntax(image: &str) -> bool {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    let version = tag.split(['.', '-']).next().unwrap_or(tag);
+    matches!(repository, "docker/dockerfile" | "docker/dockerfile-upstream")
+        && matches!(version, "1" | "latest" | "labs" | "experimental" | "master")
 }

@@ -354,7 +354,7 @@ impl Resolver<'_> {
             self.problems.error_help(word.span, message, "declare an ARG for it before the first FROM");
             return default;
         }
-        match value.parse() {
+        match Platform::parse_on(&value, &self.options.build_platform) {
             Ok(platform) => platform,
             Err(_) => {
                 let message = format!("{} is not a platform", shown(&value));

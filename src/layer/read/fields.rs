@@ -1,5 +1,6 @@
 //! The fields of a header block: text, octal and base-256 numbers, checksum, magic. Strict.
 
+use super::Purpose;
 use super::fault::Fault;
 
 /// One header block whose checksum and magic are good.
@@ -14,14 +15,17 @@ enum Format {
     Ustar,
     /// What GNU tar writes by default: has none.
     Gnu,
+    /// Before there was a magic: no prefix either.
+    V7,
 }
 
 impl Fields {
-    pub fn new(block: [u8; 512]) -> Result<Self, Fault> {
+    pub fn new(block: [u8; 512], purpose: Purpose) -> Result<Self, Fault> {
         check_sum(&block)?;
         let format = match &block[257..265] {
             b"ustar\x0000" => Format::Ustar,
             b"ustar  \0" => Format::Gnu,
+            b"\0\0\0\0\0\0\0\0" if purpose == Purpose::Archive => Format::V7,
             _ => return Err(Fault::Magic),
         };
         // star's variant of ustar has times where the end of the prefix would be.
@@ -39,7 +43,7 @@ impl Fields {
     pub fn name(&self) -> Vec<u8> {
         let name = text(&self.block[..100]);
         let prefix = text(&self.block[345..500]);
-        if self.format == Format::Gnu || prefix.is_empty() {
+        if self.format != Format::Ustar || prefix.is_empty() {
             return name.to_vec();
         }
         [prefix, b"/", name].concat()

@@ -1,5 +1,6 @@
 //! From entries in the order of a tar to a table of contents: what all of them say together.
 
+use super::Purpose;
 use super::fault::{Fault, ReadError};
 use crate::diag::escape;
 use crate::layer::entry::{Node, Toc, TocEntry};
@@ -18,16 +19,16 @@ impl Placed {
 }
 
 /// Sorts the entries and refuses what has no single meaning.
-pub(super) fn settle(mut placed: Vec<Placed>) -> Result<Toc, ReadError> {
+pub(super) fn settle(mut placed: Vec<Placed>, purpose: Purpose) -> Result<Toc, ReadError> {
     placed.sort_unstable_by(|a, b| a.entry.path.cmp(&b.entry.path).then(a.offset.cmp(&b.offset)));
-    let mut placed = unite(placed)?;
+    let mut placed = unite(placed, purpose)?;
     check_parents(&placed)?;
     resolve_links(&mut placed)?;
     Ok(Toc::from_sorted(placed.into_iter().map(|p| p.entry).collect()))
 }
 
 /// Makes one of several entries of a path, or refuses them.
-fn unite(placed: Vec<Placed>) -> Result<Vec<Placed>, ReadError> {
+fn unite(placed: Vec<Placed>, purpose: Purpose) -> Result<Vec<Placed>, ReadError> {
     if placed.windows(2).all(|pair| stand_alone(&pair[0].entry, &pair[1].entry)) {
         // Nearly every layer; a second list would double what a large one takes.
         return Ok(placed);
@@ -37,9 +38,9 @@ fn unite(placed: Vec<Placed>) -> Result<Vec<Placed>, ReadError> {
     while let Some(first) = rest.next() {
         let mut group = Group::default();
         let path = first.entry.path.clone();
-        group.add(first)?;
+        group.add(first, purpose)?;
         while let Some(next) = rest.next_if(|p| p.entry.path == path) {
-            group.add(next)?;
+            group.add(next, purpose)?;
         }
         let has_children = rest.peek().is_some_and(|p| p.entry.path.strip_prefix(&path).is_some());
         group.finish(has_children, &mut united);
@@ -62,7 +63,7 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, placed: Placed) -> Result<(), ReadError> {
+    fn add(&mut self, placed: Placed, purpose: Purpose) -> Result<(), ReadError> {
         match &placed.entry.node {
             Node::Whiteout => self.whiteout = Some(placed),
             Node::Opaque => self.opaque = Some(placed),
@@ -75,7 +76,7 @@ impl Group {
             | Node::Fifo => {
                 // Listing a directory again is common and only says its metadata anew.
                 let again = |own: &Placed| own.entry.node != Node::Dir || placed.entry.node != Node::Dir;
-                if self.own.as_ref().is_some_and(again) {
+                if purpose == Purpose::Layer && self.own.as_ref().is_some_and(again) {
                     return Err(placed.error(Fault::Duplicate));
                 }
                 self.own = Some(placed);

@@ -6,7 +6,7 @@ use super::fault::{Fault, ReadError};
 use super::fields::Fields;
 use super::pax::{self, Records};
 use super::source::Source;
-use super::{Eof, Limits};
+use super::{Eof, Limits, Purpose};
 use crate::diag::escape;
 use crate::digest::DiffId;
 use crate::layer::entry::{Meta, Mtime};
@@ -45,6 +45,7 @@ pub(super) struct Tar<R> {
     entries: usize,
     metadata: u64,
     limits: Limits,
+    purpose: Purpose,
     /// For errors: where the current entry begins, and its name.
     offset: u64,
     name: Option<String>,
@@ -60,7 +61,7 @@ struct Pending {
 }
 
 impl<R: Read> Tar<R> {
-    pub fn new(reader: R, hash: DiffHasher, limits: &Limits) -> Self {
+    pub fn new(reader: R, hash: DiffHasher, limits: &Limits, purpose: Purpose) -> Self {
         Self {
             source: Source::new(reader, hash, limits.max_size),
             body: 0,
@@ -68,6 +69,7 @@ impl<R: Read> Tar<R> {
             entries: 0,
             metadata: 0,
             limits: *limits,
+            purpose,
             offset: 0,
             name: None,
             eof: None,
@@ -133,7 +135,7 @@ impl<R: Read> Tar<R> {
                     None => self.end(Eof::Missing, &pending),
                 };
             }
-            let fields = Fields::new(block)?;
+            let fields = Fields::new(block, self.purpose)?;
             match fields.kind() {
                 b'x' => pending.pax(Records::parse(&self.extended(&fields)?)?)?,
                 b'L' => pending.long_name(long(self.extended(&fields)?)?)?,

@@ -1,15 +1,16 @@
 //! Odd layers that are legal and occur in the wild: strictness must not cost them.
 
-use lith::layer::{Eof, Node};
+use lith::digest::ContentDigest;
+use lith::layer::{Eof, Fault, Limits, Node, Purpose, index_for};
 use lith::path::ImagePath;
 
-use super::raw::{accepted, dir, entry, file, hardlink, long, pax, read, symlink, tar};
+use super::raw::{Entry, accepted, dir, entry, file, hardlink, long, pax, read, symlink, tar};
 
 fn path(text: &str) -> ImagePath {
     ImagePath::parse(text.as_bytes()).unwrap()
 }
 
-fn shown(entries: &[super::raw::Entry]) -> Vec<String> {
+fn shown(entries: &[Entry]) -> Vec<String> {
     accepted(entries).toc.entries().iter().map(|e| e.path.to_string()).collect()
 }
 
@@ -108,4 +109,41 @@ fn legal_body_of_whole_blocks_and_many_buffers() {
     let toc = accepted(&[file("a", &body), file("b", &body[..1024])]).toc;
     let Node::File { size, content, offset } = toc.get(&path("a")).unwrap().node else { panic!("a file") };
     assert_eq!((size, content, offset), (700_000, lith::digest::ContentDigest::of(&body), 512));
+}
+
+#[test]
+fn an_archive_may_be_older_than_posix_and_may_have_been_appended_to() {
+    let v7 = |entry: Entry| entry.field(257, 8, [0; 8]);
+    let bytes = tar(&[
+        v7(dir("d/")),
+        v7(file("d/a", "old")),
+        symlink("s", "d"),
+        file("f", "file"),
+        v7(file("d/a", "new")),
+        dir("s"),
+        file("s/in", ""),
+        symlink("f", "d/a"),
+    ]);
+    let read = |purpose| index_for(&bytes[..], &Limits::default(), purpose);
+    assert!(matches!(read(Purpose::Layer).unwrap_err().what, Fault::Magic));
+    let toc = read(Purpose::Archive).unwrap().toc;
+    let found: Vec<_> = toc.entries().iter().map(|entry| (entry.path.to_string(), &entry.node)).collect();
+    let new = ContentDigest::of(b"new");
+    assert!(
+        matches!(
+            &found[..],
+            [
+                (_, Node::Dir),
+                (a, Node::File { content, .. }),
+                (f, Node::Symlink(_)),
+                (s, Node::Dir),
+                (_, Node::File { .. })
+            ] if content == &new && [a, f, s] == ["/d/a", "/f", "/s"]
+        ),
+        "{found:?}"
+    );
+    // What then lies below a symlink is refused as ever.
+    let bad = tar(&[dir("d"), file("d/x", ""), symlink("d", "/etc")]);
+    let error = index_for(&bad[..], &Limits::default(), Purpose::Archive).unwrap_err();
+    assert!(matches!(error.what, Fault::BelowNonDirectory(_)), "{error}");
 }

@@ -23,29 +23,50 @@ pub fn lab_with(programs: &[&str]) -> Option<Lab> {
 /// Runs a program that must go well, in the lab's directory; gives its standard output without the last newline.
 #[track_caller]
 pub fn ok(lab: &Lab, program: &str, args: &[&str]) -> String {
-    let mut command = Command::new(program);
-    command.args(args).current_dir(lab.path("")).env("BUILDAH_RUNTIME", "runc").stdin(Stdio::null());
-    let ran = Ran::of(command.output().unwrap());
+    let ran = run(lab, program, args);
     assert_eq!(ran.code, 0, "{program} {args:?}\n{}\n{}", ran.out, ran.err);
     ran.out.trim_end().to_owned()
 }
 
+/// Runs a program in the lab's directory.
+fn run(lab: &Lab, program: &str, args: &[&str]) -> Ran {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(lab.path("")).env("BUILDAH_RUNTIME", "runc").stdin(Stdio::null());
+    Ran::of(command.output().unwrap())
+}
+
+/// Where buildah's store of the lab is.
+const BUILDAH: [&str; 6] =
+    ["--root", "buildah/root", "--runroot", "buildah/run", "--storage-driver", "overlay"];
+/// What the classic builder allows a RUN to do is allowed.
+const BUD: [&str; 10] = [
+    "bud",
+    "--format",
+    "docker",
+    "--isolation",
+    "chroot",
+    "--network",
+    "host",
+    "--cap-add",
+    "CAP_MKNOD",
+    "--pull-never",
+];
+
 /// Runs buildah on a store of the lab.
 #[track_caller]
 pub fn buildah(lab: &Lab, args: &[&str]) -> String {
-    let mut all = vec!["--root", "buildah/root", "--runroot", "buildah/run", "--storage-driver", "overlay"];
-    all.extend(args);
-    ok(lab, "buildah", &all)
+    ok(lab, "buildah", &[&BUILDAH[..], args].concat())
 }
 
-/// `buildah bud` of a context; what the classic builder allows a RUN to do is allowed.
+/// `buildah bud` of a context that must go well.
 #[track_caller]
 pub fn buildah_build(lab: &Lab, name: &str, context: &str) {
-    let mut args = vec!["bud", "--format", "docker", "--isolation", "chroot", "--network", "host"];
-    args.extend(["--cap-add", "CAP_MKNOD", "--pull-never", "-t", name]);
-    args.extend(ULIMITS);
-    args.push(context);
-    buildah(lab, &args);
+    buildah(lab, &[&BUD[..], &ULIMITS, &["-t", name, context]].concat());
+}
+
+/// `buildah bud`, however it ends.
+pub fn buildah_try(lab: &Lab, args: &[&str]) -> Ran {
+    run(lab, "buildah", &[&BUILDAH[..], &BUD, &ULIMITS, args].concat())
 }
 
 /// Runs podman on a store of the lab.
@@ -71,6 +92,9 @@ pub fn unpack(lab: &Lab, image: &str, to: &str) -> PathBuf {
     ok(lab, "umoci", &["unpack", "--image", image, to]);
     lab.path(to).join("rootfs")
 }
+
+/// Runs Debian's client: a newer one may be first in the path. `$0` says whether BuildKit builds.
+const CLIENT: &str = r#"export DOCKER_BUILDKIT="$0"; exec /usr/bin/docker -H "$@""#;
 
 /// A docker daemon of the lab, ended with it.
 pub struct Docker<'a> {
@@ -99,14 +123,23 @@ impl<'a> Docker<'a> {
         docker
     }
 
-    /// Runs Debian's client: a newer one may be first in the path.
+    /// Runs the client with a command that must go well.
     #[track_caller]
     pub fn ok(&self, args: &[&str]) -> String {
-        let socket = format!("unix://{}", self.lab.path("docker.sock").display());
-        let script = r#"export DOCKER_BUILDKIT=0; exec /usr/bin/docker -H "$0" "$@""#;
-        let mut all = vec!["-c", script, &socket];
-        all.extend(args);
-        ok(self.lab, "sh", &all)
+        let socket = self.socket();
+        ok(self.lab, "sh", &[&["-c", CLIENT, "0", &socket], args].concat())
+    }
+
+    /// Builds with the classic builder or with the BuildKit inside the daemon, however it ends.
+    pub fn try_build(&self, buildkit: bool, args: &[&str]) -> Ran {
+        let socket = self.socket();
+        let switch = if buildkit { "1" } else { "0" };
+        let head = ["-c", CLIENT, switch, &socket, "build", "--network", "host"];
+        run(self.lab, "sh", &[&head[..], args].concat())
+    }
+
+    fn socket(&self) -> String {
+        format!("unix://{}", self.lab.path("docker.sock").display())
     }
 
     /// Builds with the classic builder.

@@ -16,12 +16,11 @@ impl Parser<'_> {
         let link = self.switch("link").unwrap_or(false);
         let parents = self.switch("parents").unwrap_or(false);
         let exclude = self.flags.take_many("exclude", self.problems);
-        let unpack = match kind {
-            CopyKind::Copy => None,
+        let (checksum, unpack) = match kind {
+            CopyKind::Copy => (None, None),
             CopyKind::Add => {
-                self.refuse("checksum");
                 self.refuse("keep-git-dir");
-                self.switch("unpack")
+                (self.flag("checksum"), self.switch("unpack"))
             }
         };
         if let Some(from) = from.as_ref().filter(|from| from.text.contains('$')) {
@@ -50,7 +49,20 @@ impl Parser<'_> {
         for source in &sources {
             self.refuse_remote(kind, source);
         }
-        Some(CopyText { kind, sources, inline, dest, from, chown, chmod, exclude, parents, link, unpack })
+        Some(CopyText {
+            kind,
+            sources,
+            inline,
+            dest,
+            from,
+            chown,
+            chmod,
+            exclude,
+            parents,
+            link,
+            checksum,
+            unpack,
+        })
     }
 
     /// Tells here-documents from paths among the sources.
@@ -79,6 +91,7 @@ impl Parser<'_> {
         }
         match kind {
             CopyKind::Copy => self.problems.push(remote_copy(source)),
+            CopyKind::Add if is_url(&source.text) => {}
             CopyKind::Add => self.refused.push(remote_add(source)),
         }
     }
@@ -89,6 +102,12 @@ pub fn is_remote(source: &str) -> bool {
     let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let scp = source.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'));
     matches!(scheme.as_deref(), Some("http" | "https" | "git" | "ssh" | "ftp")) || scp
+}
+
+/// Whether a source names a file over http or https; a path that ends in `.git` is a repository's.
+pub fn is_url(source: &str) -> bool {
+    let rest = source.strip_prefix("http://").or_else(|| source.strip_prefix("https://"));
+    rest.is_some_and(|rest| !rest.split(['?', '#']).next().unwrap_or(rest).ends_with(".git"))
 }
 
 /// Why `ADD` of something remote does not build.

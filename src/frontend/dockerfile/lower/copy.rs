@@ -1,5 +1,11 @@
 //! COPY and ADD: sources, destination, options.
 
+use crate::context::Filter;
+use crate::context::ignore::IgnoreError;
+use crate::context::pattern::{Pattern, PatternError, is_wild};
+use crate::diag::Span;
+use crate::digest::BlobDigest;
+use crate::path::ImagePath;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
 
@@ -21,11 +27,20 @@ impl Lowering<'_> {
             (Some(text), Some(word)) => Some(self.mode(&text, word)?),
             (_, _) => None,
         };
+        // As BuildKit: with a mode it is an ordinary copy.
+        let link = if copy.link && chmod.is_none() { Link::Yes } else { Link::No };
+        if let (Link::Yes, Some(owner), Some(word)) = (link, &chown, &copy.chown) {
+            self.owner_without_names(owner, word)?;
+        }
+        let checksum = self.checksum(copy)?;
         let mut sources = Vec::new();
         for word in &copy.sources {
             let text = self.word(word)?;
-            message.extend([" ", &text]);
-            sources.push(self.source(copy, &text, word)?);
+            message.extend([" ", &without_credentials(&text)]);
+            sources.push(match copy.kind {
+                CopyKind::Add if instructions::is_url(&text) => CopySource::Url { url: text, checksum },
+                CopyKind::Copy | CopyKind::Add => self.source(copy, &text, word)?,
+            });
         }
         let mut inline = Vec::new();
         for document in &copy.inline {
@@ -41,14 +56,14 @@ impl Lowering<'_> {
             dest: self.path(&clean(&self.scope.cwd(), &dest), copy.dest.span)?,
             dest_is_dir: is_directory(&dest),
             chown,
+            link,
             chmod,
             unpack: match (copy.kind, copy.unpack) {
                 (CopyKind::Copy, _) | (CopyKind::Add, Some(false)) => Unpack::Never,
-                (CopyKind::Add, None | Some(true)) => Unpack::Archives,
+                (CopyKind::Add, None) => Unpack::Archives,
+                (CopyKind::Add, Some(true)) => Unpack::All,
             },
-            exclude: copy.exclude.iter().map(|word| word.text.clone()).collect(),
-            // As BuildKit: with a mode it is an ordinary copy.
-            link: if copy.link && copy.chmod.is_none() { Link::Yes } else { Link::No },
+            exclude: self.exclusions(&copy.exclude)?,
         });
         Ok(Lowered { op, created_by: message })
     }
@@ -69,12 +84,52 @@ impl Lowering<'_> {
         Ok(Some(text))
     }
 
+    /// The owner of a linked copy, which has no file system below it where a name could be looked up.
+    fn owner_without_names(&mut self, owner: &str, word: &Word) -> Result<(), Failed> {
+        let known = |part: &str| part == "root" || part.bytes().all(|byte| byte.is_ascii_digit());
+        match owner.split(':').find(|part| !known(part)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("{} in --chown of a linked copy is no number", shown(name));
+                let help =
+                    "--link looks at no passwd file: write user and group as numbers, or leave --link out";
+                self.problems.error_help(word.span, message, help);
+                Err(Failed)
+            }
+        }
+    }
+
     fn mode(&mut self, text: &str, word: &Word) -> Result<Chmod, Failed> {
         text.parse().map_err(|error: ChmodError| {
             let message = format!("invalid chmod parameter: {}", shown(text));
             self.problems.error_help(word.span, message, error.to_string());
             Failed
         })
+    }
+
+    /// What a file from elsewhere must be.
+    fn checksum(&mut self, copy: &CopyText) -> Result<Option<BlobDigest>, Failed> {
+        let Some(word) = &copy.checksum else { return Ok(None) };
+        let text = self.word(word)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let [source] = copy.sources.as_slice() else {
+            return self.fail(word.span, "--checksum is for one source alone");
+        };
+        let source = self.word(source)?;
+        if !instructions::is_url(&source) {
+            let message = format!("--checksum is for files from http or https, not for {}", shown(&source));
+            return self.fail(word.span, message);
+        }
+        match text.parse() {
+            Ok(digest) => Ok(Some(digest)),
+            Err(_) => {
+                let message = format!("invalid checksum {}", shown(&text));
+                self.problems.error_help(word.span, message, "write sha256: and 64 hexadecimal digits");
+                Err(Failed)
+            }
+        }
     }
 
     fn source(&mut self, copy: &CopyText, text: &str, word: &Word) -> Result<CopySource, Failed> {
@@ -90,10 +145,48 @@ impl Lowering<'_> {
             return Err(Failed);
         }
         if !copy.parents {
-            return Ok(CopySource::Path(self.path(text, word.span)?));
+            return Ok(CopySource::Path(self.names(text, word.span)?));
         }
         let (base, pattern) = text.split_once("/./").unwrap_or(("/", text));
-        Ok(CopySource::Below { base: self.path(base, word.span)?, pattern: self.path(pattern, word.span)? })
+        let (base, pattern) = (self.names(base, word.span)?, self.path(pattern, word.span)?);
+        let taking = Filter::default().taking(&pattern);
+        self.matcher(taking, &Word { text: text.to_owned(), span: word.span })?;
+        Ok(CopySource::Below { base, pattern })
+    }
+
+    /// A path each of whose names may be a pattern.
+    fn names(&mut self, text: &str, span: Span) -> Result<ImagePath, Failed> {
+        let path = self.path(text, span)?;
+        for name in path.names().filter(|name| is_wild(name)) {
+            if let Err(error) = Pattern::parse(name) {
+                let message = format!("pattern {} is malformed: {error}", shown(text));
+                let help = "a plain '[' is written [[]; a list of paths is JSON: [\"a\", \"b\"]";
+                match error {
+                    PatternError::Class => self.problems.error_help(span, message, help),
+                    PatternError::Backslash => self.problems.error(span, message),
+                }
+                return Err(Failed);
+            }
+        }
+        Ok(path)
+    }
+
+    fn exclusions(&mut self, words: &[Word]) -> Result<Vec<String>, Failed> {
+        for word in words {
+            self.matcher(Filter::excluding(std::slice::from_ref(&word.text)), word)?;
+        }
+        Ok(words.iter().map(|word| word.text.clone()).collect())
+    }
+
+    /// Reports what is no pattern as a `.dockerignore` has them.
+    fn matcher(&mut self, filter: Result<Filter, IgnoreError>, word: &Word) -> Result<(), Failed> {
+        let problem = match filter {
+            Ok(_) => return Ok(()),
+            Err(IgnoreError::Malformed { problem, .. }) => problem,
+            Err(IgnoreError::LoneExclamation { .. }) => "nothing follows '!'",
+            Err(IgnoreError::TooLong { .. }) => "it is too long",
+        };
+        self.fail(word.span, format!("pattern {} is malformed: {problem}", shown(&word.text)))
     }
 
     fn document(&mut self, document: &Heredoc) -> Result<String, Failed> {
@@ -104,6 +197,18 @@ impl Lowering<'_> {
         let lexer = Lexer::document(&self.scope.env);
         let result = lexer.word(&body, self.budget);
         self.expanded(result, document.span)
+    }
+}
+
+/// A URL as an image may show it. (BuildKit keeps what stands before the `@`.)
+fn without_credentials(source: &str) -> String {
+    let Some((scheme, rest)) = source.split_once("://").filter(|_| instructions::is_remote(source)) else {
+        return source.to_owned();
+    };
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..host].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => source.to_owned(),
     }
 }
 

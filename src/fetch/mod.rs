@@ -1,0 +1,137 @@
+//! What a build takes from other machines: files by URL. Everything lands in the store, named by its digest, before
+//! anybody uses it (spec/fetch.md).
+//!
+//! Credentials in a URL reach the server they are for and nothing else: no other host, no message, no record.
+
+pub mod http;
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::digest::BlobDigest;
+use crate::store::StoreError;
+
+pub use http::{Fetched, Fetcher};
+
+/// Why something could not be fetched. No message holds credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("{url} is not a URL: {source}")]
+    Url { url: String, source: url::ParseError },
+    #[error("{url}: {reason}")]
+    Failed { url: String, reason: String },
+    #[error("{url} answered {status}")]
+    Status { url: String, status: u16 },
+    #[error("{url} has the sha256 {actual}, not {expected} as --checksum says")]
+    Checksum { url: String, expected: BlobDigest, actual: BlobDigest },
+    #[error("{url} redirects to {to}, which is not encrypted")]
+    Downgrade { url: String, to: String },
+    #[error("{url} redirects more than {limit} times")]
+    Redirects { url: String, limit: usize },
+    #[error("{url} is larger than the limit of {limit} bytes")]
+    TooLarge { url: String, limit: u64 },
+    #[error("{url} is not pinned, and a hermetic build takes nothing that is not")]
+    NotPinned { url: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How patient and how trusting fetching is.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Certificates of those who may vouch for servers, as PEM; the built-in list if there are none.
+    pub roots: Vec<u8>,
+    /// For finding a server and for each answer of it.
+    pub patience: Duration,
+    /// How often a server that is busy or gone is asked again.
+    pub retries: u32,
+    /// The longest wait before it is.
+    pub longest_wait: Duration,
+    pub largest: u64,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            roots: Vec::new(),
+            patience: Duration::from_secs(60),
+            retries: 3,
+            longest_wait: Duration::from_secs(30),
+            largest: 16 << 30,
+        }
+    }
+}
+
+/// A URL as it may be shown: without user, password and the values of its query.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    if url.query().is_some() {
+        url.set_query(Some("…"));
+    }
+    url.set_fragment(None);
+    crate::diag::escape(url.as_str().replace("%E2%80%A6", "…").as_bytes())
+}
+
+/// The last name of a URL's path: what its file is called.
+pub fn file_name(url: &Url) -> Option<String> {
+    let name = url.path_segments()?.next_back()?;
+    let bytes = percent_decoded(name);
+    let text = String::from_utf8(bytes).ok()?;
+    crate::path::is_name(text.as_bytes()).then_some(text)
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) => {
+                out.push(decoded);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let text = shown(&url("https://me:secret@h.invalid:8443/a/b?token=x&y=z#frag"));
+        assert_eq!(text, "https://h.invalid:8443/a/b?…");
+        assert_eq!(shown(&url("http://h.invalid/a")), "http://h.invalid/a");
+    }
+
+    #[test]
+    fn a_file_is_called_as_the_path_ends() {
+        let name = |text: &str| file_name(&url(text));
+        assert_eq!(name("http://h.invalid/a/b.tar.gz?x=/c").as_deref(), Some("b.tar.gz"));
+        assert_eq!(name("http://h.invalid/a%20b").as_deref(), Some("a b"));
+        for nameless in [
+            "http://h.invalid",
+            "http://h.invalid/",
+            "http://h.invalid/a/",
+            "http://h.invalid/%2f",
+            "http://h.invalid/..%2fx",
+        ] {
+            assert_eq!(name(nameless), None, "{nameless}");
+        }
+    }
+}

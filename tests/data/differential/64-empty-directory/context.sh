@@ -1,0 +1,1 @@
+mkdir -m 700 empty; mkdir -p withempty/a/b; touch withempty/zero

@@ -1,0 +1,1 @@
+mkdir tree; echo file >tree/dir

@@ -1,0 +1,1 @@
+mkdir -p tree; echo new >tree/link; ln -s elsewhere tree/file

@@ -1,0 +1,1 @@
+mkdir -p tree/tokeep; echo new >tree/tokeep/new

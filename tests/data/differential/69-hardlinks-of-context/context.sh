@@ -1,0 +1,1 @@
+mkdir tree; echo a >tree/a; ln tree/a tree/b; mkdir tree/d; ln tree/a tree/d/c

@@ -1,0 +1,1 @@
+mkdir d; tar -cf a.tar d; rmdir d

@@ -5,9 +5,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rustix::fs::{Mode, OFlags};
 
 use super::CliError;
+use crate::context;
 use crate::diag::Source;
 use crate::frontend::dockerfile;
 
@@ -62,9 +62,9 @@ impl Files {
         let mut own = file.into_os_string();
         own.push(".dockerignore");
         for path in [PathBuf::from(own), self.context.join(".dockerignore")] {
-            match read_regular(&path) {
-                Ok(bytes) => return Ok((bytes, path.display().to_string())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            match context::ignore_file(&path) {
+                Ok(Some(bytes)) => return Ok((bytes, path.display().to_string())),
+                Ok(None) => {}
                 Err(error) => return Err(CliError::Usage(format!("read {}: {error}", path.display()))),
             }
         }
@@ -80,16 +80,4 @@ fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
         )),
         _ => CliError::Usage(format!("read {}: {error}", path.display())),
     })
-}
-
-/// Reads a file of the context that nobody named: a FIFO or a device there must not hold the build up.
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -10,7 +10,7 @@ pub mod pattern;
 pub mod scan;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -44,6 +44,22 @@ pub enum ContextError {
 
 /// How a file is opened: a FIFO that took its place must not make us wait.
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// Reads a file of rules, which nobody may have named: a FIFO or a device there must not hold a build up. `None` if
+/// there is none.
+pub fn ignore_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = match rustix::fs::open(path, FILE | OFlags::NOCTTY, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
 
 /// A directory of the host, seen through its ignore rules.
 #[derive(Debug)]

@@ -100,6 +100,8 @@ pub enum BuildError {
     Context(#[from] ContextError),
     #[error("{file}: {source}")]
     Ignore { file: String, source: crate::context::ignore::IgnoreError },
+    #[error("read {file}: {source}")]
+    IgnoreFile { file: String, source: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -285,15 +287,9 @@ fn named_contexts(
         let path =
             PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));
         let ignore_name = format!("{name}:.dockerignore");
-        let text = match std::fs::read(path.join(".dockerignore")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            // What is there and cannot be read is no empty file.
-            Err(error) => {
-                let file = path.join(".dockerignore");
-                return Err(ExecError::Io(crate::sys::file::context(error, "read", &file)).into());
-            }
-        };
+        let text = crate::context::ignore_file(&path.join(".dockerignore"))
+            .map_err(|source| BuildError::IgnoreFile { file: ignore_name.clone(), source })?
+            .unwrap_or_default();
         let ignore = Ignore::parse(&text)
             .map_err(|source| BuildError::Ignore { file: ignore_name.clone(), source })?;
         let context = Context::open(&path, ignore, &ignore_name)?;

@@ -11,6 +11,7 @@ mod build;
 mod caches;
 mod copy;
 mod differential;
+mod dockerignore;
 mod faults;
 mod layer;
 mod limits;

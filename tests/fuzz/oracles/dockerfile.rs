@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lith::diag::{Diagnostic, Severity, Source};
-use lith::frontend::dockerfile::{self, Dockerfile, Options, source_from_bytes};
+use lith::frontend::dockerfile::{self, Dockerfile, Facts, Level, Options, source_from_bytes};
 use lith::oci::ImageConfig;
 use lith::platform::Platform;
 use lith::recipe::{Base, FilesFrom, Op, Recipe};
@@ -24,10 +24,11 @@ pub fn check_text(source: &Source, options: &Options, triggers: &[String]) -> Op
     let (file, found) = dockerfile::parse(source);
     check_found(source, &found);
     assert_eq!(dockerfile::parse(source).1, found, "parsing is a function");
+    check_lint(source, &file, options, &BTreeMap::new());
     if found.iter().any(|d| d.severity == Severity::Error) {
         return None;
     }
-    file.stage_names().for_each(|name| assert!(!name.is_empty()));
+    check_outline(source, &file, options);
     let bases = match bases(source, &file, options, triggers) {
         Ok(bases) => bases,
         Err(found) => {
@@ -35,6 +36,7 @@ pub fn check_text(source: &Source, options: &Options, triggers: &[String]) -> Op
             return None;
         }
     };
+    check_lint(source, &file, options, &bases);
     let lowered = file.lower(options, &bases);
     assert_eq!(file.lower(options, &bases), lowered, "lowering is a function");
     match lowered {
@@ -48,6 +50,29 @@ pub fn check_text(source: &Source, options: &Options, triggers: &[String]) -> Op
             check_errors(source, &found);
             None
         }
+    }
+}
+
+/// The linter takes files with errors too.
+fn check_lint(source: &Source, file: &Dockerfile, options: &Options, bases: &BTreeMap<String, ImageConfig>) {
+    let facts = Facts { bases, left_out: &|path| path.as_bytes().len() % 2 == 0 };
+    for level in [Level::Build, Level::Lint] {
+        check_found(source, &file.lint(source, options, &facts, level).found);
+    }
+}
+
+/// What the file offers: targets, arguments, secrets.
+fn check_outline(source: &Source, file: &Dockerfile, options: &Options) {
+    let inside = |span: lith::diag::Span| assert!(source.text.get(span.range()).is_some(), "{span:?}");
+    let targets = file.targets();
+    targets.iter().for_each(|target| inside(target.span));
+    assert_eq!(targets.iter().filter(|target| target.default).count(), 1);
+    match file.outline(options) {
+        Ok(outline) => {
+            outline.args.iter().for_each(|arg| inside(arg.span));
+            outline.secrets.iter().chain(&outline.ssh).for_each(|wanted| inside(wanted.span));
+        }
+        Err(found) => check_errors(source, &found),
     }
 }
 

@@ -99,6 +99,12 @@ fn shown(text: &str) -> String {
     format!("'{}'{cut}", escape(short.as_bytes()))
 }
 
+/// A stranger's text in a help, likewise, as it would be typed.
+fn clipped(text: &str) -> String {
+    let short: String = text.chars().take(80).collect();
+    escape(short.as_bytes())
+}
+
 /// The known name that a stranger's one may have been meant for.
 fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Distances cost the product of the lengths.

@@ -5,7 +5,7 @@ use crate::platform::Platform;
 
 use super::super::ast::{Instruction, Word};
 use super::super::expand::Lexer;
-use super::super::{shown, similar};
+use super::super::{clipped, shown, similar};
 use super::Linter;
 use super::rules::{
     DUPLICATE_STAGE_NAME, FROM_PLATFORM_FLAG_CONST_DISALLOWED, IMAGE_NOT_PINNED, INVALID_BASE_IMAGE_PLATFORM,
@@ -65,7 +65,8 @@ impl Linter<'_> {
                 Some(known) => format!("did you mean ${known}?"),
                 None => format!("declare it before the first FROM: ARG {name}"),
             };
-            let message = format!("FROM uses ${}, which no ARG before the first FROM declares", clip(&name));
+            let message =
+                format!("FROM uses ${}, which no ARG before the first FROM declares", clipped(&name));
             self.report.warn(&UNDEFINED_ARG_IN_FROM, line, word.span, message, help);
         }
     }
@@ -151,8 +152,8 @@ impl Linter<'_> {
         let message = format!(
             "base image {} is for {}/{}, expected {expected}",
             shown(base),
-            clip(os),
-            clip(architecture)
+            clipped(os),
+            clipped(architecture)
         );
         let help = "bring the image for that platform, or say --platform";
         self.report.warn(&INVALID_BASE_IMAGE_PLATFORM, stage.origin.line, stage.base.span, message, help);
@@ -179,17 +180,11 @@ impl Linter<'_> {
             return;
         }
         let message = format!("{} may be another image tomorrow: it has no digest", shown(reference));
-        let help = format!("write {}@sha256:… (`lith images --digests` shows it)", clip(reference));
+        let help = format!("write {}@sha256:… (`lith images --digests` shows it)", clipped(reference));
         self.report.warn(&IMAGE_NOT_PINNED, line, word.span, message, help);
     }
 }
 
 fn is_local(reference: &str) -> bool {
     LOCAL.iter().any(|scheme| reference.starts_with(scheme))
-}
-
-/// A name of the file, short and safe to show.
-fn clip(name: &str) -> String {
-    let short: String = name.chars().take(80).collect();
-    crate::diag::escape(short.as_bytes())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::ast::{CommandLine, Instruction, Kind, Word};
 use super::super::instructions::is_old_form;
-use super::super::{shown, words};
+use super::super::{clipped, shown, words};
 use super::Linter;
 use super::rules::{
     JSON_ARGS_RECOMMENDED, LEGACY_KEY_VALUE_FORMAT, MAINTAINER_DEPRECATED, MULTIPLE_INSTRUCTIONS_DISALLOWED,
@@ -70,7 +70,7 @@ impl Linter<'_> {
             let message = format!("WORKDIR {} depends on where the base image stands", shown(&path));
             let help = format!(
                 "write an absolute path, for example /{}",
-                path.trim_start_matches("./").trim_end_matches('/')
+                clipped(path.trim_start_matches("./").trim_end_matches('/'))
             );
             self.report.warn(&WORKDIR_RELATIVE_PATH, instruction.origin.line, word.span, message, help);
         }

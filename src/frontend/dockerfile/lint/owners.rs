@@ -2,7 +2,7 @@
 
 use super::super::ast::Instruction;
 use super::super::scope::clean;
-use super::super::shown;
+use super::super::{clipped, shown};
 use super::Linter;
 use super::rules::CHANGE_AFTER_COPY;
 use super::shell::{Command, Token};
@@ -17,7 +17,7 @@ impl Linter<'_> {
             let copied = paths.find_map(|path| state.copied.iter().find(|copied| overlap(&path, copied)));
             let Some(copied) = copied else { continue };
             let message = format!("{program} -R stores again what was copied to {}", shown(copied));
-            let help = format!("write COPY --{flag}={} and leave the {program} out", value.text);
+            let help = format!("write COPY --{flag}={} and leave the {program} out", clipped(&value.text));
             self.report.warn(&CHANGE_AFTER_COPY, instruction.origin.line, command.span(), message, help);
         }
     }

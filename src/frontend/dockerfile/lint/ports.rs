@@ -2,7 +2,7 @@
 
 use super::super::ast::{Instruction, Word};
 use super::super::expand::Lexer;
-use super::super::shown;
+use super::super::{clipped, shown};
 use super::Linter;
 use super::rules::{EXPOSE_INVALID_FORMAT, EXPOSE_PROTO_CASING};
 use super::state::State;
@@ -18,7 +18,7 @@ impl Linter<'_> {
                 let protocol = container.split_once('/').map_or("", |(_, protocol)| protocol);
                 if protocol != protocol.to_lowercase() {
                     let message = format!("the protocol of {} is not lower case", shown(&spec));
-                    let help = format!("write {}", container.to_lowercase());
+                    let help = format!("write {}", clipped(&container.to_lowercase()));
                     self.report.warn(&EXPOSE_PROTO_CASING, line, word.span, message, help);
                 }
                 if !spec[..spec.len() - container.len()].trim_end_matches(':').is_empty() {
@@ -26,7 +26,7 @@ impl Linter<'_> {
                         "{} names an address or a port of the host, which EXPOSE cannot bind",
                         shown(&spec)
                     );
-                    let help = format!("write EXPOSE {container}");
+                    let help = format!("write EXPOSE {}", clipped(container));
                     self.report.warn(&EXPOSE_INVALID_FORMAT, line, word.span, message, help);
                 }
             }

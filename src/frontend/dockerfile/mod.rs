@@ -111,5 +111,7 @@ fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
     if name.len() > 60 {
         return None;
     }
-    crate::diag::suggest(name, known.into_iter().filter(|known| known.len() <= 60).take(1000))
+    // A name that cannot be shown as it is cannot be meant.
+    let plain = |known: &&str| escape(known.as_bytes()) == **known;
+    crate::diag::suggest(name, known.into_iter().filter(|known| known.len() <= 60).take(1000).filter(plain))
 }

@@ -11,13 +11,12 @@
     reason = "a benchmark prints, and fails where it cannot measure"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use lith::diag::Source;
-use lith::frontend::dockerfile::{self, Dockerfile, Options};
+use lith::frontend::dockerfile::{self, Configs, Dockerfile, NamedContexts, Options};
 use lith::oci::ImageConfig;
 use lith::plan::Plan;
 use lith::recipe::Recipe;
@@ -77,7 +76,7 @@ fn options() -> Options {
         platform: "linux/amd64".parse().unwrap(),
         build_platform: "linux/amd64".parse().unwrap(),
         insecure: false,
-        named_contexts: BTreeSet::new(),
+        named_contexts: NamedContexts::default(),
     }
 }
 
@@ -89,9 +88,10 @@ fn parse(source: &Source) -> Dockerfile {
 
 /// The recipe, with empty configs for the base images.
 fn lower(file: &Dockerfile, options: &Options) -> Recipe {
-    let mut bases = BTreeMap::new();
+    let mut bases = Configs::new();
     for image in file.images(options, &bases).unwrap() {
-        bases.insert(image.reference, ImageConfig::scratch(&image.platform));
+        let config = ImageConfig::scratch(&image.platform);
+        bases.insert((image.reference, image.platform), config);
     }
     file.images(options, &bases).unwrap();
     file.lower(options, &bases).unwrap().0

@@ -29,6 +29,12 @@ impl Epoch {
         text.parse::<jiff::Timestamp>().ok().and_then(|time| Self::from_seconds(time.as_second()))
     }
 
+    /// The time of an HTTP header such as `Last-Modified`; `None` if it is none or out of range.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let time = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
+        Self::from_seconds(time.timestamp().as_second())
+    }
+
     /// Seconds since 1970.
     pub const fn seconds(self) -> i64 {
         self.0
@@ -67,6 +73,9 @@ mod tests {
         assert_eq!("1700000000".parse::<Epoch>().unwrap().rfc3339(), "2023-11-14T22:13:20Z");
         assert_eq!(Epoch::ZERO.rfc3339(), "1970-01-01T00:00:00Z");
         assert_eq!(Epoch::from_rfc3339("2023-11-14T22:13:20.5Z").unwrap().seconds(), 1_700_000_000);
+        let date = Epoch::from_http_date("Tue, 14 Nov 2023 22:13:20 GMT");
+        assert_eq!(date.unwrap().seconds(), 1_700_000_000);
+        assert_eq!(Epoch::from_http_date("yesterday"), None);
         assert_eq!(Epoch::from_rfc3339("0001-01-01T00:00:00Z"), None);
         for bad in ["", "-1", "+1", "1e3", "1.5", "253402300800", "99999999999999999999", " 1"] {
             assert!(bad.parse::<Epoch>().is_err(), "{bad}");

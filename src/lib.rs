@@ -20,6 +20,7 @@ pub mod sys;
 pub mod action;
 pub mod oci;
 pub mod recipe;
+pub mod remote;
 
 // Floor 2: text to recipe, files to entries, entries to bytes.
 pub mod context;

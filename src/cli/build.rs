@@ -1,6 +1,6 @@
 //! `lith build`, and the options that `lith plan` and `lith why` share with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -10,18 +10,21 @@ use std::time::Instant;
 use clap::Args;
 
 use super::call::Calls;
-use super::files::{Files, Text};
+use super::contexts::{ContextArgs, Origin, Reach};
+use super::files::Text;
 use super::limits::LimitArgs;
+use super::network::fetch_options;
 use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use super::{CliError, out};
 use crate::diag::{Diagnostic, Source};
+use crate::engine::contexts::{ContextSource, Packed};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
-use crate::fetch::FetchOptions;
-use crate::frontend::dockerfile;
+use crate::fetch::Access;
+use crate::frontend::dockerfile::{self, NamedContexts};
 use crate::platform::Platform;
 use crate::recipe::Network;
 use crate::store::Store;
@@ -35,16 +38,13 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 pub struct What {
     #[command(flatten)]
-    files: Files,
+    contexts: ContextArgs,
     /// Build only up to this stage; several stages are built at once
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     target: Vec<String>,
     /// A value for an ARG; without =VALUE it comes from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    /// Another source for FROM and --from: a directory, an image, oci-layout:PATH, docker-archive:FILE or rootfs:FILE
-    #[arg(long, value_name = "NAME=SOURCE")]
-    build_context: Vec<String>,
     /// A label for the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
@@ -53,9 +53,10 @@ pub struct What {
     allow: Vec<Entitlement>,
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
-    /// The latest time in the image: seconds since 1970, git (last commit), base (the base image's) or now
+    /// The latest time in the image: seconds since 1970, git (last commit), context (the
+    /// commit of a git context, the date of one by URL), base (the base image's) or now
     /// [default: $SOURCE_DATE_EPOCH, else 0]
-    #[arg(long, value_name = "N|git|base|now")]
+    #[arg(long, value_name = "N|git|context|base|now")]
     epoch: Option<String>,
     /// No network, fixed environment, context modes normalised
     #[arg(long)]
@@ -164,13 +165,14 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic]) -> String {
 impl What {
     /// Reads the file and everything else from outside that a build depends on.
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
-        let text = self.files.read()?;
-        let contexts = self.contexts()?;
+        let (fetch, secrets) = (fetch_options(), self.secrets.read()?);
+        let access = Access { secrets: &secrets, agent: secrets.agent("default") };
+        let Origin { context, dockerfile } = self.contexts.read(Reach { store, fetch: &fetch, access })?;
+        let (named_contexts, contexts) = self.contexts.named()?;
         let mut options = Options {
-            context: self.files.context.clone(),
-            dockerfile: text.dockerfile,
-            ignore: text.ignore,
-            frontend: self.language(&contexts)?,
+            context,
+            dockerfile,
+            frontend: self.language(named_contexts)?,
             contexts,
             names: vec![],
             annotations: BTreeMap::new(),
@@ -186,8 +188,8 @@ impl What {
             debug: false,
             resolv_conf: fs::read("/etc/resolv.conf").unwrap_or_default(),
             limits: self.limits.read()?,
-            secrets: Arc::new(self.secrets.read()?),
-            fetch: FetchOptions { roots: certificates(), ..FetchOptions::default() },
+            secrets: Arc::new(secrets),
+            fetch,
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;
@@ -196,23 +198,15 @@ impl What {
 
     /// The Dockerfile and its ignore file.
     pub fn text(&self) -> Result<Text, CliError> {
-        self.files.read()
+        self.contexts.files.read()
     }
 
     /// The options that the language sees.
     pub fn language_options(&self) -> Result<dockerfile::Options, CliError> {
-        self.language(&self.contexts()?)
+        self.language(self.contexts.named()?.0)
     }
 
-    fn contexts(&self) -> Result<BTreeMap<String, String>, CliError> {
-        let given = pairs(&self.build_context, "--build-context", |_| None)?;
-        Ok(given.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect())
-    }
-
-    fn language(&self, contexts: &BTreeMap<String, String>) -> Result<dockerfile::Options, CliError> {
-        let is_dir = |value: &&String| Path::new(value).is_dir();
-        let named_contexts: BTreeSet<String> =
-            contexts.iter().filter(|(_, value)| is_dir(value)).map(|(name, _)| name.clone()).collect();
+    fn language(&self, named_contexts: NamedContexts) -> Result<dockerfile::Options, CliError> {
         Ok(dockerfile::Options {
             build_args: build_args(&self.build_arg)?,
             labels: pairs(&self.label, "--label", |_| None)?,
@@ -231,7 +225,17 @@ impl What {
         });
         match given.as_deref() {
             None | Some("") => Ok(Epoch::ZERO),
-            Some("git") => git_epoch(&self.files.context),
+            Some("git") => match &options.context {
+                ContextSource::Directory { path, .. } => git_epoch(path),
+                ContextSource::Packed(packed) => context_epoch(packed),
+            },
+            Some("context") => match &options.context {
+                ContextSource::Packed(packed) => context_epoch(packed),
+                ContextSource::Directory { path, .. } => Err(CliError::Usage(format!(
+                    "--epoch context: a directory has no time of its own; if {} is a git checkout, say --epoch git",
+                    path.display()
+                ))),
+            },
             Some("now") => Ok(now()),
             Some("base") => {
                 let epoch = engine::base_epoch(store, options)
@@ -251,7 +255,7 @@ pub fn build_args(given: &[String]) -> Result<Vec<(String, String)>, CliError> {
 }
 
 /// `NAME=VALUE` arguments; a bare name asks `missing` and is left out if that knows nothing.
-fn pairs(
+pub fn pairs(
     given: &[String],
     flag: &str,
     missing: impl Fn(&str) -> Option<String>,
@@ -277,12 +281,6 @@ fn jobs() -> NonZeroUsize {
     std::thread::available_parallelism().map_or(two, |n| n.max(two))
 }
 
-/// Who may vouch for servers: what the user says, else what the machine trusts.
-fn certificates() -> Vec<u8> {
-    let named = variable("SSL_CERT_FILE").filter(|path| !path.is_empty());
-    fs::read(named.as_deref().unwrap_or("/etc/ssl/certs/ca-certificates.crt")).unwrap_or_default()
-}
-
 /// The time of the last commit of the context's repository.
 fn git_epoch(context: &Path) -> Result<Epoch, CliError> {
     let output = std::process::Command::new("git")
@@ -296,6 +294,13 @@ fn git_epoch(context: &Path) -> Result<Epoch, CliError> {
         return Err(CliError::Usage(format!("--epoch git: {} has no commit: {why}", context.display())));
     }
     text.trim().parse().map_err(|error| CliError::Usage(format!("--epoch git: {error}")))
+}
+
+/// When a context that came as one was made.
+fn context_epoch(packed: &Packed) -> Result<Epoch, CliError> {
+    packed.time.ok_or_else(|| {
+        CliError::Usage(format!("--epoch context: {} does not say when it was made", packed.shown))
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "--epoch now asks for it")]

@@ -130,6 +130,7 @@ fn build_code(error: &BuildError) -> u8 {
         | BuildError::NoStage { .. }
         | BuildError::Ignore { .. }
         | BuildError::IgnoreFile { .. }
+        | BuildError::NotATree { .. }
         | BuildError::Context(_) => 2,
         BuildError::Step { source, .. } => exec_code(source),
         BuildError::Exec(source) => exec_code(source),

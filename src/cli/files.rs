@@ -14,12 +14,13 @@ use crate::frontend::dockerfile;
 /// Where they are.
 #[derive(Debug, Args)]
 pub struct Files {
-    /// The directory that COPY takes files from
+    /// Where COPY takes files from: a directory, a tar, - for a tar or a Dockerfile on standard input, a git repository
+    /// (URL#ref:subdir), or the URL of a tar or a Dockerfile
     #[arg(default_value = ".")]
     pub context: PathBuf,
-    /// The Dockerfile; - for standard input [default: CONTEXT/Dockerfile]
+    /// The Dockerfile; - for standard input [default: Dockerfile in the context]
     #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }
 
 /// What they say.
@@ -30,6 +31,12 @@ pub struct Text {
 }
 
 impl Files {
+    /// Whether the Dockerfile comes on standard input.
+    pub fn file_is_stdin(&self) -> bool {
+        self.file.as_ref().is_some_and(|path| path.as_os_str() == "-")
+    }
+
+    /// Reads what a directory has, or what stands beside it.
     pub fn read(&self) -> Result<Text, CliError> {
         if !self.context.is_dir() {
             return Err(CliError::Usage(format!(
@@ -38,11 +45,7 @@ impl Files {
             )));
         }
         let (name, bytes) = match &self.file {
-            Some(path) if path.as_os_str() == "-" => {
-                let mut bytes = Vec::new();
-                io::stdin().read_to_end(&mut bytes).map_err(CliError::io("read the Dockerfile"))?;
-                ("Dockerfile".to_owned(), bytes)
-            }
+            Some(_) if self.file_is_stdin() => ("Dockerfile".to_owned(), stdin()?),
             Some(path) => (path.display().to_string(), read_dockerfile(path)?),
             None => {
                 let upper = self.context.join("Dockerfile");
@@ -80,4 +83,11 @@ fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
         )),
         _ => CliError::Usage(format!("read {}: {error}", path.display())),
     })
+}
+
+/// A Dockerfile on standard input.
+pub fn stdin() -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).map_err(CliError::io("read the Dockerfile"))?;
+    Ok(bytes)
 }

@@ -70,7 +70,12 @@ fn tree(stages: &[StageLines]) -> String {
             let last = at + 1 == stage.steps.len();
             let branch = if last { "└─" } else { "├─" };
             let shown = crate::diag::escape(line.text.as_bytes());
-            let _ = writeln!(text, "{branch} {:<7} {}  {shown}", word(line.status), key(line));
+            let pinned = match line.pinned {
+                Some(true) => "  (pinned)",
+                Some(false) => "  (not pinned: asks a server)",
+                None => "",
+            };
+            let _ = writeln!(text, "{branch} {:<7} {}  {shown}{pinned}", word(line.status), key(line));
             let own_stage =
                 |need: &&String| !need.starts_with(&format!("{}/", stage.name)) && **need != stage.base;
             let bar = if last { ' ' } else { '│' };

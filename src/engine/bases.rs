@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::contexts::NamedContext;
 use crate::digest::BlobDigest;
 use crate::epoch::Epoch;
 use crate::exec::observe::Rootfs;
+use crate::frontend::dockerfile::NamedContexts;
 use crate::image::{Base, ImportError, ImportOptions, LoadError, LoadOptions, StoredError, StoredImage};
 use crate::image::{import, load_path};
 use crate::oci::{Reference, ReferenceError};
@@ -69,41 +71,44 @@ enum Archive {
 /// Where images are looked for.
 pub struct Bases<'a> {
     pub store: &'a Store,
-    /// `--build-context NAME=…`, as written.
-    pub contexts: &'a BTreeMap<String, String>,
-    pub platform: &'a Platform,
+    pub names: &'a NamedContexts,
+    pub contexts: &'a BTreeMap<String, NamedContext>,
     pub epoch: Epoch,
 }
 
 impl Bases<'_> {
-    /// Resolves one reference as a Dockerfile has it.
-    pub fn resolve(&self, reference: &str) -> Result<Resolved, BaseError> {
-        let reference = self.contexts.get(&reference.to_lowercase()).map_or(reference, String::as_str);
+    /// Resolves one reference as a Dockerfile has it, for one platform.
+    pub fn resolve(&self, reference: &str, platform: &Platform) -> Result<Resolved, BaseError> {
+        let named = self.names.find(reference, platform).and_then(|(key, _)| self.contexts.get(key));
+        let reference = match named {
+            Some(NamedContext::Image(image)) => image,
+            Some(NamedContext::Directory(_) | NamedContext::Remote(_)) | None => reference,
+        };
         let reference = reference.strip_prefix("docker-image://").unwrap_or(reference);
         let manifest = match source(reference) {
-            Some(archive) => self.bring(archive)?,
+            Some(archive) => self.bring(archive, platform)?,
             None => self.in_store(reference)?,
         };
         self.open(manifest)
     }
 
-    fn bring(&self, archive: Archive) -> Result<BlobDigest, BaseError> {
+    fn bring(&self, archive: Archive, platform: &Platform) -> Result<BlobDigest, BaseError> {
         let (path, name) = match archive {
-            Archive::Rootfs { path } => return self.import(&path),
+            Archive::Rootfs { path } => return self.import(&path, platform),
             Archive::Layout { path, tag } => (path, tag),
             Archive::Docker { path } => (path, None),
         };
-        let loaded = load_path(self.store, &path, &LoadOptions { platform: self.platform.clone(), name })?;
+        let loaded = load_path(self.store, &path, &LoadOptions { platform: platform.clone(), name })?;
         match loaded.as_slice() {
             [one] => Ok(one.image.digest),
             several => Err(BaseError::Several { archive: path.display().to_string(), count: several.len() }),
         }
     }
 
-    fn import(&self, path: &Path) -> Result<BlobDigest, BaseError> {
+    fn import(&self, path: &Path, platform: &Platform) -> Result<BlobDigest, BaseError> {
         let file =
             std::fs::File::open(path).map_err(|source| BaseError::Open { path: path.to_owned(), source })?;
-        let options = ImportOptions { platform: self.platform.clone(), epoch: self.epoch, comment: None };
+        let options = ImportOptions { platform: platform.clone(), epoch: self.epoch, comment: None };
         let (image, _) = import(self.store, &path.to_string_lossy(), file, &options)?;
         Ok(image.digest)
     }

@@ -4,30 +4,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bases::Resolved;
-use super::{BuildError, Options};
+use super::{BuildError, Images, Options};
 use crate::action::{Action, BoundCopy, BoundMount, BoundNetwork, BoundOp, BoundRun, KeepMeta, SourceDigest};
+use crate::context::Filter;
 use crate::context::pattern::may_match_none;
-use crate::context::{Context, Filter, StatIndex};
 use crate::digest::{BlobDigest, ContentDigest};
+use crate::exec::files::{Files, Taking};
 use crate::exec::mounts::Material;
 use crate::exec::observe::Rootfs;
 use crate::exec::source::{Modes, Source};
 use crate::exec::{ExecError, Job};
-use crate::fetch::{self, FetchError, Fetcher};
+use crate::fetch::{self, Commits, FetchError, Fetcher};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
 use crate::recipe::{Copy, CopySource, FilesFrom, Network, Run};
+use crate::remote::GitRepo;
 use crate::store::Store;
 
 /// Everything a step may take in.
 pub struct Inputs<'a> {
     pub store: &'a Store,
     pub options: &'a Options,
-    pub context: &'a Arc<Context>,
-    pub index: &'a StatIndex,
-    pub named: &'a BTreeMap<String, (Arc<Context>, StatIndex)>,
-    pub images: &'a BTreeMap<String, Resolved>,
+    pub context: &'a Files,
+    pub named: &'a BTreeMap<String, Files>,
+    pub images: &'a Images,
+    pub fetching: Fetching,
+}
+
+/// Whether binding may ask other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetching {
+    Allowed,
+    /// What is not in the store is [`FetchError::NotHere`].
+    Never,
 }
 
 /// What hermetic steps see besides what the file says (spec/step-hash.md, "Hermetic environment").
@@ -63,7 +73,7 @@ impl Inputs<'_> {
                 }
             }
         }
-        let (mounts, materials) = self.mounts(&run.mounts, stages)?.into_iter().unzip();
+        let (mounts, materials) = self.mounts(&run.mounts, stages, platform)?.into_iter().unzip();
         let bound = BoundRun {
             argv: run.argv.clone(),
             env,
@@ -95,14 +105,16 @@ impl Inputs<'_> {
         &self,
         mounts: &[Mount],
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
+        platform: &Platform,
     ) -> Result<Vec<(BoundMount, Material)>, BuildError> {
-        mounts.iter().map(|mount| self.mount(mount, stages)).collect()
+        mounts.iter().map(|mount| self.mount(mount, stages, platform)).collect()
     }
 
     fn mount(
         &self,
         mount: &Mount,
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
+        platform: &Platform,
     ) -> Result<(BoundMount, Material), BuildError> {
         let wanted = match mount {
             Mount::Bind(bind) => Some((&bind.from, &bind.source)),
@@ -112,7 +124,7 @@ impl Inputs<'_> {
         let (files, material) = match wanted {
             None => (None, Material::None),
             Some((from, path)) => {
-                let (files, material) = self.material(from, path, stages)?;
+                let (files, material) = self.material(from, path, stages, platform)?;
                 (Some(files), material)
             }
         };
@@ -129,23 +141,21 @@ impl Inputs<'_> {
         from: &FilesFrom,
         path: &ImagePath,
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
+        platform: &Platform,
     ) -> Result<(ContentDigest, Material), BuildError> {
         let of_rootfs = |rootfs: Arc<Rootfs>| -> Result<(ContentDigest, Material), BuildError> {
             let (path, source) = Source::at_rootfs(self.store, &rootfs, path)?;
             Ok((source.unnamed_digest(KeepMeta::Source), Material::Rootfs { rootfs, path }))
         };
-        let of_context = |context: &Arc<Context>, index: &StatIndex| {
-            let source = Source::at_context(context, index, path, self.modes(), self.options.epoch)?;
+        let of_context = |files: &Files| {
+            let source = files.at(self.store, path, self.taking())?;
             Ok((source.unnamed_digest(KeepMeta::Fixed), Material::Files(Box::new(source))))
         };
         match from {
-            FilesFrom::Context => of_context(self.context, self.index),
-            FilesFrom::NamedContext(name) => {
-                let (context, index) = self.named_context(name);
-                of_context(context, index)
-            }
+            FilesFrom::Context => of_context(self.context),
+            FilesFrom::NamedContext(name) => of_context(self.named_context(name)),
             FilesFrom::Stage(stage) => of_rootfs(stages(*stage)),
-            FilesFrom::Image(reference) => of_rootfs(self.images[reference].rootfs.clone()),
+            FilesFrom::Image(reference) => of_rootfs(self.image(reference, platform).rootfs.clone()),
         }
     }
 
@@ -157,19 +167,48 @@ impl Inputs<'_> {
         if self.options.hermetic && checksum.is_none() {
             return Err(FetchError::NotPinned { url: shown }.into());
         }
-        let fetched = Fetcher::new(self.store, &self.options.fetch).file(text, checksum)?;
+        let fetcher = Fetcher::new(self.store, &self.options.fetch);
+        let fetched = match self.fetching {
+            Fetching::Allowed => fetcher.file(text, checksum)?,
+            Fetching::Never => {
+                fetcher.here(text, checksum).ok_or_else(|| FetchError::NotHere { url: shown.clone() })?
+            }
+        };
         let (file, _) = self.store.open_blob(&fetched.blob)?;
         let name = fetch::file_name(&url).unwrap_or_else(|| UNNAMED.to_owned());
         Ok(Source::from_blob(&name, shown, &fetched, file, self.options.epoch))
     }
 
-    fn named_context(&self, name: &str) -> (&Arc<Context>, &StatIndex) {
-        let (context, index) = self.named.get(name).expect("named contexts are opened before binding");
-        (context, index)
+    /// The files of a commit of a repository, out of the store.
+    fn checkout(&self, repo: &GitRepo, filter: &Filter) -> Result<Source, ExecError> {
+        if self.options.hermetic && repo.commit().is_none() {
+            return Err(FetchError::NotPinned { url: repo.shown() }.into());
+        }
+        let commits = Commits::new(self.store, &self.options.fetch, self.options.git_access());
+        let commit = match self.fetching {
+            Fetching::Allowed => commits.bring(repo)?,
+            Fetching::Never => commits.here(repo).ok_or_else(|| FetchError::NotHere { url: repo.shown() })?,
+        };
+        let tree = commits.tree(repo, &commit)?;
+        let dir = match repo.keep_git_dir {
+            Some(true) => Some(commits.git_dir(repo, &commit)?),
+            Some(false) | None => None,
+        };
+        Ok(Source::from_git(repo.shown(), tree, dir, filter, self.options.epoch))
     }
 
-    fn modes(&self) -> Modes {
-        if self.options.hermetic { Modes::Normalised } else { Modes::AsTheyAre }
+    fn named_context(&self, name: &str) -> &Files {
+        self.named.get(name).expect("named contexts are opened before binding")
+    }
+
+    fn image(&self, reference: &str, platform: &Platform) -> &Resolved {
+        let key = (reference.to_owned(), platform.clone());
+        self.images.get(&key).expect("images are resolved before binding")
+    }
+
+    fn taking(&self) -> Taking {
+        let modes = if self.options.hermetic { Modes::Normalised } else { Modes::AsTheyAre };
+        Taking { modes, epoch: self.options.epoch }
     }
 
     /// Binds a COPY or ADD; reads what the index does not know.
@@ -179,7 +218,7 @@ impl Inputs<'_> {
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
         platform: &Platform,
     ) -> Result<Job, BuildError> {
-        let (mut sources, keep) = self.sources(copy, stages)?;
+        let (mut sources, keep) = self.sources(copy, stages, platform)?;
         sources.extend(
             copy.inline.iter().map(|(name, bytes)| Source::from_bytes(name, bytes, self.options.epoch)),
         );
@@ -208,26 +247,25 @@ impl Inputs<'_> {
         &self,
         copy: &Copy,
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
+        platform: &Platform,
     ) -> Result<(Vec<Source>, KeepMeta), BuildError> {
-        let fetch = |url: &str, checksum| self.fetch(url, checksum);
-        let from_context = |context: &Arc<Context>, index: &StatIndex| {
-            each(copy, fetch, |path, filter| {
-                Source::from_context(context, index, path, filter, self.modes(), self.options.epoch)
-            })
+        let fetch = |source: &CopySource, filter: &Filter| match source {
+            CopySource::Url { url, checksum } => self.fetch(url, *checksum).map(Some),
+            CopySource::Git(repo) => self.checkout(repo, filter).map(Some),
+            CopySource::Path(_) | CopySource::Below { .. } => Ok(None),
+        };
+        let from_context = |files: &Files| {
+            each(copy, fetch, |path, filter| files.select(self.store, path, filter, self.taking()))
         };
         let from_rootfs = |rootfs: &Rootfs| {
             each(copy, fetch, |path, filter| Source::from_rootfs(self.store, rootfs, path, filter))
         };
         Ok(match &copy.from {
-            FilesFrom::Context => (from_context(self.context, self.index)?, KeepMeta::Fixed),
-            FilesFrom::NamedContext(name) => {
-                let (context, index) = self.named_context(name);
-                (from_context(context, index)?, KeepMeta::Fixed)
-            }
+            FilesFrom::Context => (from_context(self.context)?, KeepMeta::Fixed),
+            FilesFrom::NamedContext(name) => (from_context(self.named_context(name))?, KeepMeta::Fixed),
             FilesFrom::Stage(stage) => (from_rootfs(&stages(*stage))?, KeepMeta::Source),
             FilesFrom::Image(reference) => {
-                let image = self.images.get(reference).expect("images are resolved before binding");
-                (from_rootfs(&image.rootfs)?, KeepMeta::Source)
+                (from_rootfs(&self.image(reference, platform).rootfs)?, KeepMeta::Source)
             }
         })
     }
@@ -239,14 +277,14 @@ const UNNAMED: &str = "__unnamed__";
 /// Reads every source of a copy through its filter.
 fn each(
     copy: &Copy,
-    fetch: impl Fn(&str, Option<BlobDigest>) -> Result<Source, ExecError>,
+    fetch: impl Fn(&CopySource, &Filter) -> Result<Option<Source>, ExecError>,
     read: impl Fn(&ImagePath, &Filter) -> Result<Vec<Source>, ExecError>,
 ) -> Result<Vec<Source>, ExecError> {
     let mut all = Vec::new();
     for source in &copy.sources {
         let filter = Filter::excluding(&copy.exclude)?;
         all.extend(match source {
-            CopySource::Url { url, checksum } => vec![fetch(url, *checksum)?],
+            CopySource::Url { .. } | CopySource::Git(_) => fetch(source, &filter)?.into_iter().collect(),
             CopySource::Path(path) => read(path, &filter)?,
             CopySource::Below { base, pattern } => below(base, pattern, filter, &read)?,
         });

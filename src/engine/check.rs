@@ -1,12 +1,9 @@
 //! The linter in a build, and on its own: what it is told of images and of the context.
 
-use std::collections::BTreeMap;
-
 use super::{BuildError, Options};
 use crate::context::ignore::Ignore;
 use crate::diag::{Diagnostic, Severity, Source};
-use crate::frontend::dockerfile::{self, Dockerfile, Facts, Level, Linted};
-use crate::oci::ImageConfig;
+use crate::frontend::dockerfile::{self, Configs, Dockerfile, Facts, Level, Linted};
 use crate::path::ImagePath;
 
 /// Whether anything found stops a build.
@@ -23,9 +20,9 @@ pub fn lint(source: &Source, options: &dockerfile::Options, ignore: &[u8]) -> Li
         if all.targets.is_empty() {
             all.targets = (0..file.targets().len()).map(|number| number.to_string()).collect();
         }
-        found.extend(file.images(&all, &BTreeMap::new()).err().unwrap_or_default());
+        found.extend(file.images(&all, &Configs::new()).err().unwrap_or_default());
     }
-    let mut linted = run(&file, source, options, &BTreeMap::new(), ignore, Level::Lint);
+    let mut linted = run(&file, source, options, &Configs::new(), ignore, Level::Lint);
     linted.found = by_place(found, linted.found);
     linted
 }
@@ -34,7 +31,7 @@ pub fn lint(source: &Source, options: &dockerfile::Options, ignore: &[u8]) -> Li
 pub(super) fn build(
     file: &Dockerfile,
     options: &Options,
-    bases: &BTreeMap<String, ImageConfig>,
+    bases: &Configs,
     warnings: Vec<Diagnostic>,
 ) -> Result<Vec<Diagnostic>, BuildError> {
     let linted = in_build(file, options, bases);
@@ -54,18 +51,18 @@ pub(super) fn with_warnings(
     options: &Options,
     errors: Vec<Diagnostic>,
 ) -> Vec<Diagnostic> {
-    by_place(errors, in_build(file, options, &BTreeMap::new()).found)
+    by_place(errors, in_build(file, options, &Configs::new()).found)
 }
 
-fn in_build(file: &Dockerfile, options: &Options, bases: &BTreeMap<String, ImageConfig>) -> Linted {
-    run(file, &options.dockerfile, &options.frontend, bases, &options.ignore.0, Level::Build)
+fn in_build(file: &Dockerfile, options: &Options, bases: &Configs) -> Linted {
+    run(file, &options.dockerfile, &options.frontend, bases, options.context.rules(), Level::Build)
 }
 
 fn run(
     file: &Dockerfile,
     source: &Source,
     options: &dockerfile::Options,
-    bases: &BTreeMap<String, ImageConfig>,
+    bases: &Configs,
     ignore: &[u8],
     level: Level,
 ) -> Linted {

@@ -62,9 +62,10 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
     for (at, stage) in prepared.recipe.stages.iter().enumerate().filter(|(at, _)| prepared.plan.wanted[*at]) {
         let mut lineage = match &stage.base {
             recipe::Base::Scratch => Lineage::default(),
-            recipe::Base::Image(name) => {
-                Lineage { base: Some(prepared.images[name].base.clone()), ..Lineage::default() }
-            }
+            recipe::Base::Image(name) => Lineage {
+                base: Some(prepared.image(name, &stage.platform).base.clone()),
+                ..Lineage::default()
+            },
             recipe::Base::Stage(earlier) => ends[*earlier].clone().expect("stages refer to earlier ones"),
         };
         let mut parent = None;

@@ -3,6 +3,7 @@
 pub mod bases;
 pub mod bind;
 pub mod check;
+pub mod contexts;
 pub mod finish;
 pub mod preview;
 pub mod progress;
@@ -11,39 +12,39 @@ pub mod why;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::context::ignore::Ignore;
-use crate::context::{Context, ContextError, StatIndex};
+use crate::context::ContextError;
 use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
+use crate::exec::files::Files;
 use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
-use crate::fetch::FetchOptions;
-use crate::frontend::dockerfile;
+use crate::fetch::{Access, FetchOptions};
+use crate::frontend::dockerfile::{self, Configs};
 use crate::limits::ProcessLimits;
-use crate::oci::{ImageConfig, Reference};
+use crate::oci::Reference;
 use crate::plan::Plan;
+use crate::platform::Platform;
 use crate::recipe::mount::Mount;
 use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
+use crate::remote::redact;
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
-use bind::Inputs;
+use bind::{Fetching, Inputs};
+use contexts::{ContextSource, NamedContext};
 use report::{Event, StepInfo, Ui};
 
 /// What a build is asked to do.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The directory COPY takes files from.
-    pub context: PathBuf,
+    /// What COPY takes files from.
+    pub context: ContextSource,
     pub dockerfile: Source,
-    /// Rules and the name of the file they came from.
-    pub ignore: (Vec<u8>, String),
     pub frontend: dockerfile::Options,
-    /// `--build-context NAME=…`, as written.
-    pub contexts: BTreeMap<String, String>,
+    /// By the names that [`dockerfile::NamedContexts`] keeps.
+    pub contexts: BTreeMap<String, NamedContext>,
     pub names: Vec<Name>,
     /// Put into the manifest of every target.
     pub annotations: BTreeMap<String, String>,
@@ -60,6 +61,13 @@ pub struct Options {
     pub limits: ProcessLimits,
     pub fetch: FetchOptions,
     pub no_sandbox: Option<String>,
+}
+
+impl Options {
+    /// What opens private repositories: secrets of the names that BuildKit knows, and the default ssh agent.
+    pub fn git_access(&self) -> Access<'_> {
+        Access { secrets: self.secrets.as_ref(), agent: self.secrets.agent("default") }
+    }
 }
 
 /// A name for the image of a target.
@@ -98,6 +106,8 @@ pub enum BuildError {
     NoStage { option: &'static str, file: String, name: String, similar: Option<String> },
     #[error(transparent)]
     Context(#[from] ContextError),
+    #[error("{shown} is no tar, so it cannot be a build context")]
+    NotATree { shown: String },
     #[error("{file}: {source}")]
     Ignore { file: String, source: crate::context::ignore::IgnoreError },
     #[error("read {file}: {source}")]
@@ -114,22 +124,21 @@ pub struct Prepared<'a> {
     pub options: &'a Options,
     pub recipe: Recipe,
     pub plan: Plan,
-    pub images: BTreeMap<String, Resolved>,
+    pub images: Images,
     pub rules: Rules,
     pub warnings: Vec<Diagnostic>,
-    context: Arc<Context>,
-    index: StatIndex,
-    named: BTreeMap<String, (Arc<Context>, StatIndex)>,
+    context: Files,
+    named: BTreeMap<String, Files>,
 }
+
+/// Images of a build, by reference as written and platform.
+pub type Images = BTreeMap<(String, Platform), Resolved>;
 
 /// Reads the file, resolves its images, opens its contexts.
 pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a>, BuildError> {
     let (recipe, images, warnings) = recipe(store, options)?;
     let plan = Plan::new(&recipe);
-    let ignore = |(text, name): &(Vec<u8>, String)| {
-        Ignore::parse(text).map_err(|source| BuildError::Ignore { file: name.clone(), source })
-    };
-    let context = Context::open(&options.context, ignore(&options.ignore)?, &options.ignore.1)?;
+    let context = options.context.open(store)?;
     let rules = Rules {
         epoch: options.epoch,
         hermetic: options.hermetic,
@@ -141,19 +150,7 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         cache_namespace: options.frontend.cache_namespace().to_owned(),
     };
     let named = named_contexts(store, options, &recipe)?;
-    let index = StatIndex::load(&index_path(store, &options.context));
-    Ok(Prepared {
-        store,
-        options,
-        recipe,
-        plan,
-        images,
-        rules,
-        warnings,
-        context: Arc::new(context),
-        index,
-        named,
-    })
+    Ok(Prepared { store, options, recipe, plan, images, rules, warnings, context, named })
 }
 
 /// Builds the target.
@@ -176,13 +173,13 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
         match &stage.base {
             Base::Scratch => return Ok(None),
             Base::Stage(earlier) => stage = &recipe.stages[*earlier],
-            Base::Image(reference) => break &images[reference],
+            Base::Image(reference) => break &images[&(reference.clone(), stage.platform.clone())],
         }
     };
     Ok(image.base.config.created.as_deref().and_then(Epoch::from_rfc3339))
 }
 
-type Lowered = (Recipe, BTreeMap<String, Resolved>, Vec<Diagnostic>);
+type Lowered = (Recipe, Images, Vec<Diagnostic>);
 
 fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     let (file, found) = dockerfile::parse(&options.dockerfile);
@@ -193,28 +190,30 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     check_fresh(&file, options)?;
     let finder = Bases {
         store,
+        names: &options.frontend.named_contexts,
         contexts: &options.contexts,
-        platform: &options.frontend.platform,
         epoch: options.epoch,
     };
-    let mut images: BTreeMap<String, Resolved> = BTreeMap::new();
-    let mut configs: BTreeMap<String, ImageConfig> = BTreeMap::new();
+    let mut images = Images::new();
+    let mut configs = Configs::new();
     // The triggers of a base may need further images.
     loop {
         let uses = file.images(&options.frontend, &configs).map_err(broken)?;
         let known = images.len();
         for wanted in uses {
-            if is_directory(options, &wanted.reference) || images.contains_key(&wanted.reference) {
+            let key = (wanted.reference.clone(), wanted.platform.clone());
+            if images.contains_key(&key) {
                 continue;
             }
-            let resolved = finder.resolve(&wanted.reference).map_err(|source| BuildError::Base {
-                file: options.dockerfile.name.clone(),
-                reference: wanted.reference.clone(),
-                line: options.dockerfile.position(wanted.span.start).0,
-                source: Box::new(source.or_stage(file.stage_names())),
-            })?;
-            configs.insert(wanted.reference.clone(), resolved.base.config.clone());
-            images.insert(wanted.reference, resolved);
+            let resolved =
+                finder.resolve(&wanted.reference, &wanted.platform).map_err(|source| BuildError::Base {
+                    file: options.dockerfile.name.clone(),
+                    reference: wanted.reference.clone(),
+                    line: options.dockerfile.position(wanted.span.start).0,
+                    source: Box::new(source.or_stage(file.stage_names())),
+                })?;
+            configs.insert(key.clone(), resolved.base.config.clone());
+            images.insert(key, resolved);
         }
         if images.len() == known {
             break;
@@ -268,43 +267,22 @@ fn missing_secrets(recipe: &Recipe, secrets: &Secrets) -> Vec<Diagnostic> {
     missing
 }
 
-/// Whether a named context is a directory of the host.
-fn is_directory(options: &Options, name: &str) -> bool {
-    options.contexts.get(&name.to_lowercase()).is_some_and(|value| std::path::Path::new(value).is_dir())
-}
-
+/// Opens the named contexts whose files some step takes.
 fn named_contexts(
     store: &Store,
     options: &Options,
     recipe: &Recipe,
-) -> Result<BTreeMap<String, (Arc<Context>, StatIndex)>, BuildError> {
+) -> Result<BTreeMap<String, Files>, BuildError> {
     let mut opened = BTreeMap::new();
     let steps = recipe.stages.iter().flat_map(|stage| &stage.steps);
-    for name in steps.flat_map(|step| step.op.inputs()).filter_map(|from| match from {
-        FilesFrom::NamedContext(name) => Some(name),
-        FilesFrom::Context | FilesFrom::Stage(_) | FilesFrom::Image(_) => None,
-    }) {
-        let path =
-            PathBuf::from(options.contexts.get(name).expect("the frontend knows the names it was given"));
-        let ignore_name = format!("{name}:.dockerignore");
-        let text = crate::context::ignore_file(&path.join(".dockerignore"))
-            .map_err(|source| BuildError::IgnoreFile { file: ignore_name.clone(), source })?
-            .unwrap_or_default();
-        let ignore = Ignore::parse(&text)
-            .map_err(|source| BuildError::Ignore { file: ignore_name.clone(), source })?;
-        let context = Context::open(&path, ignore, &ignore_name)?;
-        let index = StatIndex::load(&index_path(store, &path));
-        opened.insert(name.clone(), (Arc::new(context), index));
+    for from in steps.flat_map(|step| step.op.inputs()) {
+        let FilesFrom::NamedContext(name) = from else { continue };
+        if !opened.contains_key(name) {
+            let context = options.contexts.get(name).expect("the frontend knows the names it was given");
+            opened.insert(name.clone(), context.open(store, options, name)?);
+        }
     }
     Ok(opened)
-}
-
-/// The stat index of a context, by its real path.
-fn index_path(store: &Store, context: &std::path::Path) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt as _;
-    let real = std::fs::canonicalize(context).unwrap_or_else(|_| context.to_owned());
-    let name = blake3::hash(real.as_os_str().as_bytes()).to_hex();
-    store.root().join("contexts").join(name.as_str())
 }
 
 impl Prepared<'_> {
@@ -314,10 +292,15 @@ impl Prepared<'_> {
             store: self.store,
             options: self.options,
             context: &self.context,
-            index: &self.index,
             named: &self.named,
             images: &self.images,
+            fetching: Fetching::Allowed,
         }
+    }
+
+    /// An image that a stage stands on or takes files from.
+    fn image(&self, reference: &str, platform: &Platform) -> &Resolved {
+        &self.images[&(reference.to_owned(), platform.clone())]
     }
 
     /// How a stage is called: its name, or its number among the needed ones.
@@ -332,7 +315,7 @@ impl Prepared<'_> {
         StepInfo {
             id,
             name: format!("{name}/{}", id.step + 1),
-            text: step.origin.text.clone(),
+            text: redact(&step.origin.text),
             line: step.origin.line,
             span: step.origin.span,
             effects: step.op.effects(self.options.hermetic),
@@ -341,11 +324,9 @@ impl Prepared<'_> {
 
     /// Where a target is built from: the key of its last build record.
     pub fn place(&self, target: usize) -> String {
-        let context =
-            std::fs::canonicalize(&self.options.context).unwrap_or_else(|_| self.options.context.clone());
         let target = self.options.frontend.targets.get(target).map_or("", String::as_str);
         let platform = &self.options.frontend.platform;
-        format!("{}\n{}\n{target}\n{platform}", context.display(), self.options.dockerfile.name)
+        format!("{}\n{}\n{target}\n{platform}", self.options.context.place(), self.options.dockerfile.name)
     }
 
     /// Whether the steps of a stage are done again whatever the cache has.
@@ -361,10 +342,11 @@ impl Prepared<'_> {
     }
 
     fn save_indexes(&mut self) -> Result<(), BuildError> {
-        let index = std::mem::take(&mut self.index);
-        index.save(&index_path(self.store, &self.options.context)).map_err(ExecError::Io)?;
-        for (context, index) in std::mem::take(&mut self.named).into_values() {
-            index.save(&index_path(self.store, context.root())).map_err(ExecError::Io)?;
+        let context = std::mem::replace(&mut self.context, Files::Packed(Arc::default()));
+        for files in std::mem::take(&mut self.named).into_values().chain([context]) {
+            if let Files::Directory { context, index } = files {
+                index.save(&contexts::index_path(self.store, context.root())).map_err(ExecError::Io)?;
+            }
         }
         Ok(())
     }

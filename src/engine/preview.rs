@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::bind::{Fetching, Inputs};
 use super::report::StepInfo;
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
 use crate::digest::ActionKey;
 use crate::exec::observe::Rootfs;
-use crate::exec::{Executor, Job, Lookup};
+use crate::exec::{ExecError, Executor, Job, Lookup};
+use crate::fetch::FetchError;
 use crate::plan::StepId;
-use crate::recipe::{Base, Effect, Op};
+use crate::recipe::{Base, CopySource, Effect, Op};
 
 /// What the cache says of a step before the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,6 +37,9 @@ pub struct Line {
     /// `None` if the key depends on a result that is not known.
     pub key: Option<ActionKey>,
     pub status: Status,
+    /// Whether all that it takes from other machines is said by its digest; `None` if it takes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<bool>,
     /// Names of the steps and stages it needs.
     pub needs: Vec<String>,
     /// What makes its result depend on more than its key.
@@ -71,7 +76,9 @@ impl Asker<'_> {
         let stage = &self.prepared.recipe.stages[at];
         let (base, mut rootfs) = match &stage.base {
             Base::Scratch => ("scratch".to_owned(), Some(Arc::default())),
-            Base::Image(name) => (name.clone(), Some(self.prepared.images[name].rootfs.clone())),
+            Base::Image(name) => {
+                (name.clone(), Some(self.prepared.image(name, &stage.platform).rootfs.clone()))
+            }
             Base::Stage(earlier) => (self.prepared.stage_name(*earlier), self.ends[earlier].clone()),
         };
         let mut below = match &stage.base {
@@ -88,7 +95,8 @@ impl Asker<'_> {
                 below = vec![info.name.clone()];
             }
             let StepInfo { name, text, line, effects, .. } = info;
-            steps.push(Line { name, text, line, key, status, needs, effects });
+            let pinned = pinned(&step.op);
+            steps.push(Line { name, text, line, key, status, pinned, needs, effects });
         }
         self.ends.insert(at, rootfs);
         let target = self.prepared.recipe.targets.contains(&at);
@@ -128,9 +136,10 @@ impl Asker<'_> {
         Ok((Some(job.key), status))
     }
 
-    /// The bound step; `None` if it takes files from a stage whose result is not known.
+    /// The bound step; `None` if it takes files from a stage whose result is not known, or from another machine that
+    /// would have to be asked.
     fn job(&self, op: &Op, stage: usize) -> Result<Option<Job>, BuildError> {
-        let inputs = self.prepared.inputs();
+        let inputs = Inputs { fetching: Fetching::Never, ..self.prepared.inputs() };
         let platform = &self.prepared.recipe.stages[stage].platform;
         if op.stages().any(|from| self.ends[&from].is_none()) {
             return Ok(None);
@@ -141,8 +150,26 @@ impl Asker<'_> {
             Op::MakeDir { path, user } => {
                 Some(inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform))
             }
-            Op::Copy(copy) => Some(inputs.copy(copy, &known, platform)?),
+            Op::Copy(copy) => match inputs.copy(copy, &known, platform) {
+                Err(BuildError::Exec(ExecError::Fetch(FetchError::NotHere { .. }))) => None,
+                result => Some(result?),
+            },
             Op::Config => None,
         })
     }
+}
+
+/// Whether everything a step fetches is pinned; `None` if it fetches nothing.
+fn pinned(op: &Op) -> Option<bool> {
+    let Op::Copy(copy) = op else { return None };
+    let pinned: Vec<bool> = copy
+        .sources
+        .iter()
+        .filter_map(|source| match source {
+            CopySource::Url { checksum, .. } => Some(checksum.is_some()),
+            CopySource::Git(repo) => Some(repo.commit().is_some()),
+            CopySource::Path(_) | CopySource::Below { .. } => None,
+        })
+        .collect();
+    (!pinned.is_empty()).then(|| pinned.iter().all(|pinned| *pinned))
 }

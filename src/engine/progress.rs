@@ -81,7 +81,7 @@ impl Steps {
             Some(step) => self.rootfs.get(&StepId { stage, step }).cloned(),
             None => match &spec.base {
                 Base::Scratch => Some(Arc::default()),
-                Base::Image(reference) => Some(prepared.images[reference].rootfs.clone()),
+                Base::Image(reference) => Some(prepared.image(reference, &spec.platform).rootfs.clone()),
                 Base::Stage(earlier) => self.end(prepared, *earlier),
             },
         }

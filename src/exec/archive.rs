@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
 use super::ExecError;
+use super::pack::Section;
 use super::source::{Body, Entry, Form, Source, SourceNode};
 use crate::layer::compress::Decompressor;
 use crate::layer::read::{self, Fault, Limits, Purpose};
@@ -13,14 +14,14 @@ use crate::store::Store;
 
 /// The archive's entries as a directory source, or `None` if the file is no archive.
 pub fn open(store: &Store, source: &Source) -> Result<Option<Source>, ExecError> {
-    let SourceNode::File { body, .. } = &source.top.node else { return Ok(None) };
-    if !looks_like_tar(body)? {
+    let SourceNode::File { body, size, .. } = &source.top.node else { return Ok(None) };
+    if !looks_like_tar(body, *size)? {
         return Ok(None);
     }
     let error = |error| ExecError::Archive { name: source.shown.clone(), source: error };
     let mut plain = crate::sys::file::Unnamed::new(&store.root().join("tmp"))?;
     let limits = Limits::default();
-    let mut reader = Decompressor::new(reader(body)?, limits.unpacking()).map_err(ExecError::Io)?;
+    let mut reader = Decompressor::new(reader(body, *size)?, limits.unpacking()).map_err(ExecError::Io)?;
     let copied = io::copy(&mut reader, &mut plain).and_then(|_| plain.flush());
     copied.map_err(ExecError::Io)?;
     let mut file = plain.file().try_clone()?;
@@ -60,8 +61,8 @@ fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]
 }
 
 /// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a sound first tar entry.
-fn looks_like_tar(body: &Body) -> Result<bool, ExecError> {
-    let Ok(reader) = Decompressor::new(reader(body)?, Limits::default().unpacking()) else {
+fn looks_like_tar(body: &Body, size: u64) -> Result<bool, ExecError> {
+    let Ok(reader) = Decompressor::new(reader(body, size)?, Limits::default().unpacking()) else {
         return Ok(false);
     };
     let first = read::archive_entries(reader, &Limits::default(), |_, _| Err(First::Entry));
@@ -82,15 +83,11 @@ impl From<read::ReadError> for First {
     }
 }
 
-fn reader(body: &Body) -> Result<Box<dyn Read + Send>, ExecError> {
+fn reader(body: &Body, size: u64) -> Result<Box<dyn Read + Send>, ExecError> {
     Ok(match body {
         Body::Bytes(bytes) => Box::new(io::Cursor::new(bytes.clone())),
         Body::Context { context, path, stamp } => Box::new(context.open_file(path, stamp)?),
-        Body::Blob(file) => {
-            let mut file = file.try_clone()?;
-            file.seek(SeekFrom::Start(0))?;
-            Box::new(file)
-        }
-        Body::Tar { .. } => return Err(ExecError::ArchiveFromImage),
+        Body::Blob(file) => Box::new(Section { file: file.clone(), at: 0, left: size }),
+        Body::Tar { tar, offset } => Box::new(Section { file: tar.clone(), at: *offset, left: size }),
     })
 }

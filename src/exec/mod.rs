@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod archive;
 pub mod copy;
+pub mod files;
 pub mod mask;
 pub mod mounts;
 pub mod observe;
@@ -90,8 +91,6 @@ pub enum ExecError {
     Archive { name: String, source: crate::layer::read::ReadError },
     #[error("archive {name} is cut: it ends without the two zero blocks that end a tar")]
     ArchiveCut { name: String },
-    #[error("an archive inside an image is never unpacked")]
-    ArchiveFromImage,
     #[error("secret {id} was not given to the build, and the step requires it")]
     NoSecret { id: String },
     #[error("secret {id} is not text without zero bytes, so it cannot be the variable {variable}")]

@@ -139,11 +139,11 @@ fn stream(
     Ok(match body {
         Body::Bytes(bytes) => writer.stream(path, &entry.meta, size, &mut &bytes[..])?,
         Body::Tar { tar, offset } => {
-            let mut reader = Section { file: tar, at: *offset, left: size };
+            let mut reader = Section { file: tar.as_ref(), at: *offset, left: size };
             writer.stream(path, &entry.meta, size, &mut reader)?
         }
         Body::Blob(file) => {
-            let mut reader = Section { file, at: 0, left: size };
+            let mut reader = Section { file: file.as_ref(), at: 0, left: size };
             writer.stream(path, &entry.meta, size, &mut reader)?
         }
         Body::Context { context, path: source, stamp } => {
@@ -154,13 +154,13 @@ fn stream(
 }
 
 /// A part of a file, read without moving its position.
-struct Section<'a> {
-    file: &'a std::fs::File,
-    at: u64,
-    left: u64,
+pub(super) struct Section<F> {
+    pub file: F,
+    pub at: u64,
+    pub left: u64,
 }
 
-impl Read for Section<'_> {
+impl<F: std::ops::Deref<Target = std::fs::File>> Read for Section<F> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let got = self.file.read_at(&mut buffer[..want], self.at)?;

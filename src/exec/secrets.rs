@@ -53,6 +53,13 @@ impl Secrets {
     }
 }
 
+/// For repositories that are not public.
+impl crate::fetch::git::SecretSource for Secrets {
+    fn secret(&self, id: &str) -> Option<&[u8]> {
+        self.value(id)
+    }
+}
+
 /// Never the values.
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,10 +11,11 @@ use rayon::prelude::*;
 use super::ExecError;
 use crate::action::{KeepMeta, SourceDigest};
 use crate::canon::{Hasher, Sink as _};
-use crate::context::{self, Context, Filter, Stamp, StatIndex, pattern};
+use crate::context::{self, Context, Filter, Stamp, StatIndex};
 use crate::digest::ContentDigest;
 use crate::epoch::Epoch;
-use crate::fetch::Fetched;
+use crate::fetch::git::GitDir;
+use crate::fetch::{Fetched, GitTree};
 use crate::layer::tree::{FollowLast, Found, Tree};
 use crate::layer::{Meta, Mtime, Node};
 use crate::path::ImagePath;
@@ -97,6 +98,17 @@ pub enum Modes {
     Normalised,
 }
 
+impl Modes {
+    /// The mode of a file or directory that has `mode` in its context.
+    fn apply(self, mode: u16, is_dir: bool) -> u16 {
+        match self {
+            Self::AsTheyAre => mode,
+            Self::Normalised if is_dir || mode & 0o111 != 0 => 0o755,
+            Self::Normalised => 0o644,
+        }
+    }
+}
+
 impl Source {
     /// Whether it is a directory, whose contents are copied.
     pub fn is_dir(&self) -> bool {
@@ -161,6 +173,44 @@ impl Source {
         Self { name: name.as_bytes().to_vec(), shown, top, below: vec![], form: Form::Tree }
     }
 
+    /// The files of a repository, with a `.git` if one is wanted.
+    pub fn from_git(
+        shown: String,
+        tree: GitTree,
+        dir: Option<GitDir>,
+        filter: &Filter,
+        epoch: Epoch,
+    ) -> Self {
+        let mut below: Vec<(ImagePath, Entry)> = Vec::new();
+        for (path, entry) in tree.entries {
+            let (mode, node) = match entry.node {
+                Node::Dir => (0o755, SourceNode::Dir),
+                Node::File { size, content, offset } => {
+                    let body = Body::Tar { tar: entry.tar, offset };
+                    (if entry.executable { 0o755 } else { 0o644 }, SourceNode::File { size, content, body })
+                }
+                other => (0o777, SourceNode::Other(other)),
+            };
+            below.push((path, Entry { meta: fixed_meta(mode, epoch), node }));
+        }
+        if let Some(dir) = dir {
+            let top = ImagePath::root().child(b".git");
+            below.push((top.clone(), Entry { meta: fixed_meta(0o755, epoch), node: SourceNode::Dir }));
+            below.extend(dir.entries.into_iter().map(|(path, bytes)| {
+                let entry = match bytes {
+                    None => Entry { meta: fixed_meta(0o755, epoch), node: SourceNode::Dir },
+                    Some(bytes) => Entry { meta: fixed_meta(0o644, epoch), node: file_node(&bytes) },
+                };
+                (top.join(&path), entry)
+            }));
+            below.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        let is_dir = |(_, entry): &(_, Entry)| matches!(entry.node, SourceNode::Dir);
+        let below = filter.select(below, |(path, _)| path, is_dir);
+        let top = Entry { meta: fixed_meta(0o755, epoch), node: SourceNode::Dir };
+        Self { name: Vec::new(), shown, top, below, form: Form::Tree }
+    }
+
     /// Whether it came from another machine.
     pub fn is_fetched(&self) -> bool {
         matches!(self.top.node, SourceNode::File { body: Body::Blob(_), .. })
@@ -181,17 +231,36 @@ impl Source {
         Self { below, top, ..self }
     }
 
-    /// What stands at one path of a context, which is no pattern. Symlinks are followed inside the context.
-    pub fn at_context(
-        context: &Arc<Context>,
-        index: &StatIndex,
-        path: &ImagePath,
+    /// What a path or pattern selects in a context that came as one: every file is a file of its own.
+    pub fn from_packed(
+        store: &Store,
+        rootfs: &[LayerRef],
+        pattern: &ImagePath,
+        filter: &Filter,
         modes: Modes,
         epoch: Epoch,
-    ) -> Result<Self, ExecError> {
-        let all = Filter::default();
-        let mut found = Self::from_context(context, index, &pattern::quoted(path), &all, modes, epoch)?;
-        found.pop().ok_or_else(|| ExecError::NotFound { path: path.clone() })
+    ) -> Result<Vec<Self>, ExecError> {
+        let (tree, tars) = tree_and_tars(store, rootfs)?;
+        let mut sources = Vec::new();
+        for (name, path) in super::select::select(&tree, pattern)? {
+            let entry = |found: &Found<'_>| packed_entry(found, &tars, modes, epoch);
+            let top = entry(&tree.get(&path).expect("just selected"))?;
+            if !matches!(top.node, SourceNode::Dir) && filter.drops(&name) {
+                continue;
+            }
+            let below = filtered(&tree, &path, filter)
+                .into_iter()
+                .map(|(at, found)| Ok((at, entry(&found)?)))
+                .collect::<Result<_, ExecError>>()?;
+            sources.push(Self {
+                name,
+                shown: crate::diag::escape(path.as_bytes()),
+                top,
+                below,
+                form: Form::Tree,
+            });
+        }
+        Ok(sources)
     }
 
     /// What stands at one path of a root file system, which is no pattern, and where that really is.
@@ -211,12 +280,7 @@ impl Source {
 
     /// A heredoc.
     pub fn from_bytes(name: &str, bytes: &[u8], epoch: Epoch) -> Self {
-        let node = SourceNode::File {
-            size: bytes.len() as u64,
-            content: ContentDigest::of(bytes),
-            body: Body::Bytes(bytes.into()),
-        };
-        let top = Entry { meta: fixed_meta(0o644, epoch), node };
+        let top = Entry { meta: fixed_meta(0o644, epoch), node: file_node(bytes) };
         Self {
             name: name.as_bytes().to_vec(),
             shown: crate::diag::escape(name.as_bytes()),
@@ -280,6 +344,14 @@ fn describe(entry: &Entry, keep: KeepMeta, sink: &mut Hasher) {
     }
 }
 
+fn file_node(bytes: &[u8]) -> SourceNode {
+    SourceNode::File {
+        size: bytes.len() as u64,
+        content: ContentDigest::of(bytes),
+        body: Body::Bytes(bytes.into()),
+    }
+}
+
 fn fixed_meta(mode: u16, epoch: Epoch) -> Meta {
     Meta { mode, mtime: Mtime { secs: epoch.seconds(), nanos: 0 }, ..Meta::default() }
 }
@@ -303,12 +375,10 @@ fn context_entry(
             SourceNode::File { size: stamp.size, content, body }
         }
     };
-    let mode = match (modes, &found.kind) {
-        (_, context::Kind::Symlink(_)) => 0o777,
-        (Modes::AsTheyAre, _) => found.mode,
-        (Modes::Normalised, context::Kind::Dir) => 0o755,
-        (Modes::Normalised, context::Kind::File(_)) if found.mode & 0o111 != 0 => 0o755,
-        (Modes::Normalised, context::Kind::File(_)) => 0o644,
+    let mode = match &found.kind {
+        context::Kind::Symlink(_) => 0o777,
+        context::Kind::Dir => modes.apply(found.mode, true),
+        context::Kind::File(_) => modes.apply(found.mode, false),
     };
     Ok(Entry { meta: fixed_meta(mode, epoch), node })
 }
@@ -362,27 +432,51 @@ fn tree_and_tars(store: &Store, rootfs: &[LayerRef]) -> Result<(Tree, Vec<Arc<Fi
 fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath, filter: &Filter) -> Source {
     let top = tree.get(path).expect("just selected");
     let mut links = Links::default();
-    let below = match top.entry.node {
-        Node::Dir => {
-            let walk = tree.walk(path).into_iter();
-            let found: Vec<(ImagePath, Found<'_>)> = walk
-                .map(|found| {
-                    (found.entry.path.strip_prefix(path).expect("a walk stays below its top"), found)
-                })
-                .collect();
-            let taken = filter.select(found, |(path, _)| path, |(_, found)| found.is_dir());
-            taken
-                .into_iter()
-                .map(|(relative, found)| {
-                    let entry = tree_entry(&found, tars, &mut links, &relative);
-                    (relative, entry)
-                })
-                .collect()
-        }
-        _ => Vec::new(),
-    };
+    let below = filtered(tree, path, filter)
+        .into_iter()
+        .map(|(relative, found)| {
+            let entry = tree_entry(&found, tars, &mut links, &relative);
+            (relative, entry)
+        })
+        .collect();
     let top = tree_entry(&top, tars, &mut Links::default(), &ImagePath::root());
     Source { name, shown: crate::diag::escape(path.as_bytes()), top, below, form: Form::Tree }
+}
+
+/// What a filter leaves below a path, by path relative to it.
+fn filtered<'a>(tree: &'a Tree, path: &ImagePath, filter: &Filter) -> Vec<(ImagePath, Found<'a>)> {
+    let walk = tree.walk(path).into_iter();
+    let found = walk
+        .map(|found| (found.entry.path.strip_prefix(path).expect("a walk stays below its top"), found))
+        .collect();
+    filter.select(found, |(path, _)| path, |(_, found)| found.is_dir())
+}
+
+/// An entry as one of a directory of the host would be taken.
+fn packed_entry(
+    found: &Found<'_>,
+    tars: &[Arc<File>],
+    modes: Modes,
+    epoch: Epoch,
+) -> Result<Entry, ExecError> {
+    let path = || found.entry.path.clone();
+    let special = |kind| Err(context::ContextError::Special { path: path(), kind }.into());
+    let node = match (&found.entry.node, found.file()) {
+        (_, Some((size, content, offset))) => {
+            let body = Body::Tar { tar: tars[found.layer].clone(), offset };
+            SourceNode::File { size, content, body }
+        }
+        (Node::Dir, None) => SourceNode::Dir,
+        (Node::Symlink(_), None) => SourceNode::Other(found.entry.node.clone()),
+        (Node::Fifo, None) => return special("FIFO"),
+        (_, None) => return special("device"),
+    };
+    let mode = match &node {
+        SourceNode::Other(_) => 0o777,
+        SourceNode::Dir => modes.apply(found.entry.meta.mode, true),
+        SourceNode::File { .. } | SourceNode::Hardlink(_) => modes.apply(found.entry.meta.mode, false),
+    };
+    Ok(Entry { meta: fixed_meta(mode, epoch), node })
 }
 
 /// The first name, in this source, of each file of a layer: by layer and by the name that holds the bytes there.

@@ -13,8 +13,10 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 use url::Url;
 
+use super::pace::Paced;
 use super::{FetchError, FetchOptions, shown};
 use crate::digest::{BlobDigest, ContentDigest};
+use crate::remote::percent_decoded;
 use crate::store::downloads::Download;
 use crate::store::{BlobWriter, Store};
 
@@ -59,6 +61,12 @@ impl<'a> Fetcher<'a> {
             .tls_config(TlsConfig::builder().root_certs(roots(&options.roots)).build())
             .build();
         Self { store, options, agent: config.into() }
+    }
+
+    /// The file with a checksum that a URL named before, if it is in the store.
+    pub fn here(&self, text: &str, checksum: Option<BlobDigest>) -> Option<Fetched> {
+        let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob))?;
+        (checksum == Some(known.blob)).then(|| fetched(&known))
     }
 
     /// The file a URL names. With a checksum whose file is in the store no server is asked; without one the server is
@@ -150,7 +158,8 @@ impl<'a> Fetcher<'a> {
             |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
         let limit = self.options.largest;
-        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader().take(limit + 1);
+        let body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut body = Paced::new(body, self.options.patience).take(limit + 1);
         let mut sink = Sink { blob: self.store.blob_writer()?, content: blake3::Hasher::new() };
         let size = io::copy(&mut body, &mut sink)
             .map_err(|error| FetchError::Failed { url: shown(url), reason: error.to_string() })?;
@@ -235,7 +244,7 @@ fn retry_after(response: &Response<Body>) -> Option<Duration> {
 
 /// `Authorization` of a URL's user and password.
 fn basic(url: &Url) -> String {
-    let user = super::percent_decoded(url.username());
-    let password = super::percent_decoded(url.password().unwrap_or_default());
+    let user = percent_decoded(url.username());
+    let password = percent_decoded(url.password().unwrap_or_default());
     format!("Basic {}", STANDARD.encode([user, password].join(&b':')))
 }

@@ -1,17 +1,22 @@
-//! What a build takes from other machines: files by URL. Everything lands in the store, named by its digest, before
+//! What a build takes from other machines: files by URL, commits of git repositories. Everything lands in the store, named by its digest, before
 //! anybody uses it (spec/fetch.md).
 //!
 //! Credentials in a URL reach the server they are for and nothing else: no other host, no message, no record.
 
+pub mod git;
 pub mod http;
+mod pace;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::digest::BlobDigest;
+use crate::remote::percent_decoded;
 use crate::store::StoreError;
 
+pub use git::{Access, Commit, Commits, GitTree};
 pub use http::{Fetched, Fetcher};
 
 /// Why something could not be fetched. No message holds credentials.
@@ -33,6 +38,14 @@ pub enum FetchError {
     TooLarge { url: String, limit: u64 },
     #[error("{url} is not pinned, and a hermetic build takes nothing that is not")]
     NotPinned { url: String },
+    #[error("{url}: {reason}")]
+    Git { url: String, reason: String },
+    #[error("{url} is at commit {actual}, which does not begin with {expected} as the checksum says")]
+    Commit { url: String, expected: String, actual: String },
+    #[error("{url} needs git, which is not installed")]
+    NoGit { url: String },
+    #[error("{url} is not in the store, and nothing is fetched now")]
+    NotHere { url: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -42,6 +55,10 @@ pub enum FetchError {
 pub struct FetchOptions {
     /// Certificates of those who may vouch for servers, as PEM; the built-in list if there are none.
     pub roots: Vec<u8>,
+    /// The file they came from, for git.
+    pub roots_file: Option<PathBuf>,
+    /// Variables that say which proxies git uses, `https_proxy` and kin.
+    pub proxies: Vec<(String, String)>,
     /// For finding a server and for each answer of it.
     pub patience: Duration,
     /// How often a server that is busy or gone is asked again.
@@ -55,6 +72,8 @@ impl Default for FetchOptions {
     fn default() -> Self {
         Self {
             roots: Vec::new(),
+            roots_file: None,
+            proxies: Vec::new(),
             patience: Duration::from_secs(60),
             retries: 3,
             longest_wait: Duration::from_secs(30),
@@ -81,27 +100,6 @@ pub fn file_name(url: &Url) -> Option<String> {
     let bytes = percent_decoded(name);
     let text = String::from_utf8(bytes).ok()?;
     crate::path::is_name(text.as_bytes()).then_some(text)
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digits = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

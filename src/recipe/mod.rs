@@ -12,6 +12,7 @@ use crate::digest::BlobDigest;
 use crate::oci::{History, ImageConfig};
 use crate::path::ImagePath;
 use crate::platform::Platform;
+use crate::remote::GitRepo;
 use chmod::Chmod;
 pub use effect::Effect;
 use mount::Mount;
@@ -168,6 +169,8 @@ pub enum CopySource {
     Path(ImagePath),
     /// A file of another machine; `sha256` if it is pinned.
     Url { url: String, checksum: Option<BlobDigest> },
+    /// The files of a repository.
+    Git(Box<GitRepo>),
     /// `--parents`: what `pattern` names below `base`, with the directories between them.
     Below { base: ImagePath, pattern: ImagePath },
 }

@@ -77,7 +77,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 16] = [
+const DIRS: [&str; 17] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -91,6 +91,7 @@ const DIRS: [&str; 16] = [
     "caches",
     "contexts",
     "downloads",
+    "git",
     "locks",
     "logs",
     "tmp",

@@ -1,5 +1,6 @@
 //! Files by URL: what is asked, what is believed, and what never leaves.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use lith::digest::BlobDigest;
@@ -178,4 +179,40 @@ fn credentials_go_to_their_host_alone_and_show_nowhere() {
 fn what_is_no_url_says_so() {
     let world = world();
     assert!(world.fails("http://[::1/x").contains("is not a URL"));
+}
+
+/// R12: a byte now and then keeps nobody waiting for ever.
+#[test]
+fn a_server_that_drips_is_left() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/f", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        // Until the other side has had enough.
+        while stream.write_all(b".").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert!(world().fails(&url).contains("next to nothing"));
+    server.join().unwrap();
+}
+
+/// R4, R5: a server whom nobody vouches for is refused, and encryption is never left.
+#[test]
+fn who_is_believed_over_tls() {
+    let mut world = world();
+    let (server, certificate) = Server::start_tls(ok(b"body"));
+    let error = world.fails(&server.url("/f"));
+    assert!(error.contains(&server.url("/f")) && error.contains("ertificate"), "{error}");
+    assert_eq!(server.seen().len(), 0, "nothing was asked of it");
+    world.options.roots = certificate.into_bytes();
+    assert_eq!(world.get(&server.url("/f")).unwrap().size, 4);
+
+    let plain = Server::start(ok(b"plain"));
+    let to = plain.url("/x");
+    let (away, certificate) = Server::start_tls(move |_, _| reply("302 Found", &[("Location", &to)], b""));
+    world.options.roots = certificate.into_bytes();
+    assert!(world.fails(&away.url("/f")).contains("which is not encrypted"));
+    assert_eq!(plain.seen().len(), 0);
 }

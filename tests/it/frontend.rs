@@ -9,12 +9,12 @@
 
 mod corpus;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lith::diag::{Diagnostic, Severity, Source};
-use lith::frontend::dockerfile::{self, Options};
+use lith::frontend::dockerfile::{self, Configs, ContextKind, NamedContexts, Options};
 use lith::oci::{History, ImageConfig, RunConfig};
 use lith::path::ImagePath;
 use lith::platform::Platform;
@@ -31,7 +31,7 @@ fn options() -> Options {
         platform: platform("linux/arm64"),
         build_platform: platform("linux/amd64"),
         insecure: false,
-        named_contexts: BTreeSet::new(),
+        named_contexts: NamedContexts::default(),
     }
 }
 
@@ -50,7 +50,10 @@ fn case_options(text: &str) -> Options {
             "allow" => options.insecure = value == "security.insecure",
             "target" => options.targets.push(value.to_owned()),
             "context" => {
-                options.named_contexts.insert(value.to_owned());
+                options.named_contexts.insert(value, ContextKind::Files);
+            }
+            "image-context" => {
+                options.named_contexts.insert(value, ContextKind::Image);
             }
             other => panic!("unknown key {other} in the head of a case"),
         }
@@ -107,12 +110,12 @@ fn build(source: &Source, options: &Options) -> Result<(Recipe, Vec<Diagnostic>)
     if found.iter().any(|d| d.severity == Severity::Error) {
         return Err(found);
     }
-    let mut bases: BTreeMap<String, ImageConfig> = BTreeMap::new();
+    let mut bases = Configs::new();
     loop {
         let known = bases.len();
         for image in file.images(options, &bases)?.iter().filter(|image| image.as_base) {
             bases
-                .entry(image.reference.clone())
+                .entry((image.reference.clone(), image.platform.clone()))
                 .or_insert_with(|| config_of(&image.reference, &image.platform));
         }
         if bases.len() == known {
@@ -191,6 +194,19 @@ fn dump_copy(out: &mut String, copy: &Copy) {
         .iter()
         .map(|source| match source {
             CopySource::Path(path) => shown(&path.absolute()),
+            CopySource::Git(repo) => {
+                let mut text = format!("git {}", repo.shown());
+                if let Some(checksum) = &repo.checksum {
+                    text.push_str(&format!(" pinned to {checksum}"));
+                }
+                if repo.keep_git_dir == Some(true) {
+                    text.push_str(" with .git");
+                }
+                if !repo.submodules {
+                    text.push_str(" without submodules");
+                }
+                text
+            }
             CopySource::Url { url, checksum } => match checksum {
                 Some(checksum) => format!("{url} pinned to {checksum}"),
                 None => url.clone(),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use lith::context::ignore::Ignore;
 use lith::diag::Source;
-use lith::frontend::dockerfile::{self, Facts, Level, Options, RULES};
+use lith::frontend::dockerfile::{self, Configs, ContextKind, Facts, Level, NamedContexts, Options, RULES};
 use lith::oci::ImageConfig;
 use lith::path::ImagePath;
 use serde_json::Value;
@@ -44,7 +44,7 @@ fn asked(text: &str) -> (Options, Level) {
         platform: "linux/arm64".parse().unwrap(),
         build_platform: "linux/amd64".parse().unwrap(),
         insecure: false,
-        named_contexts: BTreeSet::new(),
+        named_contexts: NamedContexts::default(),
     };
     let mut level = Level::Lint;
     for line in text.lines().filter_map(|line| line.strip_prefix("#: ")) {
@@ -58,7 +58,7 @@ fn asked(text: &str) -> (Options, Level) {
             "target" => options.targets.push(value.to_owned()),
             "platform" => options.platform = value.parse().unwrap(),
             "context" => {
-                options.named_contexts.insert(value.to_owned());
+                options.named_contexts.insert(value, ContextKind::Files);
             }
             other => panic!("unknown key {other} in a case"),
         }
@@ -75,7 +75,10 @@ fn lint(case: &Path) -> String {
         r#"{"architecture": "arm64", "os": "linux", "config": {"Env": ["LANG=C"]}, "rootfs": {"type": "layers", "diff_ids": []}}"#,
     )
     .unwrap();
-    let bases = BTreeMap::from([("base".to_owned(), base)]);
+    // The image is there for whatever a stage is for.
+    let platforms = [options.platform.clone(), options.build_platform.clone()];
+    let bases: Configs =
+        platforms.into_iter().map(|platform| (("base".to_owned(), platform), base.clone())).collect();
     let ignore = Ignore::parse(&rules).unwrap();
     let left_out = |path: &ImagePath| ignore.leaves_out(path);
     let (file, mut found) = dockerfile::parse(&source);

@@ -12,6 +12,7 @@ mod dockerignore;
 mod fetch;
 mod frontend;
 mod fuzz;
+mod git;
 mod image;
 mod layer;
 mod lint;

@@ -1,15 +1,17 @@
 //! A small web server on loopback that says what a test tells it to.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// What a client asked for.
 #[derive(Debug, Clone)]
 pub struct Request {
+    pub method: String,
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -36,25 +38,55 @@ pub fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
 /// Runs until the test's process ends.
 pub struct Server {
     pub port: u16,
+    scheme: &'static str,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
     pub fn start(answer: impl Fn(&Request, usize) -> Reply + Send + 'static) -> Self {
+        Self::accept("http", move |mut stream, seen| serve(&mut stream, &answer, seen))
+    }
+
+    /// The same over TLS, with a certificate that nobody knows; it comes along as PEM.
+    pub fn start_tls(answer: impl Fn(&Request, usize) -> Reply + Send + 'static) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let config = Arc::new(config);
+        let server = Self::accept("https", move |stream, seen| {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            serve(&mut stream, &answer, seen);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        });
+        (server, made.cert.pem())
+    }
+
+    fn accept(
+        scheme: &'static str,
+        handle: impl Fn(TcpStream, &Mutex<Vec<Request>>) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let requests = seen.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                serve(stream.unwrap(), &answer, &requests);
+                handle(stream.unwrap(), &requests);
             }
         });
-        Self { port, seen }
+        Self { port, scheme, seen }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}://127.0.0.1:{}{path}", self.scheme, self.port)
     }
 
     /// All requests so far.
@@ -63,20 +95,34 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&Request, usize) -> Reply, seen: &Mutex<Vec<Request>>) {
-    let mut lines = BufReader::new(&stream).lines();
-    let Some(Ok(first)) = lines.next() else { return };
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let headers = lines
-        .map_while(Result::ok)
+fn serve<S: Read + Write>(
+    stream: &mut S,
+    answer: &dyn Fn(&Request, usize) -> Reply,
+    seen: &Mutex<Vec<Request>>,
+) {
+    let mut reader = BufReader::new(&mut *stream);
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|got| *got > 0).map(|_| line.trim_end().to_owned())
+    };
+    let Some(first) = line() else { return };
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let headers = std::iter::from_fn(line)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())))
         .collect();
-    let request = Request { path, headers };
+    let mut request = Request { method, path, headers, body: Vec::new() };
+    if let Some(length) = request.header("content-length").and_then(|length| length.parse().ok()) {
+        request.body.resize(length, 0);
+        if reader.read_exact(&mut request.body).is_err() {
+            return;
+        }
+    }
     let number = {
         let mut seen = seen.lock().unwrap();
         seen.push(request.clone());
         seen.len()
     };
-    let _ = (&stream).write_all(&answer(&request, number));
+    let _ = stream.write_all(&answer(&request, number));
 }

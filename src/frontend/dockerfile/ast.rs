@@ -195,6 +195,8 @@ pub struct CopyText {
     pub link: bool,
     /// `--checksum` of ADD.
     pub checksum: Option<Word>,
+    /// `--keep-git-dir` of ADD.
+    pub keep_git_dir: Option<bool>,
     /// `--unpack` of ADD.
     pub unpack: Option<bool>,
 }

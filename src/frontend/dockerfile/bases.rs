@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::oci::ImageConfig;
+use crate::platform::Platform;
 
-/// Configs of base images, by reference.
+/// Configs of base images, by reference as written and platform.
+pub type Configs = BTreeMap<(String, Platform), ImageConfig>;
+
+/// As many configs as are known.
 #[derive(Clone, Copy)]
 pub struct Bases<'a> {
-    configs: &'a BTreeMap<String, ImageConfig>,
+    configs: &'a Configs,
     complete: bool,
 }
 
@@ -22,18 +26,18 @@ pub enum Known<'a> {
 
 impl<'a> Bases<'a> {
     /// Some of the images may not have been looked for yet.
-    pub fn so_far(configs: &'a BTreeMap<String, ImageConfig>) -> Self {
+    pub fn so_far(configs: &'a Configs) -> Self {
         Self { configs, complete: false }
     }
 
     /// All images are there.
-    pub fn complete(configs: &'a BTreeMap<String, ImageConfig>) -> Self {
+    pub fn complete(configs: &'a Configs) -> Self {
         Self { configs, complete: true }
     }
 
     /// What is known of one image.
-    pub fn get(self, reference: &str) -> Known<'a> {
-        match (self.configs.get(reference), self.complete) {
+    pub fn get(self, reference: &str, platform: &Platform) -> Known<'a> {
+        match (self.configs.get(&(reference.to_owned(), platform.clone())), self.complete) {
             (Some(config), _) => Known::Config(config),
             (None, true) => Known::Missing,
             (None, false) => Known::NotYet,

@@ -18,7 +18,7 @@ use super::problems::Problems;
 use super::words::{self, JsonError, Parts, Piece};
 use super::{shown, trigger};
 
-pub use copy::{is_remote, is_url, remote_add, remote_copy};
+pub use copy::{is_remote, is_url, remote_copy};
 pub use pairs::is_old_form;
 
 /// Every instruction of the language.
@@ -196,15 +196,6 @@ impl Parser<'_> {
     /// A flag that is true or false; true if it stands alone.
     fn switch(&mut self, name: &str) -> Option<bool> {
         self.flags.take_switch(name, self.problems)
-    }
-
-    /// A flag that BuildKit knows and lith does not build yet.
-    fn refuse(&mut self, name: &str) {
-        for span in self.flags.take_all(name) {
-            let message = format!("{} --{name} is not supported yet", self.name);
-            let help = format!("build this stage without --{name}");
-            self.refused.push(Diagnostic::error(span, message).with_help(help));
-        }
     }
 
     fn fail(&mut self, message: impl Into<String>) {

@@ -5,15 +5,15 @@ mod copy;
 mod mount;
 mod run;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::diag::{Diagnostic, Span};
 use crate::oci::ImageConfig;
 use crate::path::{ImagePath, PathError};
-use crate::recipe::{Base, Op, Recipe, Stage, Step};
+use crate::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Stage, Step, Unpack};
 
 use super::ast::{Dockerfile, Instruction, Kind, Word};
-use super::bases::{Bases, Known};
+use super::bases::{Bases, Configs, Known};
 use super::env::Budget;
 use super::expand::{ExpandError, Lexer};
 use super::options::Options;
@@ -30,7 +30,7 @@ impl Dockerfile {
     pub fn lower(
         &self,
         options: &Options,
-        bases: &BTreeMap<String, ImageConfig>,
+        bases: &Configs,
     ) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut problems = Problems::default();
         let mut budget = Budget::new();
@@ -103,7 +103,7 @@ fn recipe(
             break;
         }
         let guess = match &stage.base {
-            Base::Image(reference) => matches!(bases.get(reference), Known::NotYet),
+            Base::Image(reference) => matches!(bases.get(reference, &stage.platform), Known::NotYet),
             Base::Scratch => false,
             Base::Stage(index) => guessed[*index],
         };
@@ -140,7 +140,7 @@ fn base_scope(
     match &stage.base {
         Base::Scratch => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
         Base::Stage(index) => Scope::on_stage(&scopes[*index]),
-        Base::Image(reference) => match bases.get(reference) {
+        Base::Image(reference) => match bases.get(reference, &stage.platform) {
             Known::NotYet => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
             Known::Config(config) => Scope::on_image(config),
             Known::Missing => {
@@ -181,7 +181,7 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn steps(&mut self) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = self.files().into_iter().collect();
         for (number, instruction) in self.stage.body(self.file).enumerate() {
             let mark = self.problems.mark();
             let result = self.instruction(number, instruction);
@@ -205,6 +205,30 @@ impl Lowering<'_> {
             });
         }
         steps
+    }
+
+    /// The step that a stage on a named context's files begins with.
+    fn files(&self) -> Option<Step> {
+        let name = self.stage.files.as_ref()?;
+        let text = &self.file.stages[self.stage.index];
+        let copy = Copy {
+            from: FilesFrom::NamedContext(name.clone()),
+            sources: vec![CopySource::Path(ImagePath::root())],
+            inline: Vec::new(),
+            dest: ImagePath::root(),
+            dest_is_dir: true,
+            chown: None,
+            chmod: None,
+            unpack: Unpack::Never,
+            exclude: Vec::new(),
+            link: Link::No,
+        };
+        Some(Step {
+            op: Op::Copy(copy),
+            origin: text.origin.clone(),
+            history: created_by::history(format!("FROM {name} # buildkit"), false),
+            config: self.scope.image.config.clone(),
+        })
     }
 
     fn instruction(&mut self, number: usize, instruction: &Instruction) -> Result<Option<Lowered>, Failed> {

@@ -6,6 +6,7 @@
 
 mod ast;
 mod bases;
+mod contexts;
 mod created_by;
 mod duration;
 mod env;
@@ -31,6 +32,8 @@ mod words;
 use crate::diag::{Diagnostic, Source, Span, escape};
 
 pub use ast::Dockerfile;
+pub use bases::Configs;
+pub use contexts::{ContextKind, NamedContexts};
 pub use env::{MAX_ENV, MAX_VALUE};
 pub use lines::MAX_LINE;
 pub use lint::{Facts, Level, Linted, RULES, Rule, RuleOrigin};

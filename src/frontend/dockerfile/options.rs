@@ -1,9 +1,8 @@
 //! What a build says about a Dockerfile from outside.
 
-use std::collections::BTreeSet;
-
 use crate::platform::Platform;
 
+use super::contexts::NamedContexts;
 use super::env::Env;
 
 /// Build options that the language sees.
@@ -21,8 +20,7 @@ pub struct Options {
     pub build_platform: Platform,
     /// Whether `RUN --security=insecure` is allowed.
     pub insecure: bool,
-    /// Names of build contexts that are local directories, lower case.
-    pub named_contexts: BTreeSet<String>,
+    pub named_contexts: NamedContexts,
 }
 
 /// Arguments that steer BuildKit, not the file.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::{Diagnostic, Span, suggest};
-use crate::oci::ImageConfig;
 use crate::platform::Platform;
 use crate::recipe::{Base, FilesFrom};
 
 use super::ast::{Dockerfile, Instruction, Kind, StageText, Word};
-use super::bases::{Bases, Known};
+use super::bases::{Bases, Configs, Known};
+use super::contexts::ContextKind;
 use super::env::{Budget, Env};
 use super::expand::Lexer;
 use super::options::Options;
@@ -49,6 +49,10 @@ pub struct ResolvedStage {
     pub index: usize,
     pub base: Base,
     pub platform: Platform,
+    /// The named context whose files the stage begins with.
+    pub files: Option<String>,
+    /// A named context has the stage's own name and stands for all of it.
+    pub replaced: bool,
     /// What the base leaves to be done first.
     pub triggers: Vec<Instruction>,
     /// What each `--from` and each mount's `from` means, by number of the instruction in the stage and number of the
@@ -59,7 +63,8 @@ pub struct ResolvedStage {
 impl ResolvedStage {
     /// All instructions: the triggers of the base, then those of the file.
     pub fn body<'a>(&'a self, file: &'a Dockerfile) -> impl Iterator<Item = &'a Instruction> {
-        self.triggers.iter().chain(&file.stages[self.index].body)
+        let own: &[Instruction] = if self.replaced { &[] } else { &file.stages[self.index].body };
+        self.triggers.iter().chain(own)
     }
 }
 
@@ -74,17 +79,12 @@ impl Dockerfile {
     ///
     /// `bases` has the configs of base images as far as they are known: the triggers of one may need further images. So
     /// whoever resolves images asks again until nothing new comes.
-    pub fn images(
-        &self,
-        options: &Options,
-        bases: &BTreeMap<String, ImageConfig>,
-    ) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
+    pub fn images(&self, options: &Options, bases: &Configs) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
         let mut problems = Problems::default();
         let mut budget = Budget::new();
         let bases = Bases::so_far(bases);
         let resolved = resolve(self, options, bases, &mut budget, &mut problems);
         if let Some(resolved) = &resolved {
-            one_platform_each(self, resolved, &mut problems);
             lower::check(self, options, bases, resolved, &mut budget, &mut problems);
         }
         match resolved {
@@ -137,21 +137,6 @@ pub fn resolve(
         stages.into_values().map(|stage| renumber(stage, &numbers)).collect();
     inherit_platforms(&mut stages);
     Some(Resolved { stages, targets, globals })
-}
-
-/// Configs of bases go by reference alone, so one reference must mean one image.
-fn one_platform_each(file: &Dockerfile, resolved: &Resolved, problems: &mut Problems) {
-    let mut seen: BTreeMap<&str, &Platform> = BTreeMap::new();
-    for stage in &resolved.stages {
-        let Base::Image(reference) = &stage.base else { continue };
-        let first = *seen.entry(reference).or_insert(&stage.platform);
-        if first != &stage.platform {
-            let span = file.stages[stage.index].base.span;
-            let message = format!("{} for {} is used for {first} too", shown(reference), stage.platform);
-            let help = "one image for two platforms in one file is not supported yet";
-            problems.error_help(span, message, help);
-        }
-    }
 }
 
 fn renumber(mut stage: ResolvedStage, numbers: &BTreeMap<usize, usize>) -> ResolvedStage {
@@ -288,10 +273,13 @@ impl Resolver<'_> {
     fn stage(&mut self, index: usize) -> ResolvedStage {
         let text = &self.file.stages[index];
         let platform = self.platform(text);
-        let base = self.base(index, text);
-        let triggers = self.triggers(&base, text);
+        let own = text.name.as_ref().and_then(|name| self.context(&name.text, &platform));
+        let replaced = own.is_some();
+        let (base, files) = own.unwrap_or_else(|| self.base(index, text, &platform));
+        let triggers = self.triggers(&base, text, &platform);
+        let body: &[Instruction] = if replaced { &[] } else { &text.body };
         let mut inputs = BTreeMap::new();
-        for (number, instruction) in triggers.iter().chain(&text.body).enumerate() {
+        for (number, instruction) in triggers.iter().chain(body).enumerate() {
             instruction.refused.iter().for_each(|refused| self.problems.push(refused.clone()));
             let act = if matches!(instruction.kind, Kind::Run(_)) { "mount" } else { "copy" };
             for (mount, word) in instruction.froms() {
@@ -299,14 +287,14 @@ impl Resolver<'_> {
                 if act == "mount" && word.text == "scratch" {
                     continue;
                 }
-                inputs.insert((number, mount), self.files_from(index, &word, act));
+                inputs.insert((number, mount), self.files_from(index, &word, &platform, act));
             }
         }
-        ResolvedStage { index, base, platform, triggers, inputs }
+        ResolvedStage { index, base, platform, files, replaced, triggers, inputs }
     }
 
     /// What the base leaves to be done first. A stage leaves what its own ONBUILDs say: those of its base ran in it.
-    fn triggers(&mut self, base: &Base, text: &StageText) -> Vec<Instruction> {
+    fn triggers(&mut self, base: &Base, text: &StageText, platform: &Platform) -> Vec<Instruction> {
         let from = Place { line: text.origin.line, span: text.base.span };
         let left: Vec<(String, Place)> = match base {
             Base::Scratch => Vec::new(),
@@ -317,7 +305,7 @@ impl Resolver<'_> {
                 });
                 left.collect()
             }
-            Base::Image(reference) => match self.bases.get(reference) {
+            Base::Image(reference) => match self.bases.get(reference, platform) {
                 Known::Config(config) => {
                     config.config.on_build.iter().map(|text| (text.clone(), from)).collect()
                 }
@@ -368,9 +356,25 @@ impl Resolver<'_> {
         }
     }
 
-    /// What FROM means: scratch, an earlier stage with exactly that name, or an image.
-    fn base(&mut self, index: usize, text: &StageText) -> Base {
-        let Some(name) = self.expand(&text.base) else { return Base::Scratch };
+    /// The named context that takes the place of a name: a base, and whose files come first.
+    fn context(&self, name: &str, platform: &Platform) -> Option<(Base, Option<String>)> {
+        let (key, kind) = self.options.named_contexts.find(name, platform)?;
+        Some(match kind {
+            ContextKind::Files => (Base::Scratch, Some(key.to_owned())),
+            ContextKind::Image => (Base::Image(name.to_owned()), None),
+        })
+    }
+
+    /// What FROM means: a named context, scratch, an earlier stage with exactly that name, or an image.
+    fn base(&mut self, index: usize, text: &StageText, platform: &Platform) -> (Base, Option<String>) {
+        let Some(name) = self.expand(&text.base) else { return (Base::Scratch, None) };
+        match self.context(&name, platform).filter(|_| !name.is_empty()) {
+            Some(found) => found,
+            None => (self.named_base(index, text, name), None),
+        }
+    }
+
+    fn named_base(&mut self, index: usize, text: &StageText, name: String) -> Base {
         let span = text.base.span;
         if name.is_empty() {
             let message = format!("base name ({}) should not be blank", shown(&text.base.text));
@@ -379,11 +383,6 @@ impl Resolver<'_> {
                 message,
                 "declare an ARG for it before the first FROM, or pass --build-arg",
             );
-            return Base::Scratch;
-        }
-        if self.options.named_contexts.contains(&name.to_lowercase()) {
-            let message = format!("FROM {} is a directory context, which is not supported yet", shown(&name));
-            self.problems.error_help(span, message, "start from scratch and copy from the context");
             return Base::Scratch;
         }
         if name == "scratch" {
@@ -409,11 +408,13 @@ impl Resolver<'_> {
     }
 
     /// What `--from` means: a named context, an earlier stage by name or number, or an image. `act`: copy or mount.
-    fn files_from(&mut self, current: usize, word: &Word, act: &str) -> FilesFrom {
+    fn files_from(&mut self, current: usize, word: &Word, platform: &Platform, act: &str) -> FilesFrom {
         let name = word.text.as_str();
         let folded = name.to_lowercase();
-        if self.options.named_contexts.contains(&folded) {
-            return FilesFrom::NamedContext(folded);
+        match self.options.named_contexts.find(name, platform) {
+            Some((key, ContextKind::Files)) => return FilesFrom::NamedContext(key.to_owned()),
+            Some((_, ContextKind::Image)) => return FilesFrom::Image(name.to_owned()),
+            None => {}
         }
         let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -3,10 +3,12 @@
 //! The head of the file may say how it is built, as in `tests/data/dockerfile`: `#: arg K=V`, `#: label K=V`,
 //! `#: target S`, `#: context NAME`, `#: allow security.insecure`; and `#: trigger TEXT` is an ONBUILD of every base.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lith::diag::{Diagnostic, Severity, Source};
-use lith::frontend::dockerfile::{self, Dockerfile, Facts, Level, Options, source_from_bytes};
+use lith::frontend::dockerfile::{
+    self, Configs, ContextKind, Dockerfile, Facts, Level, NamedContexts, Options, source_from_bytes,
+};
 use lith::oci::ImageConfig;
 use lith::platform::Platform;
 use lith::recipe::{Base, FilesFrom, Op, Recipe};
@@ -24,7 +26,7 @@ pub fn check_text(source: &Source, options: &Options, triggers: &[String]) -> Op
     let (file, found) = dockerfile::parse(source);
     check_found(source, &found);
     assert_eq!(dockerfile::parse(source).1, found, "parsing is a function");
-    check_lint(source, &file, options, &BTreeMap::new());
+    check_lint(source, &file, options, &Configs::new());
     if found.iter().any(|d| d.severity == Severity::Error) {
         return None;
     }
@@ -54,7 +56,7 @@ pub fn check_text(source: &Source, options: &Options, triggers: &[String]) -> Op
 }
 
 /// The linter takes files with errors too.
-fn check_lint(source: &Source, file: &Dockerfile, options: &Options, bases: &BTreeMap<String, ImageConfig>) {
+fn check_lint(source: &Source, file: &Dockerfile, options: &Options, bases: &Configs) {
     let facts = Facts { bases, left_out: &|path| path.as_bytes().len() % 2 == 0 };
     for level in [Level::Build, Level::Lint] {
         check_found(source, &file.lint(source, options, &facts, level).found);
@@ -82,15 +84,16 @@ fn bases(
     file: &Dockerfile,
     options: &Options,
     triggers: &[String],
-) -> Result<BTreeMap<String, ImageConfig>, Vec<Diagnostic>> {
-    let mut bases = BTreeMap::new();
+) -> Result<Configs, Vec<Diagnostic>> {
+    let mut bases = Configs::new();
     loop {
         let known = bases.len();
         for image in file.images(options, &bases)? {
             assert!(source.text.get(image.span.range()).is_some(), "{image:?}");
             assert!(!image.reference.is_empty());
             if image.as_base {
-                bases.entry(image.reference).or_insert_with(|| base(&image.platform, triggers));
+                let config = base(&image.platform, triggers);
+                bases.entry((image.reference, image.platform)).or_insert(config);
             }
         }
         if bases.len() == known {
@@ -141,7 +144,9 @@ fn check_recipe(source: &Source, options: &Options, recipe: &Recipe) {
             for from in step.op.inputs() {
                 match from {
                     FilesFrom::Stage(from) => assert!(*from < recipe.stages.len()),
-                    FilesFrom::NamedContext(name) => assert!(options.named_contexts.contains(name)),
+                    FilesFrom::NamedContext(name) => {
+                        assert!(options.named_contexts.find(name, &stage.platform).is_some());
+                    }
                     FilesFrom::Image(reference) => assert!(!reference.is_empty()),
                     FilesFrom::Context => {}
                 }
@@ -163,7 +168,7 @@ pub fn plain_options() -> Options {
         platform: "linux/arm64".parse().expect("a platform"),
         build_platform: "linux/amd64".parse().expect("a platform"),
         insecure: false,
-        named_contexts: BTreeSet::new(),
+        named_contexts: NamedContexts::default(),
     }
 }
 
@@ -181,7 +186,7 @@ fn options(text: &str) -> Options {
             "label" => options.labels.extend(pair(value)),
             "target" => options.targets.push(value.to_owned()),
             "allow" => options.insecure |= value == "security.insecure",
-            "context" => drop(options.named_contexts.insert(value.to_ascii_lowercase())),
+            "context" => drop(options.named_contexts.insert(value, ContextKind::Files)),
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! COPY and ADD.
 
 use crate::diag::Diagnostic;
+use crate::remote::{Remote, redact};
 
 use super::super::ast::{CopyKind, CopyText, Heredoc, Word};
 use super::super::{heredoc, shown};
@@ -16,12 +17,9 @@ impl Parser<'_> {
         let link = self.switch("link").unwrap_or(false);
         let parents = self.switch("parents").unwrap_or(false);
         let exclude = self.flags.take_many("exclude", self.problems);
-        let (checksum, unpack) = match kind {
-            CopyKind::Copy => (None, None),
-            CopyKind::Add => {
-                self.refuse("keep-git-dir");
-                (self.flag("checksum"), self.switch("unpack"))
-            }
+        let (checksum, keep_git_dir, unpack) = match kind {
+            CopyKind::Copy => (None, None, None),
+            CopyKind::Add => (self.flag("checksum"), self.switch("keep-git-dir"), self.switch("unpack")),
         };
         if let Some(from) = from.as_ref().filter(|from| from.text.contains('$')) {
             let message = format!("variable expansion is not supported for --from: {}", shown(&from.text));
@@ -46,8 +44,10 @@ impl Parser<'_> {
             return None;
         }
         let (inline, sources) = self.heredoc_sources(words);
-        for source in &sources {
-            self.refuse_remote(kind, source);
+        if kind == CopyKind::Copy {
+            for source in sources.iter().filter(|source| is_remote(&source.text)) {
+                self.problems.push(remote_copy(source));
+            }
         }
         Some(CopyText {
             kind,
@@ -61,6 +61,7 @@ impl Parser<'_> {
             parents,
             link,
             checksum,
+            keep_git_dir,
             unpack,
         })
     }
@@ -84,41 +85,21 @@ impl Parser<'_> {
         }
         (inline, sources)
     }
-
-    fn refuse_remote(&mut self, kind: CopyKind, source: &Word) {
-        if !is_remote(&source.text) {
-            return;
-        }
-        match kind {
-            CopyKind::Copy => self.problems.push(remote_copy(source)),
-            CopyKind::Add if is_url(&source.text) => {}
-            CopyKind::Add => self.refused.push(remote_add(source)),
-        }
-    }
 }
 
-/// Whether a source of COPY or ADD names something on another machine.
+/// Whether a source names something on another machine, or tries to.
 pub fn is_remote(source: &str) -> bool {
-    let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let scp = source.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'));
-    matches!(scheme.as_deref(), Some("http" | "https" | "git" | "ssh" | "ftp")) || scp
+    !matches!(Remote::parse(source), Ok(None))
 }
 
-/// Whether a source names a file over http or https; a path that ends in `.git` is a repository's.
+/// Whether a source names a file over http or https.
 pub fn is_url(source: &str) -> bool {
-    let rest = source.strip_prefix("http://").or_else(|| source.strip_prefix("https://"));
-    rest.is_some_and(|rest| !rest.split(['?', '#']).next().unwrap_or(rest).ends_with(".git"))
-}
-
-/// Why `ADD` of something remote does not build.
-pub fn remote_add(source: &Word) -> Diagnostic {
-    let message =
-        format!("ADD of {} is not supported yet: sources must be in the build context", shown(&source.text));
-    Diagnostic::error(source.span, message).with_help("fetch it into the context first")
+    matches!(Remote::parse(source), Ok(Some(Remote::File(_))))
 }
 
 /// Why `COPY` of something remote never builds.
 pub fn remote_copy(source: &Word) -> Diagnostic {
-    let message = format!("source of COPY can't be a URL or a git repository: {}", shown(&source.text));
+    let message =
+        format!("source of COPY can't be a URL or a git repository: {}", shown(&redact(&source.text)));
     Diagnostic::error(source.span, message).with_help("use ADD, or put the file into the context")
 }

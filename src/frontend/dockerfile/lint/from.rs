@@ -121,31 +121,28 @@ impl Linter<'_> {
             };
         }
         self.pinned(&base, &stage.base, stage.origin.line);
-        match self.facts.bases.get(&base) {
+        let Some(platform) = self.stage_platform(index) else { return State::on_unknown() };
+        match self.facts.bases.get(&(base.clone(), platform.clone())) {
             Some(config) => {
-                self.base_platform(index, &base, &config.os, &config.architecture);
+                self.base_platform(index, &base, &platform, &config.os, &config.architecture);
                 State::on_image(config)
             }
             None => State::on_unknown(),
         }
     }
 
-    fn base_platform(&mut self, index: usize, base: &str, os: &str, architecture: &str) {
-        let stage = &self.file.stages[index];
-        let expected = match &stage.platform {
-            None => self.options.platform.clone(),
-            Some(word) => {
-                let lexer = Lexer::new(self.file.escape, &self.globals);
-                let value = lexer.word(&word.text, &mut self.budget);
-                match value
-                    .ok()
-                    .and_then(|value| Platform::parse_on(&value, &self.options.build_platform).ok())
-                {
-                    Some(platform) => platform,
-                    None => return,
-                }
-            }
+    /// What a stage is for, as it says; `None` if that cannot be read.
+    fn stage_platform(&mut self, index: usize) -> Option<Platform> {
+        let Some(word) = &self.file.stages[index].platform else {
+            return Some(self.options.platform.clone());
         };
+        let lexer = Lexer::new(self.file.escape, &self.globals);
+        let value = lexer.word(&word.text, &mut self.budget).ok()?;
+        Platform::parse_on(&value, &self.options.build_platform).ok()
+    }
+
+    fn base_platform(&mut self, index: usize, base: &str, expected: &Platform, os: &str, architecture: &str) {
+        let stage = &self.file.stages[index];
         if expected.os == os && expected.architecture == architecture {
             return;
         }
@@ -171,7 +168,7 @@ impl Linter<'_> {
     }
 
     fn pinned(&mut self, reference: &str, word: &Word, line: usize) {
-        let context = self.options.named_contexts.contains(&reference.to_lowercase());
+        let context = self.options.named_contexts.find(reference, &self.options.platform).is_some();
         if context
             || is_local(reference)
             || reference.contains('@')

@@ -21,14 +21,13 @@ mod shell;
 mod state;
 mod variables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::diag::{Diagnostic, Source};
-use crate::oci::ImageConfig;
 use crate::path::ImagePath;
 
 use super::ast::{Dockerfile, Instruction, Kind};
-use super::bases::Bases;
+use super::bases::{Bases, Configs};
 use super::env::{Budget, Env};
 use super::options::Options;
 use super::problems::Problems;
@@ -53,8 +52,8 @@ pub enum Level {
 /// What is known from outside the file.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
-    /// Configs of base images, by reference. One that is missing is not known: nothing is said that depends on it.
-    pub bases: &'a BTreeMap<String, ImageConfig>,
+    /// Configs of base images. One that is missing is not known: nothing is said that depends on it.
+    pub bases: &'a Configs,
     /// Whether nothing of a source of COPY is in the context, because the ignore file leaves it out.
     pub left_out: &'a dyn Fn(&ImagePath) -> bool,
 }

@@ -4,10 +4,10 @@ use crate::context::Filter;
 use crate::context::ignore::IgnoreError;
 use crate::context::pattern::{Pattern, PatternError, is_wild};
 use crate::diag::Span;
-use crate::digest::BlobDigest;
 use crate::path::ImagePath;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
+use crate::remote::{Remote, redact};
 
 use super::super::ast::{CopyKind, CopyText, Heredoc, Word};
 use super::super::expand::Lexer;
@@ -32,16 +32,14 @@ impl Lowering<'_> {
         if let (Link::Yes, Some(owner), Some(word)) = (link, &chown, &copy.chown) {
             self.owner_without_names(owner, word)?;
         }
-        let checksum = self.checksum(copy)?;
         let mut sources = Vec::new();
         for word in &copy.sources {
             let text = self.word(word)?;
-            message.extend([" ", &without_credentials(&text)]);
-            sources.push(match copy.kind {
-                CopyKind::Add if instructions::is_url(&text) => CopySource::Url { url: text, checksum },
-                CopyKind::Copy | CopyKind::Add => self.source(copy, &text, word)?,
-            });
+            // (BuildKit keeps user and password.)
+            message.extend([" ", &redact(&text)]);
+            sources.push(self.source(copy, &text, word)?);
         }
+        let sources = self.pinned(copy, sources)?;
         let mut inline = Vec::new();
         for document in &copy.inline {
             message.extend([" <<", &document.name]);
@@ -49,6 +47,11 @@ impl Lowering<'_> {
         }
         let dest = self.word(&copy.dest)?;
         message.extend([" ", &dest, " # buildkit"]);
+        let unpack = match (copy.kind, copy.unpack) {
+            (CopyKind::Copy, _) | (CopyKind::Add, Some(false)) => Unpack::Never,
+            (CopyKind::Add, None) => Unpack::Archives,
+            (CopyKind::Add, Some(true)) => Unpack::All,
+        };
         let op = Op::Copy(Copy {
             from: self.stage.inputs.get(&(number, 0)).cloned().unwrap_or(FilesFrom::Context),
             sources,
@@ -58,11 +61,7 @@ impl Lowering<'_> {
             chown,
             link,
             chmod,
-            unpack: match (copy.kind, copy.unpack) {
-                (CopyKind::Copy, _) | (CopyKind::Add, Some(false)) => Unpack::Never,
-                (CopyKind::Add, None) => Unpack::Archives,
-                (CopyKind::Add, Some(true)) => Unpack::All,
-            },
+            unpack,
             exclude: self.exclusions(&copy.exclude)?,
         });
         Ok(Lowered { op, created_by: message })
@@ -107,42 +106,52 @@ impl Lowering<'_> {
         })
     }
 
-    /// What a file from elsewhere must be.
-    fn checksum(&mut self, copy: &CopyText) -> Result<Option<BlobDigest>, Failed> {
-        let Some(word) = &copy.checksum else { return Ok(None) };
+    /// Puts what `--checksum` says to the one source it is for.
+    fn pinned(&mut self, copy: &CopyText, mut sources: Vec<CopySource>) -> Result<Vec<CopySource>, Failed> {
+        let Some(word) = &copy.checksum else { return Ok(sources) };
         let text = self.word(word)?;
         if text.is_empty() {
-            return Ok(None);
+            return Ok(sources);
         }
-        let [source] = copy.sources.as_slice() else {
+        let ([source], true) = (sources.as_mut_slice(), copy.inline.is_empty()) else {
             return self.fail(word.span, "--checksum is for one source alone");
         };
-        let source = self.word(source)?;
-        if !instructions::is_url(&source) {
-            let message = format!("--checksum is for files from http or https, not for {}", shown(&source));
-            return self.fail(word.span, message);
-        }
-        match text.parse() {
-            Ok(digest) => Ok(Some(digest)),
-            Err(_) => {
-                let message = format!("invalid checksum {}", shown(&text));
-                self.problems.error_help(word.span, message, "write sha256: and 64 hexadecimal digits");
-                Err(Failed)
+        match source {
+            CopySource::Url { checksum, .. } => match text.parse() {
+                Ok(digest) => *checksum = Some(digest),
+                Err(_) => {
+                    let message = format!("invalid checksum {}", shown(&text));
+                    self.problems.error_help(word.span, message, "write sha256: and 64 hexadecimal digits");
+                    return Err(Failed);
+                }
+            },
+            CopySource::Git(repo) => match (**repo).clone().with_checksum(&text) {
+                Ok(pinned) => **repo = pinned,
+                Err(error) => return self.fail(word.span, error.to_string()),
+            },
+            CopySource::Path(_) | CopySource::Below { .. } => {
+                return self.fail(word.span, "--checksum is for a URL or a git repository, not for a path");
             }
         }
+        Ok(sources)
     }
 
     fn source(&mut self, copy: &CopyText, text: &str, word: &Word) -> Result<CopySource, Failed> {
-        // One that says so as it is written was refused before.
-        if instructions::is_remote(text) {
-            if !instructions::is_remote(&word.text) {
-                let word = Word { text: text.to_owned(), span: word.span };
-                self.problems.push(match copy.kind {
-                    CopyKind::Add => instructions::remote_add(&word),
-                    CopyKind::Copy => instructions::remote_copy(&word),
-                });
+        match copy.kind {
+            CopyKind::Add => {
+                if let Some(remote) = self.remote(copy, text, word.span)? {
+                    return Ok(remote);
+                }
             }
-            return Err(Failed);
+            CopyKind::Copy if instructions::is_remote(text) => {
+                // One that says so as it is written was refused before.
+                if !instructions::is_remote(&word.text) {
+                    let word = Word { text: text.to_owned(), span: word.span };
+                    self.problems.push(instructions::remote_copy(&word));
+                }
+                return Err(Failed);
+            }
+            CopyKind::Copy => {}
         }
         if !copy.parents {
             return Ok(CopySource::Path(self.names(text, word.span)?));
@@ -189,6 +198,19 @@ impl Lowering<'_> {
         self.fail(word.span, format!("pattern {} is malformed: {problem}", shown(&word.text)))
     }
 
+    /// What ADD fetches; `None` if the text is a path.
+    fn remote(&mut self, copy: &CopyText, text: &str, span: Span) -> Result<Option<CopySource>, Failed> {
+        match Remote::parse(text) {
+            Ok(None) => Ok(None),
+            Ok(Some(Remote::File(url))) => Ok(Some(CopySource::Url { url, checksum: None })),
+            Ok(Some(Remote::Git(mut repo))) => {
+                repo.keep_git_dir = copy.keep_git_dir.or(repo.keep_git_dir);
+                Ok(Some(CopySource::Git(repo)))
+            }
+            Err(error) => self.fail(span, error.to_string()),
+        }
+    }
+
     fn document(&mut self, document: &Heredoc) -> Result<String, Failed> {
         let body = document.text();
         if !document.expand {
@@ -197,18 +219,6 @@ impl Lowering<'_> {
         let lexer = Lexer::document(&self.scope.env);
         let result = lexer.word(&body, self.budget);
         self.expanded(result, document.span)
-    }
-}
-
-/// A URL as an image may show it. (BuildKit keeps what stands before the `@`.)
-fn without_credentials(source: &str) -> String {
-    let Some((scheme, rest)) = source.split_once("://").filter(|_| instructions::is_remote(source)) else {
-        return source.to_owned();
-    };
-    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..host].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => source.to_owned(),
     }
 }
 

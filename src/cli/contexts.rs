@@ -1,0 +1,185 @@
+//! Where a build comes from: its context, its Dockerfile, its named contexts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use clap::Args;
+
+use super::CliError;
+use super::build::pairs;
+use super::files::{Files, stdin};
+use crate::context::open_regular;
+use crate::diag::Source;
+use crate::engine::contexts::{self, Came, ContextSource, NamedContext, Packed};
+use crate::exec::ExecError;
+use crate::exec::files::spool;
+use crate::fetch::{Access, FetchOptions};
+use crate::frontend::dockerfile::{self, ContextKind, NamedContexts};
+use crate::path::ImagePath;
+use crate::remote::Remote;
+use crate::store::Store;
+
+/// The largest context that is read from standard input.
+const LARGEST: u64 = 64 << 30;
+
+/// Options about contexts.
+#[derive(Debug, Args)]
+pub struct ContextArgs {
+    #[command(flatten)]
+    pub files: Files,
+    /// Another source for FROM and --from: a directory, a git or http URL, an image, oci-layout:PATH, docker-archive:FILE
+    /// or rootfs:FILE; NAME::OS/ARCH for one platform alone
+    #[arg(long, value_name = "NAME=SOURCE")]
+    build_context: Vec<String>,
+}
+
+/// Where things are fetched from, and into.
+pub struct Reach<'a> {
+    pub store: &'a Store,
+    pub fetch: &'a FetchOptions,
+    pub access: Access<'a>,
+}
+
+/// What the options came to.
+pub struct Origin {
+    pub context: ContextSource,
+    pub dockerfile: Source,
+}
+
+impl ContextArgs {
+    /// Reads the Dockerfile, and the whole context if it comes as one.
+    pub fn read(&self, reach: Reach<'_>) -> Result<Origin, CliError> {
+        if self.files.context.as_os_str() == "-" {
+            return self.on_stdin(reach.store);
+        }
+        if self.files.context.is_dir() {
+            let text = self.files.read()?;
+            let context = ContextSource::Directory { path: self.files.context.clone(), ignore: text.ignore };
+            return Ok(Origin { context, dockerfile: text.dockerfile });
+        }
+        let text = self.files.context.to_string_lossy();
+        let store = reach.store;
+        match Remote::parse_context(&text).map_err(|error| CliError::Usage(error.to_string()))? {
+            Some(Remote::Git(repo)) => {
+                self.inside(store, contexts::commit(store, reach.fetch, reach.access, &repo)?)
+            }
+            Some(Remote::File(url)) => match contexts::behind(store, reach.fetch, &url)? {
+                Came::Tree(packed) => self.inside(store, packed),
+                Came::File(bytes) => self.alone(bytes, Remote::File(url).shown()),
+            },
+            None => self.in_file(store, &text),
+        }
+    }
+
+    /// Named contexts, by the names the language knows them by.
+    pub fn named(&self) -> Result<(NamedContexts, BTreeMap<String, NamedContext>), CliError> {
+        let (mut names, mut all) = (NamedContexts::default(), BTreeMap::new());
+        for (name, value) in pairs(&self.build_context, "--build-context", |_| None)? {
+            let context = named(&value)?;
+            let kind = match &context {
+                NamedContext::Image(_) => ContextKind::Image,
+                NamedContext::Directory(_) | NamedContext::Remote(_) => ContextKind::Files,
+            };
+            all.insert(names.insert(&name, kind), context);
+        }
+        Ok((names, all))
+    }
+
+    fn on_stdin(&self, store: &Store) -> Result<Origin, CliError> {
+        if self.files.file_is_stdin() {
+            return Err(CliError::Usage(
+                "the context and the Dockerfile cannot both be standard input".into(),
+            ));
+        }
+        let file = spool(store, &mut io::stdin().lock(), LARGEST).map_err(engine)?;
+        let copy = file.try_clone().map_err(CliError::io("read standard input"))?;
+        match contexts::archive(store, "-", copy)? {
+            Some(packed) => self.inside(store, packed),
+            None if self.files.file.is_some() => Err(CliError::Usage(
+                "standard input is no tar, so it can only be a Dockerfile; then -f must not name another"
+                    .into(),
+            )),
+            None => {
+                let bytes = contexts::whole(&file).map_err(CliError::io("read standard input"))?;
+                self.alone(bytes, "-".to_owned())
+            }
+        }
+    }
+
+    fn in_file(&self, store: &Store, shown: &str) -> Result<Origin, CliError> {
+        let no_context = |why: &str| {
+            CliError::Usage(format!(
+                "{shown} {why}; the last argument is the build context: a directory, a tar, a URL or -"
+            ))
+        };
+        let file = match open_regular(&self.files.context) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(no_context("is not a directory"));
+            }
+            Err(error) => return Err(CliError::Usage(format!("read {shown}: {error}"))),
+        };
+        match contexts::archive(store, shown, file)? {
+            Some(packed) => self.inside(store, packed),
+            None => Err(no_context("is neither a directory nor a tar")),
+        }
+    }
+
+    /// A Dockerfile that came without a context.
+    fn alone(&self, bytes: Vec<u8>, shown: String) -> Result<Origin, CliError> {
+        if self.files.file.is_some() {
+            return Err(CliError::Usage(format!("{shown} is a Dockerfile, so -f must not name another")));
+        }
+        let dockerfile = source("Dockerfile", bytes)?;
+        Ok(Origin { context: ContextSource::Packed(Packed { shown, ..Packed::default() }), dockerfile })
+    }
+
+    /// The Dockerfile of a context that came as one.
+    fn inside(&self, store: &Store, packed: Packed) -> Result<Origin, CliError> {
+        let dockerfile = match &self.files.file {
+            Some(_) if self.files.file_is_stdin() => source("Dockerfile", stdin()?)?,
+            Some(name) => self.file_inside(store, &packed, &[&name.to_string_lossy()])?,
+            None => self.file_inside(store, &packed, &["Dockerfile", "dockerfile"])?,
+        };
+        Ok(Origin { context: ContextSource::Packed(packed), dockerfile })
+    }
+
+    /// The first of some names that the context has.
+    fn file_inside(&self, store: &Store, packed: &Packed, names: &[&str]) -> Result<Source, CliError> {
+        for name in names {
+            let path = ImagePath::clamped(name.as_bytes())
+                .map_err(|error| CliError::Usage(format!("-f {name}: {error}")))?;
+            if let Some(bytes) = contexts::read(store, packed, &path)? {
+                return source(name, bytes);
+            }
+        }
+        let shown = &packed.shown;
+        Err(CliError::Usage(format!(
+            "there is no {} in the context {shown}; say where it is in there with -f FILE",
+            names[0]
+        )))
+    }
+}
+
+/// One named context: what exists as a directory is one, then what is a URL, then an image.
+fn named(value: &str) -> Result<NamedContext, CliError> {
+    if Path::new(value).is_dir() {
+        return Ok(NamedContext::Directory(value.into()));
+    }
+    let image = ["docker-image:", "oci-layout:", "docker-archive:", "rootfs:"];
+    if image.iter().any(|scheme| value.starts_with(scheme)) {
+        return Ok(NamedContext::Image(value.to_owned()));
+    }
+    let remote =
+        Remote::parse_context(value).map_err(|error| CliError::Usage(format!("--build-context: {error}")))?;
+    Ok(remote.map_or_else(|| NamedContext::Image(value.to_owned()), NamedContext::Remote))
+}
+
+fn engine(error: ExecError) -> CliError {
+    crate::engine::BuildError::from(error).into()
+}
+
+fn source(name: &str, bytes: Vec<u8>) -> Result<Source, CliError> {
+    dockerfile::source_from_bytes(name, bytes).map_err(|error| CliError::Usage(error.to_string()))
+}

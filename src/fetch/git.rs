@@ -1,0 +1,260 @@
+//! Commits of git repositories: names resolved, objects brought into a bare mirror in the store (spec/fetch.md, "Git").
+//!
+//! Nothing is ever checked out: files are read out of the object store as an archive. So no hook, filter or symlink of a
+//! repository has anything to act on.
+
+mod command;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{FetchError, FetchOptions};
+use crate::epoch::Epoch;
+use crate::remote::GitRepo;
+use crate::remote::git::is_commit;
+use crate::store::{Store, StoreError};
+use crate::sys::file;
+
+use command::Git;
+pub use tree::{GitDir, GitEntry, GitTree};
+
+/// Values by name that nobody else may see.
+pub trait SecretSource: Sync {
+    /// The value of a secret.
+    fn secret(&self, id: &str) -> Option<&[u8]>;
+}
+
+/// No secrets.
+impl SecretSource for () {
+    fn secret(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// What opens private repositories.
+pub struct Access<'a> {
+    pub secrets: &'a dyn SecretSource,
+    /// The socket of an ssh agent.
+    pub agent: Option<&'a Path>,
+}
+
+impl Access<'_> {
+    /// Nothing but what is public, or in the URL.
+    pub const NONE: Access<'static> = Access { secrets: &(), agent: None };
+
+    /// `Authorization` for a host, from `GIT_AUTH_HEADER` or `GIT_AUTH_TOKEN`, each also with `.HOST`, or from the URL.
+    fn authorization(&self, repo: &GitRepo) -> Option<String> {
+        if !repo.url.starts_with("http") {
+            return None;
+        }
+        if let Some(given) = &repo.credentials {
+            return Some(basic(&given.user, &given.password));
+        }
+        let url = url::Url::parse(&repo.url).ok()?;
+        let host = url.host_str()?;
+        let find = |name: &str| {
+            let secrets = self.secrets;
+            let value = secrets.secret(&format!("{name}.{host}")).or_else(|| secrets.secret(name))?;
+            Some(String::from_utf8_lossy(value.trim_ascii()).into_owned())
+        };
+        find("GIT_AUTH_HEADER").or_else(|| Some(basic("x-access-token", &find("GIT_AUTH_TOKEN")?)))
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// A commit that is in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its whole name in hex.
+    pub id: String,
+    /// The name of its tree.
+    tree: String,
+    /// When it was made.
+    pub time: Epoch,
+    mirror: PathBuf,
+}
+
+/// Brings commits into one store.
+pub struct Commits<'a> {
+    store: &'a Store,
+    options: &'a FetchOptions,
+    access: Access<'a>,
+}
+
+impl<'a> Commits<'a> {
+    pub fn new(store: &'a Store, options: &'a FetchOptions, access: Access<'a>) -> Self {
+        Self { store, options, access }
+    }
+
+    /// The commit that a repository's name stands for, brought into the store. A commit that is said whole and is there
+    /// already is had without any network.
+    pub fn bring(&self, repo: &GitRepo) -> Result<Commit, FetchError> {
+        let id = match repo.commit() {
+            Some(whole) => whole.to_owned(),
+            None => self.resolve(repo)?,
+        };
+        if let Some(checksum) = repo.checksum.as_ref().filter(|checksum| !id.starts_with(checksum.as_str())) {
+            return Err(FetchError::Commit { url: repo.shown(), expected: checksum.clone(), actual: id });
+        }
+        let _once = self.store.work_lock(&format!("git-{}", place(repo)))?;
+        let mirror = self.mirror(repo, &id)?;
+        if let Some(commit) = self.known(repo, &mirror, &id) {
+            return Ok(commit);
+        }
+        self.fetch(repo, &mirror, &id)?;
+        self.known(repo, &mirror, &id).ok_or_else(|| FetchError::Git {
+            url: repo.shown(),
+            reason: format!("{id} is not a commit of it"),
+        })
+    }
+
+    /// The commit, if it is said whole and is in the store.
+    pub fn here(&self, repo: &GitRepo) -> Option<Commit> {
+        let id = repo.commit()?;
+        self.known(repo, &self.place_of(repo, id), id)
+    }
+
+    /// The commit of a branch, a tag or another name, as the server has it now; branches come first, as in a checkout.
+    fn resolve(&self, repo: &GitRepo) -> Result<String, FetchError> {
+        let name = repo.reference.as_deref().unwrap_or("HEAD");
+        let short = |prefix: &str| format!("{prefix}{}", name.strip_prefix(prefix).unwrap_or(name));
+        let wanted = [
+            short("refs/heads/"),
+            format!("{}^{{}}", short("refs/tags/")),
+            short("refs/tags/"),
+            format!("{}^{{}}", short("refs/")),
+            short("refs/"),
+            name.to_owned(),
+        ];
+        let listed = self
+            .remote(repo, None)
+            .args(&["ls-remote", "--quiet", "--", &repo.url])
+            .args(&wanted.iter().map(String::as_str).collect::<Vec<_>>())
+            .text()?;
+        let listed: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
+        let find = |wanted: &String| listed.iter().find(|(_, name)| name == wanted).map(|(id, _)| *id);
+        match wanted.iter().find_map(find).filter(|id| is_commit(id)) {
+            Some(id) => Ok(id.to_owned()),
+            None => Err(FetchError::Git {
+                url: repo.shown(),
+                reason: format!("it has no branch or tag {name}; a commit is written whole, with 40 digits"),
+            }),
+        }
+    }
+
+    /// The bare repository that keeps what was fetched, made if it is missing.
+    fn mirror(&self, repo: &GitRepo, id: &str) -> Result<PathBuf, FetchError> {
+        let mirror = self.place_of(repo, id);
+        if !mirror.join("HEAD").exists() {
+            fs::create_dir_all(&mirror).map_err(|e| StoreError::from(file::context(e, "create", &mirror)))?;
+            let path = mirror.to_string_lossy();
+            let format = format!("--object-format={}", object_format(id));
+            self.local(repo, None)
+                .args(&["init", "--quiet", "--bare", "--template=", &format, &path])
+                .text()?;
+        }
+        // Whatever the repository's attributes say about archives, all files come.
+        let info = mirror.join("info");
+        fs::create_dir_all(&info).map_err(|e| StoreError::from(file::context(e, "create", &info)))?;
+        let attributes = info.join("attributes");
+        if !attributes.exists() {
+            let text = b"* -export-ignore -export-subst -filter\n";
+            file::replace(&attributes, text, file::Durability::Cached).map_err(StoreError::from)?;
+        }
+        Ok(mirror)
+    }
+
+    fn place_of(&self, repo: &GitRepo, id: &str) -> PathBuf {
+        self.store.root().join("git").join(format!("{}.{}", place(repo), object_format(id)))
+    }
+
+    /// The commit, if the mirror has it with its tree.
+    fn known(&self, repo: &GitRepo, mirror: &Path, id: &str) -> Option<Commit> {
+        let mut git = self.local(repo, Some(mirror));
+        let format = ["log", "-1", "--no-show-signature", "--format=%H %T %ct", "--end-of-options"];
+        let text = git.args(&format).args(&[id]).text().ok()?;
+        let mut parts = text.trim().split(' ');
+        let (id, tree, time) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Commit {
+            id: id.to_owned(),
+            tree: tree.to_owned(),
+            time: time.parse().ok().and_then(Epoch::from_seconds).unwrap_or(Epoch::ZERO),
+            mirror: mirror.to_owned(),
+        })
+    }
+
+    /// Asks for the commit alone; where the server gives only what has a name, for the name, and then for all names.
+    fn fetch(&self, repo: &GitRepo, mirror: &Path, id: &str) -> Result<(), FetchError> {
+        let shallow = |what: &str| self.fetch_refs(repo, mirror, &["--depth=1"], &[what]);
+        match shallow(id) {
+            Ok(()) => return Ok(()),
+            Err(FetchError::Git { reason, .. }) if refuses_commits(&reason) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(name) = repo.reference.as_deref().filter(|name| !is_commit(name))
+            && shallow(name).is_ok()
+            && self.known(repo, mirror, id).is_some()
+        {
+            return Ok(());
+        }
+        self.fetch_refs(repo, mirror, &[], &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])
+    }
+
+    fn fetch_refs(
+        &self,
+        repo: &GitRepo,
+        mirror: &Path,
+        more: &[&str],
+        refs: &[&str],
+    ) -> Result<(), FetchError> {
+        let fixed = [
+            "fetch",
+            "--progress",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--force",
+        ];
+        let mut git = self.remote(repo, Some(mirror));
+        git.args(&fixed).args(more).args(&["--", &repo.url]).args(refs).text().map(drop)
+    }
+
+    /// git on what is here.
+    fn local(&self, repo: &GitRepo, mirror: Option<&Path>) -> Git {
+        Git::new(repo.shown(), mirror)
+    }
+
+    /// git that may talk to the repository's server, and to nobody else.
+    fn remote(&self, repo: &GitRepo, mirror: Option<&Path>) -> Git {
+        let mut git = Git::new(repo.shown(), mirror);
+        git.network(&repo.url, self.options, self.access.authorization(repo), self.access.agent);
+        git
+    }
+}
+
+/// How a repository names its objects.
+fn object_format(id: &str) -> &'static str {
+    if id.len() == 64 { "sha256" } else { "sha1" }
+}
+
+/// The name of a mirror.
+fn place(repo: &GitRepo) -> String {
+    let user = repo.credentials.as_ref().map_or("", |given| given.user.as_str());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(repo.url.as_bytes()).update(&[0]).update(user.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Whether a server refused a commit because no name points to it, or because it never gives commits by their own.
+fn refuses_commits(reason: &str) -> bool {
+    ["not our ref", "unadvertised object", "does not allow request", "couldn't find remote ref"]
+        .iter()
+        .any(|known| reason.contains(known))
+}

@@ -1,0 +1,270 @@
+//! The files of a commit, out of the object store: as git would check them out, submodules in their places.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Commit, Commits};
+use crate::diag::escape;
+use crate::fetch::FetchError;
+use crate::layer::Node;
+use crate::layer::read::{self, Limits};
+use crate::path::ImagePath;
+use crate::remote::GitRepo;
+use crate::store::StoreError;
+use crate::sys::file::{self, Unnamed};
+
+/// How deep submodules may be nested.
+const DEEPEST: usize = 8;
+/// How many submodules one repository may have, those of submodules included.
+const MOST: usize = 1000;
+
+/// What a commit holds below the wanted directory.
+#[derive(Debug, Default)]
+pub struct GitTree {
+    /// In layer order, paths relative to the wanted directory.
+    pub entries: Vec<(ImagePath, GitEntry)>,
+}
+
+/// One file, directory or symlink.
+#[derive(Debug, Clone)]
+pub struct GitEntry {
+    pub node: Node,
+    /// Whether it may be executed.
+    pub executable: bool,
+    /// What a file's offset is in.
+    pub tar: Arc<File>,
+}
+
+/// The files of a `.git` that makes a checkout a repository again, by path below it, in layer order.
+#[derive(Debug, Default)]
+pub struct GitDir {
+    /// Directories have no bytes.
+    pub entries: Vec<(ImagePath, Option<Vec<u8>>)>,
+}
+
+/// A submodule's place in a tree.
+struct Link {
+    path: ImagePath,
+    commit: String,
+}
+
+impl Commits<'_> {
+    /// The files of a commit that was brought.
+    pub fn tree(&self, repo: &GitRepo, commit: &Commit) -> Result<GitTree, FetchError> {
+        let mut tree = GitTree::default();
+        let mut left = MOST;
+        self.collect(repo, commit, &repo.subdir, &ImagePath::root(), &mut left, DEEPEST, &mut tree)?;
+        tree.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // A submodule's place is an empty directory of the tree that holds it.
+        tree.entries.dedup_by(|(later, _), (first, _)| later == first);
+        Ok(tree)
+    }
+
+    /// Puts what a commit holds below `subdir` into the tree, at `at`.
+    #[expect(clippy::too_many_arguments, reason = "one walk with its bounds")]
+    fn collect(
+        &self,
+        repo: &GitRepo,
+        commit: &Commit,
+        subdir: &ImagePath,
+        at: &ImagePath,
+        left: &mut usize,
+        depth: usize,
+        tree: &mut GitTree,
+    ) -> Result<(), FetchError> {
+        let links = if repo.submodules { self.links(repo, commit)? } else { Vec::new() };
+        if let Some(link) = links.iter().find(|link| subdir.strip_prefix(&link.path).is_some()) {
+            let inner = subdir.strip_prefix(&link.path).expect("just found below it");
+            return self.descend(repo, commit, link, &inner, at, left, depth, tree);
+        }
+        self.archive(repo, commit, subdir, at, tree)?;
+        for link in &links {
+            if let Some(inner) = link.path.strip_prefix(subdir) {
+                self.descend(repo, commit, link, &ImagePath::root(), &at.join(&inner), left, depth, tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the same walk, one level down")]
+    fn descend(
+        &self,
+        repo: &GitRepo,
+        commit: &Commit,
+        link: &Link,
+        subdir: &ImagePath,
+        at: &ImagePath,
+        left: &mut usize,
+        depth: usize,
+        tree: &mut GitTree,
+    ) -> Result<(), FetchError> {
+        let fail = |reason: String| FetchError::Git { url: repo.shown(), reason };
+        if depth == 0 || *left == 0 {
+            return Err(fail(format!(
+                "it has submodules nested deeper than {DEEPEST} levels, or more than {MOST}"
+            )));
+        }
+        *left -= 1;
+        let url = self.submodule_url(repo, commit, &link.path)?;
+        let inner = repo
+            .submodule(&url, &link.commit)
+            .map_err(|error| fail(format!("submodule {}: {error}", link.path)))?;
+        let commit = self.bring(&inner)?;
+        self.collect(&inner, &commit, subdir, at, left, depth - 1, tree)
+    }
+
+    /// The submodules of a commit, in order of their paths.
+    fn links(&self, repo: &GitRepo, commit: &Commit) -> Result<Vec<Link>, FetchError> {
+        let listed = self
+            .local(repo, Some(&commit.mirror))
+            .args(&["ls-tree", "-r", "-z", "--full-tree", &commit.tree])
+            .bytes()?;
+        let mut links = Vec::new();
+        for line in listed.split(|byte| *byte == 0) {
+            let Some(rest) = line.strip_prefix(b"160000 commit ") else { continue };
+            let Some(tab) = rest.iter().position(|byte| *byte == b'\t') else { continue };
+            let path = ImagePath::parse(&rest[tab + 1..])
+                .map_err(|error| FetchError::Git { url: repo.shown(), reason: error.to_string() })?;
+            links.push(Link { path, commit: String::from_utf8_lossy(&rest[..tab]).into_owned() });
+        }
+        Ok(links)
+    }
+
+    /// What `.gitmodules` says about a place.
+    fn submodule_url(&self, repo: &GitRepo, commit: &Commit, path: &ImagePath) -> Result<String, FetchError> {
+        let blob = format!("{}:.gitmodules", commit.tree);
+        let settings = self
+            .local(repo, Some(&commit.mirror))
+            .args(&["config", "--no-includes", "--blob", &blob, "--list", "-z"])
+            .bytes()
+            .unwrap_or_default();
+        let settings = String::from_utf8_lossy(&settings).into_owned();
+        let settings: Vec<(&str, &str)> =
+            settings.split('\0').filter_map(|setting| setting.split_once('\n')).collect();
+        let name = settings.iter().find_map(|(key, value)| {
+            let name = key.strip_prefix("submodule.")?.strip_suffix(".path")?;
+            (ImagePath::parse(value.as_bytes()).ok().as_ref() == Some(path)).then_some(name)
+        });
+        let url = name.and_then(|name| {
+            let wanted = format!("submodule.{name}.url");
+            settings.iter().rev().find(|(key, _)| *key == wanted).map(|(_, url)| (*url).to_owned())
+        });
+        url.ok_or_else(|| FetchError::Git {
+            url: repo.shown(),
+            reason: format!(".gitmodules has no url for the submodule {path}"),
+        })
+    }
+
+    /// The files of the commit's own tree.
+    fn archive(
+        &self,
+        repo: &GitRepo,
+        commit: &Commit,
+        subdir: &ImagePath,
+        at: &ImagePath,
+        tree: &mut GitTree,
+    ) -> Result<(), FetchError> {
+        let fail = |reason: String| FetchError::Git { url: repo.shown(), reason };
+        let path = subdir.as_os_str().to_string_lossy();
+        let mut git = self.local(repo, Some(&commit.mirror));
+        git.args(&["archive", "--format=tar", &commit.tree]);
+        if !subdir.is_root() {
+            self.check_directory(repo, commit, &path)?;
+            git.args(&["--", &path]);
+        }
+        let plain = Unnamed::new(&self.store.root().join("tmp")).map_err(StoreError::from)?;
+        git.write_to(plain.file().try_clone().map_err(StoreError::from)?)?;
+        let mut file = plain.file().try_clone().map_err(StoreError::from)?;
+        file.seek(SeekFrom::Start(0)).map_err(StoreError::from)?;
+        let indexed = read::index(BufReader::with_capacity(1 << 18, &file), &Limits::default())
+            .map_err(|error| fail(format!("its archive is not sound: {error}")))?;
+        let tar = Arc::new(file);
+        for entry in indexed.toc.entries() {
+            let Some(relative) = entry.path.strip_prefix(subdir) else { continue };
+            if relative.names().any(|name| name.eq_ignore_ascii_case(b".git")) {
+                return Err(fail(format!(
+                    "it holds {}, which no checkout may",
+                    escape(entry.path.as_bytes())
+                )));
+            }
+            match &entry.node {
+                Node::Dir | Node::File { .. } | Node::Symlink(_) => {}
+                // git writes no others but for names that a layer would take for its own marks.
+                _ => return Err(fail(format!("{} cannot be in an image", escape(entry.path.as_bytes())))),
+            }
+            if relative.is_root() {
+                continue;
+            }
+            let executable = entry.meta.mode & 0o111 != 0;
+            let entry = GitEntry { node: entry.node.clone(), executable, tar: tar.clone() };
+            tree.entries.push((at.join(&relative), entry));
+        }
+        Ok(())
+    }
+
+    fn check_directory(&self, repo: &GitRepo, commit: &Commit, path: &str) -> Result<(), FetchError> {
+        let listed = self
+            .local(repo, Some(&commit.mirror))
+            .args(&["ls-tree", "-z", "--full-tree", &commit.tree, "--", path])
+            .bytes()?;
+        if listed.starts_with(b"040000 tree ") {
+            return Ok(());
+        }
+        Err(FetchError::Git { url: repo.shown(), reason: format!("{path} is not a directory of it") })
+    }
+
+    /// A `.git` for a checkout of the commit: its objects alone, no history, a detached HEAD, an index without times.
+    /// It depends on the commit and git's version alone.
+    pub fn git_dir(&self, repo: &GitRepo, commit: &Commit) -> Result<GitDir, FetchError> {
+        let place = self.store.root().join("tmp").join(file::unique_name());
+        let made = self.make_git_dir(repo, commit, &place);
+        let _ = fs::remove_dir_all(&place);
+        made
+    }
+
+    fn make_git_dir(&self, repo: &GitRepo, commit: &Commit, place: &Path) -> Result<GitDir, FetchError> {
+        let io = |error| FetchError::from(StoreError::from(error));
+        fs::create_dir(place).map_err(io)?;
+        let mirror = Some(commit.mirror.as_path());
+        let walk = ["rev-list", "--objects", "--no-walk", "--no-object-names", &commit.id];
+        let objects = self.local(repo, mirror).args(&walk).bytes()?;
+        let mut list = Unnamed::new(place).map_err(io)?;
+        list.write_all(&objects).map_err(io)?;
+        let mut input = list.file().try_clone().map_err(io)?;
+        input.seek(SeekFrom::Start(0)).map_err(io)?;
+        let pack = place.join("pack");
+        let name = {
+            let mut git = self.local(repo, mirror);
+            let fixed = ["pack-objects", "--quiet", "--threads=1", "--window=0", "--compression=6"];
+            git.args(&fixed).args(&["--no-reuse-object", &pack.to_string_lossy()]);
+            let printed = git.fed(input)?;
+            String::from_utf8_lossy(&printed).trim().to_owned()
+        };
+        let index = place.join("index");
+        self.local(repo, mirror).env("GIT_INDEX_FILE", &index).args(&["read-tree", &commit.tree]).text()?;
+        let read = |path: &Path| fs::read(path).map_err(io);
+        let config = format!(
+            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
+            repo.url
+        );
+        let packed = |kind: &str| format!("objects/pack/pack-{name}.{kind}");
+        let id = format!("{}\n", commit.id).into_bytes();
+        let mut entries: Vec<(String, Option<Vec<u8>>)> = vec![
+            ("HEAD".into(), Some(id.clone())),
+            ("config".into(), Some(config.into_bytes())),
+            ("index".into(), Some(read(&index)?)),
+            ("objects".into(), None),
+            ("objects/pack".into(), None),
+            (packed("idx"), Some(read(&place.join(format!("pack-{name}.idx")))?)),
+            (packed("pack"), Some(read(&place.join(format!("pack-{name}.pack")))?)),
+            ("refs".into(), None),
+            ("shallow".into(), Some(id)),
+        ];
+        let parse = |path: String| ImagePath::parse(path.as_bytes()).expect("names of our own");
+        let mut entries: Vec<_> = entries.drain(..).map(|(path, bytes)| (parse(path), bytes)).collect();
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(GitDir { entries })
+    }
+}

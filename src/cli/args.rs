@@ -81,7 +81,7 @@ impl Args {
         let root = self.root.as_deref();
         match self.verb {
             Verb::Build(verb) => verb.run(root),
-            Verb::Lint(verb) => verb.run(),
+            Verb::Lint(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),

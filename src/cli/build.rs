@@ -10,8 +10,9 @@ use std::time::Instant;
 use clap::Args;
 
 use super::call::Calls;
-use super::contexts::{ContextArgs, Origin, Reach};
+use super::contexts::{Origin, Reach};
 use super::files::Text;
+use super::language::LanguageArgs;
 use super::limits::LimitArgs;
 use super::network::fetch_options;
 use super::progress;
@@ -20,12 +21,11 @@ use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use super::{CliError, out};
 use crate::diag::{Diagnostic, Source};
-use crate::engine::contexts::{ContextSource, Packed};
+use crate::engine::contexts::{ContextSource, NamedContext, Packed};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
 use crate::fetch::Access;
-use crate::frontend::dockerfile::{self, NamedContexts};
-use crate::platform::Platform;
+use crate::frontend::dockerfile;
 use crate::recipe::Network;
 use crate::store::Store;
 
@@ -38,21 +38,13 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 pub struct What {
     #[command(flatten)]
-    contexts: ContextArgs,
-    /// Build only up to this stage; several stages are built at once
-    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
-    target: Vec<String>,
-    /// A value for an ARG; without =VALUE it comes from the environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    build_arg: Vec<String>,
+    language: LanguageArgs,
     /// A label for the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
     /// Let steps have what they ask for: security.insecure gives RUN --security=insecure all powers
     #[arg(long, value_enum, value_name = "ENTITLEMENT")]
     allow: Vec<Entitlement>,
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<Platform>,
     /// The latest time in the image: seconds since 1970, git (last commit), context (the
     /// commit of a git context, the date of one by URL), base (the base image's) or now
     /// [default: $SOURCE_DATE_EPOCH, else 0]
@@ -120,10 +112,10 @@ pub struct Build {
 impl Build {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         if let Some(call) = self.call.wanted()? {
-            return call.answer(&self.what);
+            return call.answer(&self.what, root);
         }
         let start = Instant::now();
-        let targets = &self.what.target;
+        let targets = &self.what.language.target;
         let names = self.results.names(targets)?;
         self.results.check_outputs(targets)?;
         let annotations = self.results.annotations()?;
@@ -167,12 +159,13 @@ impl What {
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
         let (fetch, secrets) = (fetch_options(), self.secrets.read()?);
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
-        let Origin { context, dockerfile } = self.contexts.read(Reach { store, fetch: &fetch, access })?;
-        let (named_contexts, contexts) = self.contexts.named()?;
+        let reach = Reach { store, fetch: &fetch, access };
+        let Origin { context, dockerfile } = self.language.contexts.read(reach)?;
+        let (frontend, contexts) = self.language_options()?;
         let mut options = Options {
             context,
             dockerfile,
-            frontend: self.language(named_contexts)?,
+            frontend,
             contexts,
             names: vec![],
             annotations: BTreeMap::new(),
@@ -197,25 +190,19 @@ impl What {
     }
 
     /// The Dockerfile and its ignore file.
-    pub fn text(&self) -> Result<Text, CliError> {
-        self.contexts.files.read()
+    pub fn text(&self, root: Option<&Path>) -> Result<Text, CliError> {
+        let secrets = self.secrets.read()?;
+        self.language.text(root, Access { secrets: &secrets, agent: secrets.agent("default") })
     }
 
-    /// The options that the language sees.
-    pub fn language_options(&self) -> Result<dockerfile::Options, CliError> {
-        self.language(self.contexts.named()?.0)
-    }
-
-    fn language(&self, named_contexts: NamedContexts) -> Result<dockerfile::Options, CliError> {
-        Ok(dockerfile::Options {
-            build_args: build_args(&self.build_arg)?,
-            labels: pairs(&self.label, "--label", |_| None)?,
-            targets: self.target.clone(),
-            platform: self.platform.clone().unwrap_or_else(Platform::host),
-            build_platform: Platform::host(),
-            insecure: self.allow.contains(&Entitlement::Insecure),
-            named_contexts,
-        })
+    /// The options that the language sees, and the named contexts.
+    pub fn language_options(
+        &self,
+    ) -> Result<(dockerfile::Options, BTreeMap<String, NamedContext>), CliError> {
+        let (options, contexts) = self.language.options()?;
+        let labels = pairs(&self.label, "--label", |_| None)?;
+        let insecure = self.allow.contains(&Entitlement::Insecure);
+        Ok((dockerfile::Options { labels, insecure, ..options }, contexts))
     }
 
     fn epoch(&self, store: &Store, options: &Options) -> Result<Epoch, CliError> {
@@ -247,11 +234,6 @@ impl What {
             Some(number) => number.parse().map_err(|error| CliError::Usage(format!("--epoch: {error}"))),
         }
     }
-}
-
-/// `--build-arg`; without a value it comes from the environment, if that has one.
-pub fn build_args(given: &[String]) -> Result<Vec<(String, String)>, CliError> {
-    pairs(given, "--build-arg", variable)
 }
 
 /// `NAME=VALUE` arguments; a bare name asks `missing` and is left out if that knows nothing.

@@ -1,6 +1,7 @@
 //! `lith build --call`: questions about a Dockerfile that are answered instead of building it. No image is needed.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use clap::Args;
@@ -101,9 +102,9 @@ impl Calls {
 
 impl Call {
     /// Reads the file and prints the answer.
-    pub fn answer(self, what: &What) -> Result<(), CliError> {
-        let text = what.text()?;
-        let options = what.language_options()?;
+    pub fn answer(self, what: &What, root: Option<&Path>) -> Result<(), CliError> {
+        let text = what.text(root)?;
+        let (options, _) = what.language_options()?;
         let source = &text.dockerfile;
         let failed =
             |diagnostics: Vec<Diagnostic>| CliError::File { file: Box::new(source.clone()), diagnostics };

@@ -1,34 +1,30 @@
 //! `lith lint`, and the linter's answer that it shares with `lith build --check`.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::build::build_args;
 use super::call::{Format, location};
-use super::files::{Files, Text};
+use super::files::Text;
+use super::language::LanguageArgs;
 use super::{CliError, out};
 use crate::diag::{Diagnostic, Severity, Source};
 use crate::engine::check;
+use crate::fetch::Access;
 use crate::frontend::dockerfile::{Options, RULES, RuleOrigin};
-use crate::platform::Platform;
 
 /// Arguments of `lith lint`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 nothing found, 1 warnings, 2 errors.
 
 Example:
-  lith lint -f docker/Dockerfile --format json .")]
+  lith lint -f docker/Dockerfile --format json .
+  lith lint - <Dockerfile")]
+#[command(mut_arg("target", |arg| arg.help("Look only at what this stage needs [default: at all stages]")))]
 pub struct Lint {
     #[command(flatten)]
-    files: Files,
-    /// Look only at what this stage needs [default: at all stages]
-    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
-    target: Vec<String>,
-    /// A value for an ARG; without =VALUE it comes from the environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    build_arg: Vec<String>,
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<Platform>,
+    language: LanguageArgs,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// List the rules
@@ -37,22 +33,15 @@ pub struct Lint {
 }
 
 impl Lint {
-    pub fn run(self) -> Result<(), CliError> {
+    pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         if self.rules {
             out::print(&rules(self.format));
             return Ok(());
         }
-        let options = Options {
-            build_args: build_args(&self.build_arg)?,
-            labels: Vec::new(),
-            targets: self.target,
-            platform: self.platform.unwrap_or_else(Platform::host),
-            build_platform: Platform::host(),
-            // Whether it may be done is a matter of the build.
-            insecure: true,
-            named_contexts: Default::default(),
-        };
-        show(&self.files.read()?, &options, self.format)
+        let (options, _) = self.language.options()?;
+        // Whether it may be done is a matter of the build.
+        let options = Options { insecure: true, ..options };
+        show(&self.language.text(root, Access::NONE)?, &options, self.format)
     }
 }
 

@@ -13,6 +13,7 @@ mod history;
 mod images;
 mod import;
 mod inspect;
+mod language;
 mod limits;
 mod lint;
 mod log;

@@ -156,6 +156,7 @@ impl Inputs<'_> {
             FilesFrom::NamedContext(name) => of_context(self.named_context(name)),
             FilesFrom::Stage(stage) => of_rootfs(stages(*stage)),
             FilesFrom::Image(reference) => of_rootfs(self.image(reference, platform).rootfs.clone()),
+            FilesFrom::Scratch => of_rootfs(Arc::default()),
         }
     }
 
@@ -267,6 +268,7 @@ impl Inputs<'_> {
             FilesFrom::Image(reference) => {
                 (from_rootfs(&self.image(reference, platform).rootfs)?, KeepMeta::Source)
             }
+            FilesFrom::Scratch => (from_rootfs(&Rootfs::new())?, KeepMeta::Source),
         })
     }
 }

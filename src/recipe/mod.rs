@@ -95,10 +95,7 @@ impl Op {
 
     /// The stages whose files it takes.
     pub fn stages(&self) -> impl Iterator<Item = usize> {
-        self.inputs().into_iter().filter_map(|from| match from {
-            FilesFrom::Stage(stage) => Some(*stage),
-            FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
-        })
+        self.inputs().into_iter().filter_map(FilesFrom::stage)
     }
 }
 
@@ -192,6 +189,18 @@ pub enum FilesFrom {
     NamedContext(String),
     Stage(usize),
     Image(String),
+    /// An empty root.
+    Scratch,
+}
+
+impl FilesFrom {
+    /// The stage, if it is one.
+    pub fn stage(&self) -> Option<usize> {
+        match self {
+            Self::Stage(stage) => Some(*stage),
+            Self::Context | Self::NamedContext(_) | Self::Image(_) | Self::Scratch => None,
+        }
+    }
 }
 
 /// Whether archives are unpacked.

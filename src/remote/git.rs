@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{RemoteError, parse_url, percent_decoded, redact, scheme};
+use super::{RemoteError, parse_url, percent_decoded, scheme, shown};
 use crate::csv;
 use crate::diag::escape;
 use crate::path::ImagePath;
@@ -77,16 +77,16 @@ impl GitRepo {
     /// A repository that another one names as a submodule, at a commit.
     pub fn submodule(&self, url: &str, commit: &str) -> Result<Self, RemoteError> {
         let url = if url.starts_with("./") || url.starts_with("../") {
-            relative(&self.url, url).ok_or_else(|| RemoteError::Malformed(redact(url)))?
+            relative(&self.url, url).ok_or_else(|| RemoteError::Malformed(shown(url)))?
         } else {
             url.to_owned()
         };
         let repo = match scheme(&url) {
             Some("http" | "https" | "git" | "ssh") => Self::parse(&url)?,
             Some(scheme) => {
-                return Err(RemoteError::Scheme { url: redact(&url), scheme: escape(scheme.as_bytes()) });
+                return Err(RemoteError::Scheme { url: shown(&url), scheme: escape(scheme.as_bytes()) });
             }
-            None => scp(&url)?.ok_or_else(|| RemoteError::Malformed(redact(&url)))?,
+            None => scp(&url)?.ok_or_else(|| RemoteError::Malformed(shown(&url)))?,
         };
         let origin = |url: &str| parse_url(url).ok().map(|url| url[..url::Position::BeforePath].to_owned());
         let same = origin(&self.url).is_some() && origin(&self.url) == origin(&repo.url);
@@ -124,10 +124,12 @@ impl GitRepo {
     /// For people, without credentials.
     pub fn shown(&self) -> String {
         let reference = self.reference.as_deref().unwrap_or_default();
-        match (reference, self.subdir.is_root()) {
-            ("", true) => self.url.clone(),
-            (reference, true) => format!("{}#{reference}", self.url),
-            (reference, false) => format!("{}#{reference}:{}", self.url, escape(self.subdir.as_bytes())),
+        let url = escape(self.url.as_bytes());
+        let reference = escape(reference.as_bytes());
+        match (reference.as_str(), self.subdir.is_root()) {
+            ("", true) => url,
+            (reference, true) => format!("{url}#{reference}"),
+            (reference, false) => format!("{url}#{reference}:{}", escape(self.subdir.as_bytes())),
         }
     }
 }
@@ -145,7 +147,7 @@ impl Said {
 
     /// `##ref=…,commit=…,subdir=…`
     fn fields(&mut self, text: &str, whole: &str) -> Result<(), RemoteError> {
-        let fail = |message: String| RemoteError::Query { url: redact(whole), message };
+        let fail = |message: String| RemoteError::Query { url: shown(whole), message };
         for field in csv::record(text).ok_or_else(|| fail("a quote is not closed".into()))? {
             let Some((key, value)) = field.text.split_once('=') else {
                 return Err(fail(format!("field {:?} is not of the form key=value", field.text)));
@@ -161,7 +163,7 @@ impl Said {
     }
 
     fn query(&mut self, text: &str, whole: &str) -> Result<(), RemoteError> {
-        let fail = |message: String| RemoteError::Query { url: redact(whole), message };
+        let fail = |message: String| RemoteError::Query { url: shown(whole), message };
         let mut seen = std::collections::BTreeSet::new();
         let (mut tag, mut branch) = (None, None);
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -204,17 +206,16 @@ impl Said {
         credentials: Option<Credentials>,
         whole: &str,
     ) -> Result<GitRepo, RemoteError> {
-        let shown = || redact(whole);
-        let reference = self.reference.or_else(|| self.checksum.clone());
+                let reference = self.reference.or_else(|| self.checksum.clone());
         if let Some(reference) = reference.as_deref().filter(|text| !is_reference(text)) {
             return Err(RemoteError::Reference {
-                url: shown(),
+                url: shown(whole),
                 reference: reference.chars().take(80).collect(),
             });
         }
         let subdir = self.subdir.unwrap_or_default();
         let subdir = ImagePath::parse(subdir.as_bytes())
-            .map_err(|_| RemoteError::Subdir { url: shown(), subdir: escape(subdir.as_bytes()) })?;
+            .map_err(|_| RemoteError::Subdir { url: shown(whole), subdir: escape(subdir.as_bytes()) })?;
         Ok(GitRepo {
             url,
             credentials,
@@ -239,10 +240,10 @@ pub(super) fn scp(text: &str) -> Result<Option<GitRepo>, RemoteError> {
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if [user, host, path].iter().any(|part| part.starts_with('-')) {
-        return Err(RemoteError::Option(redact(text)));
+        return Err(RemoteError::Option(shown(text)));
     }
     if path.is_empty() || path.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(RemoteError::Malformed(redact(text)));
+        return Err(RemoteError::Malformed(shown(text)));
     }
     let mut said = Said::default();
     said.fragment(fragment, text)?;

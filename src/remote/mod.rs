@@ -47,7 +47,7 @@ impl Remote {
             "http" | "https" if !names_repository(text) => Ok(Some(Self::File(text.to_owned()))),
             "http" | "https" | "git" | "ssh" => Ok(Some(git(GitRepo::parse(text)?))),
             "ftp" | "ftps" | "file" | "rsync" | "svn" => {
-                Err(RemoteError::Scheme { url: redact(text), scheme: escape(scheme.as_bytes()) })
+                Err(RemoteError::Scheme { url: shown(text), scheme: escape(scheme.as_bytes()) })
             }
             _ => Ok(None),
         }
@@ -65,7 +65,7 @@ impl Remote {
     /// For people, without credentials.
     pub fn shown(&self) -> String {
         match self {
-            Self::File(url) => redact(url),
+            Self::File(url) => shown(url),
             Self::Git(repo) => repo.shown(),
         }
     }
@@ -86,14 +86,14 @@ fn names_repository(text: &str) -> bool {
 
 /// A URL with nothing in it that a program could take for an option.
 fn parse_url(text: &str) -> Result<Url, RemoteError> {
-    let malformed = || RemoteError::Malformed(redact(&text.chars().take(200).collect::<String>()));
+    let malformed = || RemoteError::Malformed(shown(text));
     if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err(malformed());
     }
     let url = Url::parse(text).map_err(|_| malformed())?;
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
     if host.starts_with('-') || url.username().starts_with('-') {
-        return Err(RemoteError::Option(redact(text)));
+        return Err(RemoteError::Option(shown(text)));
     }
     Ok(url)
 }
@@ -140,6 +140,17 @@ pub fn redact(text: &str) -> String {
     out
 }
 
+/// For messages: without credentials, on one line, and not endless.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut text = redact(text);
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    escape(text.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +170,22 @@ mod tests {
             ("no url", "no url"),
         ] {
             assert_eq!(redact(text), shown);
+        }
+    }
+
+    /// Nor is a terminal at the mercy of what a text says.
+    #[test]
+    fn messages_can_be_shown() {
+        let long = format!("https://{}@h:x/", "p".repeat(500));
+        for text in ["a@b:c\u{7f}", "a@b:c\u{202e}d\n", "ftp://u:p@h/\u{1b}[1m", "https://u:p@h\u{7}/", &long] {
+            match Remote::parse(text).and_then(|_| Remote::parse(&format!("{text}.git"))) {
+                Err(error) => {
+                    let said = error.to_string();
+                    assert!(!said.contains("pp") && said.chars().count() < 400, "{said}");
+                    assert_eq!(crate::diag::escape(said.as_bytes()), said.replace('\\', "\\\\"), "{said}");
+                }
+                Ok(other) => panic!("{other:?}"),
+            }
         }
     }
 

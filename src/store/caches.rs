@@ -1,7 +1,8 @@
 //! Cache mounts: directories that live on from build to build, by name, outside all images (spec/cache-mounts.md).
 //!
 //! `caches/<hash of the name>/name` says what it is called; `<number>/data` are its instances and `<number>/lock`
-//! is held by whoever uses one. There is a second instance only if `private` users met.
+//! is held by whoever uses one. There is a second instance only if `private` users met. `naming` is held for a moment
+//! by whoever writes or removes the name, so that a cache has one as long as it has data.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -80,9 +81,9 @@ impl Store {
     ) -> Result<CacheInUse, E> {
         let dir = self.cache_dir(name);
         make_private_dir(&dir)?;
-        // Written anew each time: its time says when the cache was last wanted.
-        file::replace(&dir.join("name"), name.as_bytes(), Durability::Cached).map_err(StoreError::from)?;
         let (instance, lock) = take_instance(&dir, how, waits)?;
+        // With the instance in hand: who removes the cache from now on finds it in use.
+        write_name(&dir, name, &naming(&dir)?)?;
         let data = instance.join("data");
         if !data.exists() {
             self.fill_instance(&instance, fill)?;
@@ -129,14 +130,18 @@ impl Store {
         if !dir.join("name").exists() {
             return Ok(Removal::Missing);
         }
+        let _naming = naming(&dir)?;
         let Some(held) = take_all(&dir)? else { return Ok(Removal::InUse) };
         for (instance, lock) in held {
             // Whoever waits for the lock finds an instance without data and fills it.
             self.discard(&instance)?;
             drop(lock);
         }
-        fs::remove_file(dir.join("name")).map_err(|e| file::context(e, "remove", &dir))?;
-        Ok(Removal::Removed)
+        match fs::remove_file(dir.join("name")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::Missing),
+            Err(error) => Err(file::context(error, "remove", &dir).into()),
+            Ok(()) => Ok(Removal::Removed),
+        }
     }
 
     /// Gives a cache what `fill` makes in an empty directory, in place of all that it had. False, and nothing is
@@ -151,13 +156,14 @@ impl Store {
         fill(&made)?;
         let dir = self.cache_dir(name);
         make_private_dir(&dir.join("0"))?;
+        let named = naming(&dir)?;
         let Some(held) = take_all(&dir)? else { return Ok(false) };
         for (instance, _) in &held {
             self.discard(instance)?;
         }
         let data = dir.join("0/data");
         fs::rename(&made, &data).map_err(|e| file::context(e, "publish", &data)).map_err(StoreError::from)?;
-        file::replace(&dir.join("name"), name.as_bytes(), Durability::Cached).map_err(StoreError::from)?;
+        write_name(&dir, name, &named)?;
         Ok(true)
     }
 
@@ -183,6 +189,16 @@ impl Store {
         }
         Ok(empty)
     }
+}
+
+/// The right to name a cache, or to take its name. Who holds it waits for no instance.
+fn naming(dir: &Path) -> Result<Lock, StoreError> {
+    Ok(Lock::wait(&dir.join("naming"), Hold::Exclusive)?)
+}
+
+/// Written anew each time: its time says when the cache was last wanted.
+fn write_name(dir: &Path, name: &str, _naming: &Lock) -> Result<(), StoreError> {
+    Ok(file::replace(&dir.join("name"), name.as_bytes(), Durability::Cached)?)
 }
 
 /// Holds every instance of a cache alone; `None` if somebody uses one.
@@ -316,6 +332,24 @@ mod tests {
         assert_ne!(use_it(&store, CacheUse::Private).data(), second.data());
         drop(second);
         assert_eq!(store.caches().unwrap()[0].instances, 2);
+    }
+
+    #[test]
+    fn what_has_data_has_a_name() {
+        let (_dir, store) = store();
+        let fill = |dir: &Path| Ok::<_, StoreError>(fs::write(dir.join("made"), "x")?);
+        let dir = store.cache_dir("ns/a");
+        for _ in 0..200 {
+            std::thread::scope(|scope| {
+                let using = scope.spawn(|| {
+                    let used = store.use_cache("ns/a", CacheUse::Private, fill, || {}).unwrap();
+                    assert!(used.data().join("made").exists());
+                });
+                scope.spawn(|| store.remove_cache("ns/a").unwrap());
+                using.join().unwrap();
+            });
+            assert!(instances(&dir).unwrap().is_empty() || dir.join("name").exists(), "data without a name");
+        }
     }
 
     #[test]

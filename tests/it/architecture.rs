@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::children;
+
 /// Floors from the bottom up; modules of one line may name each other only as `SAME` says.
 const FLOORS: [&[&str]; 10] = [
     &["csv", "diag", "limits", "size"],
@@ -34,11 +36,8 @@ fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|modules| modules.contains(&module))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test may list a directory; it sorts")]
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
+    for path in children(dir) {
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|e| e == "rs") {

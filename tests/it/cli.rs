@@ -28,7 +28,7 @@ fn build(text: impl AsRef<[u8]>, more: &[&str]) -> Ran {
 #[test]
 fn wrong_arguments_are_usage_errors_that_name_them() {
     let scratch = "FROM scratch\nCOPY a /\n";
-    let cases: [(&[&str], &[&str]); 18] = [
+    let cases: [(&[&str], &[&str]); 28] = [
         (&["--no-such-flag"], &["--no-such-flag"]),
         (&["--taget", "x"], &["--taget", "--target"]),
         (&["--output", "type=foo"], &["foo"]),
@@ -47,6 +47,17 @@ fn wrong_arguments_are_usage_errors_that_name_them() {
         (&["--build-context", "x"], &["--build-context x"]),
         (&["-t", "UPPER case"], &["UPPER case"]),
         (&["--target", "nowhere"], &["nowhere"]),
+        // What is not there yet says so by its name.
+        (&["--cache-from", "type=local,src=x"], &["--cache-from"]),
+        (&["--cache-to", "type=inline"], &["--cache-to"]),
+        (&["--provenance", "mode=max"], &["--provenance"]),
+        (&["--sbom", "true"], &["--sbom"]),
+        (&["--attest", "type=sbom"], &["--attest"]),
+        (&["--source-policy-file", "p.json"], &["--source-policy-file"]),
+        (&["--push"], &["--push"]),
+        (&["--platform", "linux/amd64,linux/arm64"], &["linux/amd64,linux/arm64"]),
+        (&["--output", "type=registry"], &["registry", "oci, docker, tar or local"]),
+        (&["--output", "type=image,name=x,push=true"], &["image", "oci, docker, tar or local"]),
     ];
     for (more, names) in cases {
         ends(&build(scratch, more), 2, names);

@@ -11,7 +11,6 @@ mod corpus;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use lith::diag::{Diagnostic, Severity, Source};
 use lith::frontend::dockerfile::{self, Configs, ContextKind, NamedContexts, Options};
@@ -21,6 +20,8 @@ use lith::platform::Platform;
 use lith::recipe::chmod::Chmod;
 use lith::recipe::mount::{Mount, NodeOwner};
 use lith::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Run, Security, Stage};
+
+use crate::support::{bless, data};
 
 fn options() -> Options {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
@@ -317,6 +318,7 @@ fn files_from(from: &FilesFrom) -> String {
         FilesFrom::NamedContext(name) => format!("named context {name}"),
         FilesFrom::Stage(index) => format!("stage {index}"),
         FilesFrom::Image(reference) => format!("image {reference}"),
+        FilesFrom::Scratch => "scratch".to_owned(),
     }
 }
 
@@ -334,24 +336,10 @@ fn dump_config(out: &mut String, image: &ImageConfig) {
     }
 }
 
-fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dockerfile");
-    #[expect(clippy::disallowed_methods, reason = "a test's own data; sorted below")]
-    let entries = std::fs::read_dir(root).unwrap();
-    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
-    cases
-}
-
-fn bless() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "asks the person at the keyboard, not the build")]
-    std::env::var_os("LITH_BLESS").is_some()
-}
-
 #[test]
 fn cases_come_out_as_written_down() {
     let mut wrong = String::new();
-    let cases = cases();
+    let cases = data("tests/data/dockerfile");
     assert!(cases.len() >= 60, "only {} cases", cases.len());
     for case in &cases {
         let text = std::fs::read_to_string(case.join("Dockerfile")).unwrap();

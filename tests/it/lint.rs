@@ -19,21 +19,7 @@ use lith::oci::ImageConfig;
 use lith::path::ImagePath;
 use serde_json::Value;
 
-use crate::support::Lab;
-
-fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lint");
-    #[expect(clippy::disallowed_methods, reason = "a test's own data; sorted below")]
-    let entries = fs::read_dir(root).unwrap();
-    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
-    cases
-}
-
-fn bless() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "asks the person at the keyboard, not the build")]
-    std::env::var_os("LITH_BLESS").is_some()
-}
+use crate::support::{Lab, bless, data};
 
 /// Options and level that a case asks for.
 fn asked(text: &str) -> (Options, Level) {
@@ -95,7 +81,7 @@ fn lint(case: &Path) -> String {
 #[test]
 fn cases_come_out_as_written_down() {
     let mut wrong = String::new();
-    for case in cases() {
+    for case in data("tests/data/lint") {
         let actual = lint(&case);
         let path = case.join("lint.txt");
         if bless() {
@@ -111,7 +97,7 @@ fn cases_come_out_as_written_down() {
 
 #[test]
 fn every_rule_has_two_cases_where_it_speaks_and_two_where_it_does_not() {
-    let cases = cases();
+    let cases = data("tests/data/lint");
     for rule in RULES {
         let own = |case: &&PathBuf| {
             let name = case.file_name().unwrap().to_str().unwrap();

@@ -15,7 +15,7 @@ use case::Case;
 use known::{Known, Line};
 
 use crate::peers::tools::{Docker, Unmount, buildah, lab_with};
-use crate::support::Lab;
+use crate::support::{Lab, base_tar};
 
 const PROGRAMS: [&str; 8] = ["buildah", "dockerd", "runc", "setcap", "setfattr", "xz", "bzip2", "zstd"];
 
@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 8] = ["buildah", "dockerd", "runc", "setcap", "setfattr",
 /// `configured.Dockerfile` and `triggers.Dockerfile` make of it.
 fn bases(lab: &Lab, docker: &Docker<'_>) {
     let data = case::data();
-    case::shell(&data.join("base.sh"), &lab.path(""));
+    base_tar(&lab.path(""), Some(&data.join("base.sh")));
     lab.ok("store", &["import", "base.tar", "base"]);
     for name in ["base", "configured", "triggers"] {
         let dockerfile = data.join(format!("{name}.Dockerfile"));

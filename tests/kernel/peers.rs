@@ -10,7 +10,7 @@ use serde_json::Value;
 use tools::{Docker, Unmount, buildah, buildah_build, lab_with, ok, podman, podman_id, unpack};
 use tree::Tree;
 
-use crate::support::{Built, Lab};
+use crate::support::{Built, Lab, base_tar, shell};
 
 const PROGRAMS: [&str; 9] =
     ["skopeo", "umoci", "podman", "buildah", "dockerd", "runc", "setcap", "xz", "bzip2"];
@@ -19,7 +19,8 @@ const EPOCH: i64 = 1_700_000_000;
 /// The base, the context and the image `app` in lith's store.
 fn app(lab: &Lab, outputs: &[&str]) -> Built {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/peers");
-    ok(lab, "sh", &[data.join("fixture.sh").to_str().unwrap()]);
+    base_tar(&lab.path(""), None);
+    shell(&data.join("context.sh"), &lab.path(""));
     fs::copy(data.join("Dockerfile"), lab.path("ctx/Dockerfile")).unwrap();
     lab.ok("store", &["import", "base.tar", "base"]);
     build(lab, "ctx", "app", outputs)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lith::path::ImagePath;
 
@@ -25,12 +25,8 @@ pub struct Case {
 
 /// All cases, by theme.
 pub fn cases() -> Vec<Case> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dockerignore");
-    #[expect(clippy::disallowed_methods, reason = "a test's own data; sorted below")]
-    let entries = fs::read_dir(root).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut files = super::data("tests/data/dockerignore");
     files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
-    files.sort();
     let cases: Vec<Case> = files.iter().flat_map(|file| theme(file)).collect();
     let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names.len(), cases.len(), "a name is given twice");

@@ -53,6 +53,45 @@ pub fn busybox_path() -> Option<&'static Path> {
     found.or_else(|| skip("needs busybox (package busybox-static)"))
 }
 
+/// What a directory of the project holds, sorted.
+pub fn data(dir: &str) -> Vec<PathBuf> {
+    children(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir))
+}
+
+/// What a directory holds, sorted.
+#[expect(clippy::disallowed_methods, reason = "a test may list a directory; it sorts")]
+pub fn children(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Whether expectations are to be written anew.
+pub fn bless() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "asks the person at the keyboard, not the build")]
+    std::env::var_os("LITH_BLESS").is_some()
+}
+
+/// Runs a script in a directory.
+#[track_caller]
+pub fn shell(script: &Path, dir: &Path) {
+    let script = script.to_str().unwrap();
+    let made = Command::new("sh").args(["-euc", "umask 022; . \"$0\"", script]).current_dir(dir).output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{script}: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// Makes `base.tar` in a directory: a root file system with owners, links, devices and a capability, and what a script
+/// adds to `base`.
+pub fn base_tar(dir: &Path, more: Option<&Path>) {
+    shell(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/base.sh"), dir);
+    more.iter().for_each(|script| shell(script, dir));
+    let mut tar = Command::new("tar");
+    tar.args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "--format=pax", "--sort=name"]);
+    tar.args(["--mtime=@1000000000", "-C", "base", "-cf", "base.tar", "."]).current_dir(dir);
+    assert!(tar.status().unwrap().success());
+}
+
 /// Whether a program is installed.
 pub fn has(program: &str) -> bool {
     Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()

@@ -22,6 +22,9 @@ use super::scope::Scope;
 use super::stages::{Resolved, ResolvedStage, resolve};
 use super::{created_by, shown, similar, trigger};
 
+/// Of a file that is to come from scratch.
+const NO_FILES: &str = "scratch is empty: nothing but / can be taken from it";
+
 impl Dockerfile {
     /// The recipe of the targets: stages they do not need are left out, the others keep their order.
     ///

@@ -261,10 +261,7 @@ impl Resolver<'_> {
             if let Base::Stage(base) = stage.base {
                 wanted.insert(base);
             }
-            wanted.extend(stage.inputs.values().filter_map(|from| match from {
-                FilesFrom::Stage(index) => Some(*index),
-                FilesFrom::Context | FilesFrom::NamedContext(_) | FilesFrom::Image(_) => None,
-            }));
+            wanted.extend(stage.inputs.values().filter_map(FilesFrom::stage));
             stages.insert(index, stage);
         }
         stages
@@ -283,10 +280,6 @@ impl Resolver<'_> {
             instruction.refused.iter().for_each(|refused| self.problems.push(refused.clone()));
             let act = if matches!(instruction.kind, Kind::Run(_)) { "mount" } else { "copy" };
             for (mount, word) in instruction.froms() {
-                // A cache that begins empty says so.
-                if act == "mount" && word.text == "scratch" {
-                    continue;
-                }
                 inputs.insert((number, mount), self.files_from(index, &word, &platform, act));
             }
         }
@@ -407,7 +400,7 @@ impl Resolver<'_> {
         Base::Image(name)
     }
 
-    /// What `--from` means: a named context, an earlier stage by name or number, or an image. `act`: copy or mount.
+    /// What `--from` means: a named context, an earlier stage by name or number, nothing, or an image. `act`: copy or mount.
     fn files_from(&mut self, current: usize, word: &Word, platform: &Platform, act: &str) -> FilesFrom {
         let name = word.text.as_str();
         let folded = name.to_lowercase();
@@ -432,8 +425,11 @@ impl Resolver<'_> {
         if let Some(stage) = stage {
             return self.earlier(current, stage, word, act);
         }
-        if name == "scratch" || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            self.problems.error(word.span, format!("cannot {act} from {}: it has no files", shown(name)));
+        if name == "scratch" {
+            return FilesFrom::Scratch;
+        }
+        if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            self.problems.error(word.span, format!("{} is not an image reference", shown(name)));
             return FilesFrom::Context;
         }
         FilesFrom::Image(name.to_owned())

@@ -148,7 +148,7 @@ fn check_recipe(source: &Source, options: &Options, recipe: &Recipe) {
                         assert!(options.named_contexts.find(name, &stage.platform).is_some());
                     }
                     FilesFrom::Image(reference) => assert!(!reference.is_empty()),
-                    FilesFrom::Context => {}
+                    FilesFrom::Context | FilesFrom::Scratch => {}
                 }
             }
             if let Op::Run(run) = &step.op {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::Lab;
+use crate::support::{Lab, children, shell};
 
 #[derive(Debug)]
 pub struct Case {
@@ -68,20 +68,4 @@ impl Case {
             self.options.extend([option.to_owned(), value.to_owned()]);
         }
     }
-}
-
-/// Runs a script in a directory.
-#[track_caller]
-pub fn shell(script: &Path, dir: &Path) {
-    let script = script.to_str().unwrap();
-    let made = Command::new("sh").args(["-euc", "umask 022; . \"$0\"", script]).current_dir(dir).output();
-    let made = made.unwrap();
-    assert!(made.status.success(), "{script}: {}", String::from_utf8_lossy(&made.stderr));
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test may list a directory; it sorts")]
-fn children(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
 }

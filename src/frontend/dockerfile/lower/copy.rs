@@ -13,7 +13,7 @@ use super::super::ast::{CopyKind, CopyText, Heredoc, Word};
 use super::super::expand::Lexer;
 use super::super::scope::clean;
 use super::super::{instructions, shown};
-use super::{Failed, Lowered, Lowering};
+use super::{Failed, Lowered, Lowering, NO_FILES};
 
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, number: usize, copy: &CopyText) -> Result<Lowered, Failed> {
@@ -32,12 +32,17 @@ impl Lowering<'_> {
         if let (Link::Yes, Some(owner), Some(word)) = (link, &chown, &copy.chown) {
             self.owner_without_names(owner, word)?;
         }
+        let from = self.stage.inputs.get(&(number, 0)).cloned().unwrap_or(FilesFrom::Context);
         let mut sources = Vec::new();
         for word in &copy.sources {
             let text = self.word(word)?;
             // (BuildKit keeps user and password.)
             message.extend([" ", &redact(&text)]);
-            sources.push(self.source(copy, &text, word)?);
+            let source = self.source(copy, &text, word)?;
+            if from == FilesFrom::Scratch && names_a_file(&source) {
+                return self.fail(word.span, NO_FILES);
+            }
+            sources.push(source);
         }
         let sources = self.pinned(copy, sources)?;
         let mut inline = Vec::new();
@@ -53,7 +58,7 @@ impl Lowering<'_> {
             (CopyKind::Add, Some(true)) => Unpack::All,
         };
         let op = Op::Copy(Copy {
-            from: self.stage.inputs.get(&(number, 0)).cloned().unwrap_or(FilesFrom::Context),
+            from,
             sources,
             inline,
             dest: self.path(&clean(&self.scope.cwd(), &dest), copy.dest.span)?,
@@ -220,6 +225,16 @@ impl Lowering<'_> {
         let result = lexer.word(&body, self.budget);
         self.expanded(result, document.span)
     }
+}
+
+/// Whether a source asks for more than a root directory; a pattern may match nothing.
+fn names_a_file(source: &CopySource) -> bool {
+    let path = match source {
+        CopySource::Path(path) => path,
+        CopySource::Below { base, .. } => base,
+        CopySource::Url { .. } | CopySource::Git(_) => return false,
+    };
+    !path.is_root() && !path.names().any(is_wild)
 }
 
 /// Whether a destination as written must be a directory.

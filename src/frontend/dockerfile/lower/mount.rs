@@ -11,7 +11,7 @@ use crate::size;
 use super::super::ast::{MountField, MountText, Word};
 use super::super::scope::clean;
 use super::super::shown;
-use super::{Failed, Lowering};
+use super::{Failed, Lowering, NO_FILES};
 
 /// What `type=` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Lowering<'_> {
         let mut sockets = 0;
         for (index, text) in texts.iter().enumerate() {
             let from = self.stage.inputs.get(&(number, index)).cloned();
-            match self.draft(text).and_then(|draft| self.mount(draft, from, text, &mut sockets)) {
+            match self.draft(text).and_then(|draft| self.mount(draft, from, &mut sockets)) {
                 Ok(mount) => mounts.push(mount),
                 Err(Failed) => failed = true,
             }
@@ -195,13 +195,7 @@ impl Lowering<'_> {
         Ok(value)
     }
 
-    fn mount(
-        &mut self,
-        draft: Draft,
-        from: Option<FilesFrom>,
-        text: &MountText,
-        sockets: &mut usize,
-    ) -> Result<Mount, Failed> {
+    fn mount(&mut self, draft: Draft, from: Option<FilesFrom>, sockets: &mut usize) -> Result<Mount, Failed> {
         self.check(&draft)?;
         self.warn_of_strays(&draft);
         let access = |default| draft.access.map_or(default, |(access, _)| access);
@@ -211,20 +205,23 @@ impl Lowering<'_> {
             gid: draft.gid.map_or(0, |(gid, _)| gid),
         };
         Ok(match draft.kind {
-            Kind::Bind if from.is_none() && text.from().is_some() => {
-                let span = draft.from.unwrap_or(draft.span);
-                return self.fail(span, "cannot mount from scratch: it has no files");
+            Kind::Bind => {
+                let bind = BindMount {
+                    target: self.target(&draft.target, &draft)?,
+                    from: from.unwrap_or(FilesFrom::Context),
+                    source: self.path(&draft.source.0, draft.source.1.unwrap_or(draft.span))?,
+                    access: access(Access::ReadOnly),
+                };
+                if bind.from == FilesFrom::Scratch && !bind.source.is_root() {
+                    return self.fail(draft.source.1.unwrap_or(draft.span), NO_FILES);
+                }
+                Mount::Bind(bind)
             }
-            Kind::Bind => Mount::Bind(BindMount {
-                target: self.target(&draft.target, &draft)?,
-                from: from.unwrap_or(FilesFrom::Context),
-                source: self.path(&draft.source.0, draft.source.1.unwrap_or(draft.span))?,
-                access: access(Access::ReadOnly),
-            }),
             Kind::Cache => Mount::Cache(CacheMount {
                 target: self.target(&draft.target, &draft)?,
                 id: cache_id(&draft),
-                seed: from,
+                // A cache begins empty anyway.
+                seed: from.filter(|from| *from != FilesFrom::Scratch),
                 source: self.path(&draft.source.0, draft.source.1.unwrap_or(draft.span))?,
                 sharing: draft.sharing.map_or(Sharing::Shared, |(sharing, _)| sharing),
                 access: access(Access::ReadWrite),

@@ -1,0 +1,64 @@
+//! What the language sees of the command line: shared by everything that reads a Dockerfile.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::Args;
+
+use super::CliError;
+use super::build::pairs;
+use super::contexts::{ContextArgs, Origin, Reach};
+use super::files::Text;
+use super::network::fetch_options;
+use super::session::{self, Need, variable};
+use crate::engine::contexts::{ContextSource, NamedContext};
+use crate::fetch::Access;
+use crate::frontend::dockerfile;
+use crate::platform::Platform;
+
+/// Where the Dockerfile is, and how it is read.
+#[derive(Debug, Args)]
+pub struct LanguageArgs {
+    #[command(flatten)]
+    pub contexts: ContextArgs,
+    /// Build only up to this stage; several stages are built at once
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub target: Vec<String>,
+    /// A value for an ARG; without =VALUE it comes from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+}
+
+impl LanguageArgs {
+    /// The language's options without labels and allowances, and the named contexts.
+    pub fn options(&self) -> Result<(dockerfile::Options, BTreeMap<String, NamedContext>), CliError> {
+        let (named_contexts, contexts) = self.contexts.named()?;
+        let options = dockerfile::Options {
+            build_args: pairs(&self.build_arg, "--build-arg", variable)?,
+            labels: Vec::new(),
+            targets: self.target.clone(),
+            platform: self.platform.clone().unwrap_or_else(Platform::host),
+            build_platform: Platform::host(),
+            insecure: false,
+            named_contexts,
+        };
+        Ok((options, contexts))
+    }
+
+    /// The Dockerfile and its ignore file. There is a store only for what comes from elsewhere.
+    pub fn text(&self, root: Option<&Path>, access: Access<'_>) -> Result<Text, CliError> {
+        if self.contexts.files.context.is_dir() {
+            return self.contexts.files.read();
+        }
+        let store = session::open(root, Need::Store)?.store;
+        let reach = Reach { store: &store, fetch: &fetch_options(), access };
+        let Origin { context, dockerfile } = self.contexts.read(reach)?;
+        let ignore = match context {
+            ContextSource::Directory { ignore, .. } => ignore,
+            ContextSource::Packed(_) => Default::default(),
+        };
+        Ok(Text { dockerfile, ignore })
+    }
+}

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{Built, Lab, Ran, has, kernel_lab, skip};
-use crate::vectors;
+use crate::{secrets, vectors};
 
 /// Whether a user is granted subordinate ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +213,29 @@ fn mounts_are_the_same_for_users_with_and_without_a_range() {
         user.ok(&["cache", "export", "/root/.cache", "cache.tar"]);
         user.ok(&["gc", "--caches"]);
         assert_eq!(user.ok(&["cache", "ls"]).out.lines().count(), 1);
+    }
+}
+
+/// As root's: whether the step succeeds or fails, and whatever it prints.
+#[test]
+fn secrets_of_users_are_found_nowhere() {
+    for (tag, ids) in [("k", Ids::Range), ("l", Ids::Single)] {
+        let Some(user) = User::new(tag, ids) else { return };
+        user.base("alpine");
+        user.lab.write("token", secrets::CANARY);
+        let (context, secret) =
+            (user.lab.path("ctx"), format!("id=token,src={}", user.lab.path("token").display()));
+        for (end, code) in [("true", 0), ("exit 7", 1)] {
+            stages(&user.lab, &format!("FROM alpine\n{}; {end}\n", secrets::USES));
+            let ran = user.run(&["build", "--secret", &secret, context.to_str().unwrap()]);
+            assert_eq!(ran.code, code, "{tag}: {}", ran.err);
+            assert!(ran.err.contains("*****"), "{tag}: it was printed: {}", ran.err);
+            secrets::clean("standard output", ran.out.as_bytes());
+            secrets::clean("standard error", ran.err.as_bytes());
+            let log = user.run(&["log", "stage0/1"]);
+            secrets::clean("log", format!("{}{}", log.out, log.err).as_bytes());
+            secrets::store_is_clean(&user.store());
+        }
     }
 }
 

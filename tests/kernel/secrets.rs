@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::support::{Lab, Ran, kernel_lab, skip};
 
 /// Long and odd enough to be found by chance nowhere.
-const CANARY: &str = "canary-7Qx!zWv0-of-the-mine";
+pub const CANARY: &str = "canary-7Qx!zWv0-of-the-mine";
 
 fn lab() -> Option<Lab> {
     let lab = kernel_lab()?;
@@ -56,7 +56,7 @@ fn holds(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 #[track_caller]
-fn clean(what: &str, bytes: &[u8]) {
+pub fn clean(what: &str, bytes: &[u8]) {
     for (form, needle) in forms() {
         assert!(
             !holds(bytes, &needle),
@@ -68,7 +68,7 @@ fn clean(what: &str, bytes: &[u8]) {
 
 /// No file of the store, by name or by content, holds the value in any form.
 #[track_caller]
-fn store_is_clean(dir: &Path) {
+pub fn store_is_clean(dir: &Path) {
     #[expect(clippy::disallowed_methods, reason = "a test looks everywhere; order does not matter")]
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -101,7 +101,7 @@ fn everything_is_clean(lab: &Lab, ran: &Ran) {
 }
 
 /// Uses the value in every way a step can, and prints it in every way that is masked.
-const USES: &str = "RUN --mount=type=secret,id=token,mode=0444 --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=token,target=/etc/app/token \
+pub const USES: &str = "RUN --mount=type=secret,id=token,mode=0444 --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=token,target=/etc/app/token \
     set -e; test \"$(cat /run/secrets/token)\" = \"$TOKEN\"; test \"$(cat /etc/app/token)\" = \"$TOKEN\"; \
     stat -c '%a %u:%g' /run/secrets/token > /modes; stat -c '%a %u:%g' /etc/app/token >> /modes; \
     echo \"$TOKEN\"; echo \"$TOKEN\" >&2; printf %s \"$TOKEN\" | base64; printf %s \"$TOKEN\" | od -An -tx1 | tr -d ' \\n'; echo; env; cat /proc/self/environ | tr '\\0' '\\n'; \

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::{build, caches, gc, history, images, import, inspect, lint, log, names, plan, save, verify, why};
+use super::{
+    build, caches, gc, history, images, import, inspect, lint, lock, log, names, plan, save, verify, why,
+};
 
 /// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
 #[derive(Debug, Parser)]
@@ -24,6 +26,8 @@ enum Verb {
     Build(build::Build),
     /// Say what is odd about a Dockerfile, without building it
     Lint(lint::Lint),
+    /// Write down what names stand for now: tags, branches, URLs
+    Lock(lock::LockFile),
     /// Show the steps of a build with their keys, and which would be hits
     Plan(plan::Plan),
     /// Say which input made a step or an image differ from the build before
@@ -82,6 +86,7 @@ impl Args {
         match self.verb {
             Verb::Build(verb) => verb.run(root),
             Verb::Lint(verb) => verb.run(root),
+            Verb::Lock(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use super::files::Text;
 use super::language::LanguageArgs;
 use super::limits::LimitArgs;
 use super::network::fetch_options;
+use super::pins::PinArgs;
 use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
@@ -24,7 +25,7 @@ use crate::diag::{Diagnostic, Source};
 use crate::engine::contexts::{ContextSource, NamedContext, Packed};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
-use crate::fetch::Access;
+use crate::fetch::{Access, FetchOptions};
 use crate::frontend::dockerfile;
 use crate::recipe::Network;
 use crate::store::Store;
@@ -53,6 +54,8 @@ pub struct What {
     /// No network, fixed environment, context modes normalised
     #[arg(long)]
     hermetic: bool,
+    #[command(flatten)]
+    pins: PinArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -157,7 +160,8 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic]) -> String {
 impl What {
     /// Reads the file and everything else from outside that a build depends on.
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
-        let (fetch, secrets) = (fetch_options(), self.secrets.read()?);
+        let fetch = FetchOptions { fetching: self.pins.fetching(), ..fetch_options() };
+        let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };
         let Origin { context, dockerfile } = self.language.contexts.read(reach)?;
@@ -183,10 +187,16 @@ impl What {
             limits: self.limits.read()?,
             secrets: Arc::new(secrets),
             fetch,
+            pins: self.pins.read(&self.language.contexts.files)?,
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;
         Ok(options)
+    }
+
+    /// Where the lock is or would be.
+    pub fn lock_path(&self) -> Option<PathBuf> {
+        self.pins.path(&self.language.contexts.files)
     }
 
     /// The Dockerfile and its ignore file.

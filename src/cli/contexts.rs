@@ -12,6 +12,7 @@ use super::files::{Files, stdin};
 use crate::context::open_regular;
 use crate::diag::Source;
 use crate::engine::contexts::{self, Came, ContextSource, NamedContext, Packed};
+use crate::engine::pins::Pins;
 use crate::exec::ExecError;
 use crate::exec::files::spool;
 use crate::fetch::{Access, FetchOptions};
@@ -61,10 +62,9 @@ impl ContextArgs {
         let text = self.files.context.to_string_lossy();
         let store = reach.store;
         match Remote::parse_context(&text).map_err(|error| CliError::Usage(error.to_string()))? {
-            Some(Remote::Git(repo)) => {
-                self.inside(store, contexts::commit(store, reach.fetch, reach.access, &repo)?)
-            }
-            Some(Remote::File(url)) => match contexts::behind(store, reach.fetch, &url)? {
+            Some(Remote::Git(repo)) => self
+                .inside(store, contexts::commit(store, reach.fetch, reach.access, &repo, &Pins::default())?),
+            Some(Remote::File(url)) => match contexts::behind(store, reach.fetch, &url, &Pins::default())? {
                 Came::Tree(packed) => self.inside(store, packed),
                 Came::File(bytes) => self.alone(bytes, Remote::File(url).shown()),
             },

@@ -59,6 +59,23 @@ impl Files {
         Ok(Text { dockerfile, ignore: self.read_ignore()? })
     }
 
+    /// Where the lock of the file is: beside it, if it is on this machine.
+    pub fn lock(&self) -> Option<PathBuf> {
+        let path = match &self.file {
+            Some(_) if self.file_is_stdin() => return None,
+            Some(path) => path.clone(),
+            None => self.context.join("Dockerfile"),
+        };
+        if !self.context.is_dir() {
+            return None;
+        }
+        let name = path.file_name()?.to_string_lossy();
+        Some(match name.as_ref() {
+            "Dockerfile" | "dockerfile" => path.with_file_name("lith.lock"),
+            other => path.with_file_name(format!("{other}.lock")),
+        })
+    }
+
     /// `<Dockerfile>.dockerignore` beats `.dockerignore`.
     fn read_ignore(&self) -> Result<(Vec<u8>, String), CliError> {
         let file = self.file.clone().unwrap_or_else(|| self.context.join("Dockerfile"));

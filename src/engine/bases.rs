@@ -33,6 +33,11 @@ pub enum BaseError {
         .similar.as_ref().map_or_else(String::new, |similar| format!(" (did you mean {similar}?)"))
     )]
     Missing { name: String, similar: Option<String> },
+    #[error(
+        "{lock} pins it to {pinned}, {}; if the new one is right, renew the pin with `lith lock --update={reference}`",
+        .found.map_or_else(|| "which is not in the store".to_owned(), |found| format!("and now it is {found}"))
+    )]
+    Pinned { lock: String, reference: String, pinned: BlobDigest, found: Option<BlobDigest> },
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error("{archive} holds {count} images; say which with {archive}:TAG")]
@@ -92,6 +97,11 @@ impl Bases<'_> {
         self.open(manifest)
     }
 
+    /// Whether a reference names a file or a directory.
+    pub fn is_file(&self, reference: &str) -> bool {
+        source(reference.strip_prefix("docker-image://").unwrap_or(reference)).is_some()
+    }
+
     fn bring(&self, archive: Archive, platform: &Platform) -> Result<BlobDigest, BaseError> {
         let (path, name) = match archive {
             Archive::Rootfs { path } => return self.import(&path, platform),
@@ -131,7 +141,8 @@ impl Bases<'_> {
         Err(BaseError::Missing { name, similar })
     }
 
-    fn open(&self, manifest: BlobDigest) -> Result<Resolved, BaseError> {
+    /// An image of the store.
+    pub fn open(&self, manifest: BlobDigest) -> Result<Resolved, BaseError> {
         let base = StoredImage::open(self.store, manifest)?.into_base();
         let rootfs = base
             .config

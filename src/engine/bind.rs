@@ -14,7 +14,7 @@ use crate::exec::mounts::Material;
 use crate::exec::observe::Rootfs;
 use crate::exec::source::{Modes, Source};
 use crate::exec::{ExecError, Job};
-use crate::fetch::{self, Commits, FetchError, Fetcher};
+use crate::fetch::{self, Commits, FetchError, FetchOptions, Fetcher};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
@@ -29,15 +29,8 @@ pub struct Inputs<'a> {
     pub context: &'a Files,
     pub named: &'a BTreeMap<String, Files>,
     pub images: &'a Images,
-    pub fetching: Fetching,
-}
-
-/// Whether binding may ask other machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fetching {
-    Allowed,
-    /// What is not in the store is [`FetchError::NotHere`].
-    Never,
+    /// How other machines are asked, if they may be.
+    pub fetch: &'a FetchOptions,
 }
 
 /// What hermetic steps see besides what the file says (spec/step-hash.md, "Hermetic environment").
@@ -165,16 +158,10 @@ impl Inputs<'_> {
         let url = url::Url::parse(text)
             .map_err(|source| FetchError::Url { url: crate::diag::escape(text.as_bytes()), source })?;
         let shown = fetch::shown(&url);
-        if self.options.hermetic && checksum.is_none() {
+        if self.options.hermetic && !self.options.pins.has_url(text, checksum) {
             return Err(FetchError::NotPinned { url: shown }.into());
         }
-        let fetcher = Fetcher::new(self.store, &self.options.fetch);
-        let fetched = match self.fetching {
-            Fetching::Allowed => fetcher.file(text, checksum)?,
-            Fetching::Never => {
-                fetcher.here(text, checksum).ok_or_else(|| FetchError::NotHere { url: shown.clone() })?
-            }
-        };
+        let fetched = self.options.pins.file(&Fetcher::new(self.store, self.fetch), text, checksum)?;
         let (file, _) = self.store.open_blob(&fetched.blob)?;
         let name = fetch::file_name(&url).unwrap_or_else(|| UNNAMED.to_owned());
         Ok(Source::from_blob(&name, shown, &fetched, file, self.options.epoch))
@@ -182,14 +169,11 @@ impl Inputs<'_> {
 
     /// The files of a commit of a repository, out of the store.
     fn checkout(&self, repo: &GitRepo, filter: &Filter) -> Result<Source, ExecError> {
-        if self.options.hermetic && repo.commit().is_none() {
+        if self.options.hermetic && !self.options.pins.has_commit(repo) {
             return Err(FetchError::NotPinned { url: repo.shown() }.into());
         }
-        let commits = Commits::new(self.store, &self.options.fetch, self.options.git_access());
-        let commit = match self.fetching {
-            Fetching::Allowed => commits.bring(repo)?,
-            Fetching::Never => commits.here(repo).ok_or_else(|| FetchError::NotHere { url: repo.shown() })?,
-        };
+        let commits = Commits::new(self.store, self.fetch, self.options.git_access());
+        let commit = self.options.pins.commit(&commits, repo)?;
         let tree = commits.tree(repo, &commit)?;
         let dir = match repo.keep_git_dir {
             Some(true) => Some(commits.git_dir(repo, &commit)?),

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::pins::Pins;
 use super::{BuildError, Options};
 use crate::context::ignore::Ignore;
 use crate::context::{Context, Filter, StatIndex, ignore_file};
@@ -102,10 +103,10 @@ impl NamedContext {
                 directory(store, path, &rules, &name)
             }
             Self::Remote(Remote::Git(repo)) => {
-                let packed = commit(store, &options.fetch, options.git_access(), repo)?;
+                let packed = commit(store, &options.fetch, options.git_access(), repo, &options.pins)?;
                 Ok(Files::Packed(packed.rootfs))
             }
-            Self::Remote(Remote::File(url)) => match behind(store, &options.fetch, url)? {
+            Self::Remote(Remote::File(url)) => match behind(store, &options.fetch, url, &options.pins)? {
                 Came::Tree(packed) => Ok(Files::Packed(packed.rootfs)),
                 Came::File(_) => Err(BuildError::NotATree { shown: Remote::File(url.clone()).shown() }),
             },
@@ -135,9 +136,10 @@ pub fn commit(
     options: &FetchOptions,
     access: Access<'_>,
     repo: &GitRepo,
+    pins: &Pins,
 ) -> Result<Packed, BuildError> {
     let commits = Commits::new(store, options, access);
-    let commit = commits.bring(repo).map_err(ExecError::from)?;
+    let commit = pins.commit(&commits, repo).map_err(ExecError::from)?;
     let tree = commits.tree(repo, &commit).map_err(ExecError::from)?;
     let dir = match repo.keep_git_dir {
         Some(true) => Some(commits.git_dir(repo, &commit).map_err(ExecError::from)?),
@@ -149,9 +151,9 @@ pub fn commit(
 }
 
 /// What an http or https URL gives: the files of a tar, or one file.
-pub fn behind(store: &Store, options: &FetchOptions, url: &str) -> Result<Came, BuildError> {
+pub fn behind(store: &Store, options: &FetchOptions, url: &str, pins: &Pins) -> Result<Came, BuildError> {
     let shown = Remote::File(url.to_owned()).shown();
-    let fetched = Fetcher::new(store, options).file(url, None).map_err(ExecError::from)?;
+    let fetched = pins.file(&Fetcher::new(store, options), url, None).map_err(ExecError::from)?;
     let (file, size) = store.open_blob(&fetched.blob)?;
     let time = store.download(url).and_then(|known| Epoch::from_http_date(&known.last_modified?));
     if let Some(packed) = archive(store, &shown, file.try_clone().map_err(ExecError::from)?)? {

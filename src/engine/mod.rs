@@ -5,6 +5,7 @@ pub mod bind;
 pub mod check;
 pub mod contexts;
 pub mod finish;
+pub mod pins;
 pub mod preview;
 pub mod progress;
 pub mod report;
@@ -32,8 +33,9 @@ use crate::remote::redact;
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
-use bind::{Fetching, Inputs};
+use bind::Inputs;
 use contexts::{ContextSource, NamedContext};
+use pins::Pins;
 use report::{Event, StepInfo, Ui};
 
 /// What a build is asked to do.
@@ -60,6 +62,7 @@ pub struct Options {
     pub secrets: Arc<Secrets>,
     pub limits: ProcessLimits,
     pub fetch: FetchOptions,
+    pub pins: Pins,
     pub no_sandbox: Option<String>,
 }
 
@@ -179,6 +182,11 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
     Ok(image.base.config.created.as_deref().and_then(Epoch::from_rfc3339))
 }
 
+/// The recipe and its images.
+fn prepare_recipe(store: &Store, options: &Options) -> Result<(Recipe, Images), BuildError> {
+    recipe(store, options).map(|(recipe, images, _)| (recipe, images))
+}
+
 type Lowered = (Recipe, Images, Vec<Diagnostic>);
 
 fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
@@ -196,6 +204,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     };
     let mut images = Images::new();
     let mut configs = Configs::new();
+    let mut used = Vec::new();
     // The triggers of a base may need further images.
     loop {
         let uses = file.images(&options.frontend, &configs).map_err(broken)?;
@@ -205,15 +214,16 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
             if images.contains_key(&key) {
                 continue;
             }
-            let resolved =
-                finder.resolve(&wanted.reference, &wanted.platform).map_err(|source| BuildError::Base {
-                    file: options.dockerfile.name.clone(),
-                    reference: wanted.reference.clone(),
-                    line: options.dockerfile.position(wanted.span.start).0,
-                    source: Box::new(source.or_stage(file.stage_names())),
-                })?;
+            let resolved = pins::resolve(&finder, &options.pins, &wanted.reference, &wanted.platform);
+            let resolved = resolved.map_err(|source| BuildError::Base {
+                file: options.dockerfile.name.clone(),
+                reference: wanted.reference.clone(),
+                line: options.dockerfile.position(wanted.span.start).0,
+                source: Box::new(source.or_stage(file.stage_names())),
+            })?;
             configs.insert(key.clone(), resolved.base.config.clone());
             images.insert(key, resolved);
+            used.push(wanted);
         }
         if images.len() == known {
             break;
@@ -221,7 +231,8 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(broken)?;
     let warnings = check::build(&file, options, &configs, warnings)?;
-    let missing = missing_secrets(&recipe, &options.secrets);
+    let mut missing = pins::unpinned(options, &recipe, &used);
+    missing.extend(missing_secrets(&recipe, &options.secrets));
     if !missing.is_empty() {
         return Err(BuildError::File(missing));
     }
@@ -294,7 +305,7 @@ impl Prepared<'_> {
             context: &self.context,
             named: &self.named,
             images: &self.images,
-            fetching: Fetching::Allowed,
+            fetch: &self.options.fetch,
         }
     }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::bind::{Fetching, Inputs};
+use super::bind::Inputs;
+use super::pins::Pins;
 use super::report::StepInfo;
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
 use crate::digest::ActionKey;
 use crate::exec::observe::Rootfs;
 use crate::exec::{ExecError, Executor, Job, Lookup};
-use crate::fetch::FetchError;
+use crate::fetch::{FetchError, FetchOptions, Fetching};
 use crate::plan::StepId;
 use crate::recipe::{Base, CopySource, Effect, Op};
 
@@ -58,8 +59,12 @@ pub struct StageLines {
 
 /// Asks the cache about every step in order.
 pub fn preview(prepared: &Prepared<'_>) -> Result<Vec<StageLines>, BuildError> {
-    let mut asker =
-        Asker { prepared, executor: Executor::new(prepared.store, &prepared.rules), ends: BTreeMap::new() };
+    let mut asker = Asker {
+        prepared,
+        executor: Executor::new(prepared.store, &prepared.rules),
+        fetch: FetchOptions { fetching: Fetching::Never, ..prepared.options.fetch.clone() },
+        ends: BTreeMap::new(),
+    };
     let wanted = prepared.plan.wanted.iter().enumerate().filter(|(_, wanted)| **wanted);
     wanted.map(|(stage, _)| asker.stage(stage)).collect()
 }
@@ -67,6 +72,7 @@ pub fn preview(prepared: &Prepared<'_>) -> Result<Vec<StageLines>, BuildError> {
 struct Asker<'a> {
     prepared: &'a Prepared<'a>,
     executor: Executor<'a>,
+    fetch: FetchOptions,
     /// The root file system at the end of each stage, as far as it is known.
     ends: BTreeMap<usize, Option<Arc<Rootfs>>>,
 }
@@ -95,7 +101,7 @@ impl Asker<'_> {
                 below = vec![info.name.clone()];
             }
             let StepInfo { name, text, line, effects, .. } = info;
-            let pinned = pinned(&step.op);
+            let pinned = pinned(&step.op, &self.prepared.options.pins);
             steps.push(Line { name, text, line, key, status, pinned, needs, effects });
         }
         self.ends.insert(at, rootfs);
@@ -139,7 +145,7 @@ impl Asker<'_> {
     /// The bound step; `None` if it takes files from a stage whose result is not known, or from another machine that
     /// would have to be asked.
     fn job(&self, op: &Op, stage: usize) -> Result<Option<Job>, BuildError> {
-        let inputs = Inputs { fetching: Fetching::Never, ..self.prepared.inputs() };
+        let inputs = Inputs { fetch: &self.fetch, ..self.prepared.inputs() };
         let platform = &self.prepared.recipe.stages[stage].platform;
         if op.stages().any(|from| self.ends[&from].is_none()) {
             return Ok(None);
@@ -160,14 +166,14 @@ impl Asker<'_> {
 }
 
 /// Whether everything a step fetches is pinned; `None` if it fetches nothing.
-fn pinned(op: &Op) -> Option<bool> {
+fn pinned(op: &Op, pins: &Pins) -> Option<bool> {
     let Op::Copy(copy) = op else { return None };
     let pinned: Vec<bool> = copy
         .sources
         .iter()
         .filter_map(|source| match source {
-            CopySource::Url { checksum, .. } => Some(checksum.is_some()),
-            CopySource::Git(repo) => Some(repo.commit().is_some()),
+            CopySource::Url { url, checksum } => Some(pins.has_url(url, *checksum)),
+            CopySource::Git(repo) => Some(pins.has_commit(repo)),
             CopySource::Path(_) | CopySource::Below { .. } => None,
         })
         .collect();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{FetchError, FetchOptions};
+use super::{FetchError, FetchOptions, Fetching};
 use crate::epoch::Epoch;
 use crate::remote::GitRepo;
 use crate::remote::git::is_commit;
@@ -75,7 +75,7 @@ pub struct Commit {
     /// Its whole name in hex.
     pub id: String,
     /// The name of its tree.
-    tree: String,
+    pub tree: String,
     /// When it was made.
     pub time: Epoch,
     mirror: PathBuf,
@@ -96,6 +96,9 @@ impl<'a> Commits<'a> {
     /// The commit that a repository's name stands for, brought into the store. A commit that is said whole and is there
     /// already is had without any network.
     pub fn bring(&self, repo: &GitRepo) -> Result<Commit, FetchError> {
+        if self.options.fetching != Fetching::Allowed {
+            return self.here(repo).ok_or_else(|| FetchError::NotHere { url: repo.shown() });
+        }
         let id = match repo.commit() {
             Some(whole) => whole.to_owned(),
             None => self.resolve(repo)?,
@@ -116,7 +119,7 @@ impl<'a> Commits<'a> {
     }
 
     /// The commit, if it is said whole and is in the store.
-    pub fn here(&self, repo: &GitRepo) -> Option<Commit> {
+    fn here(&self, repo: &GitRepo) -> Option<Commit> {
         let id = repo.commit()?;
         self.known(repo, &self.place_of(repo, id), id)
     }

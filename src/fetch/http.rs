@@ -14,7 +14,7 @@ use ureq::{Agent, Body};
 use url::Url;
 
 use super::pace::Paced;
-use super::{FetchError, FetchOptions, shown};
+use super::{FetchError, FetchOptions, Fetching, shown};
 use crate::digest::{BlobDigest, ContentDigest};
 use crate::remote::percent_decoded;
 use crate::store::downloads::Download;
@@ -63,17 +63,14 @@ impl<'a> Fetcher<'a> {
         Self { store, options, agent: config.into() }
     }
 
-    /// The file with a checksum that a URL named before, if it is in the store.
-    pub fn here(&self, text: &str, checksum: Option<BlobDigest>) -> Option<Fetched> {
-        let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob))?;
-        (checksum == Some(known.blob)).then(|| fetched(&known))
-    }
-
     /// The file a URL names. With a checksum whose file is in the store no server is asked; without one the server is
     /// asked whether the file is still what it was.
     pub fn file(&self, text: &str, checksum: Option<BlobDigest>) -> Result<Fetched, FetchError> {
         let url = Url::parse(text)
             .map_err(|source| FetchError::Url { url: crate::diag::escape(text.as_bytes()), source })?;
+        if self.options.fetching != Fetching::Allowed {
+            return self.here(text, checksum).ok_or_else(|| FetchError::NotHere { url: shown(&url) });
+        }
         let _once = self.store.work_lock(&format!("fetch-{}", blake3::hash(text.as_bytes()).to_hex()))?;
         let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob));
         let known = known.filter(|known| checksum.is_none_or(|wanted| wanted == known.blob));
@@ -86,6 +83,16 @@ impl<'a> Fetcher<'a> {
         };
         self.store.put_download(text, &download)?;
         Ok(fetched(&download))
+    }
+
+    /// The file that a URL named before, if it is in the store.
+    fn here(&self, text: &str, checksum: Option<BlobDigest>) -> Option<Fetched> {
+        let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob))?;
+        let wanted = match checksum {
+            Some(checksum) => checksum == known.blob,
+            None => self.options.fetching == Fetching::Offline,
+        };
+        wanted.then(|| fetched(&known))
     }
 
     /// Follows redirects to an answer; gives the URL it came from too.

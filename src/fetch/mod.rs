@@ -1,5 +1,5 @@
-//! What a build takes from other machines: files by URL, commits of git repositories. Everything lands in the store, named by its digest, before
-//! anybody uses it (spec/fetch.md).
+//! What a build takes from other machines: files by URL, commits of git repositories. Everything lands in the store,
+//! named by its digest, before anybody uses it (spec/fetch.md).
 //!
 //! Credentials in a URL reach the server they are for and nothing else: no other host, no message, no record.
 
@@ -28,7 +28,7 @@ pub enum FetchError {
     Failed { url: String, reason: String },
     #[error("{url} answered {status}")]
     Status { url: String, status: u16 },
-    #[error("{url} has the sha256 {actual}, not {expected} as --checksum says")]
+    #[error("{url} is {actual}, not {expected} as it is pinned")]
     Checksum { url: String, expected: BlobDigest, actual: BlobDigest },
     #[error("{url} redirects to {to}, which is not encrypted")]
     Downgrade { url: String, to: String },
@@ -40,19 +40,34 @@ pub enum FetchError {
     NotPinned { url: String },
     #[error("{url}: {reason}")]
     Git { url: String, reason: String },
-    #[error("{url} is at commit {actual}, which does not begin with {expected} as the checksum says")]
+    #[error("{url} is at commit {actual}, not at {expected} as it is pinned")]
     Commit { url: String, expected: String, actual: String },
     #[error("{url} needs git, which is not installed")]
     NoGit { url: String },
     #[error("{url} is not in the store, and nothing is fetched now")]
     NotHere { url: String },
+    #[error(
+        "{source}; {lock} pins it: if what comes now is right, renew the pin with `lith lock --update='{name}'`"
+    )]
+    Locked { lock: String, name: String, source: Box<FetchError> },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Whether other machines may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetching {
+    Allowed,
+    /// What the store has is taken as it is; what it has not is [`FetchError::NotHere`].
+    Offline,
+    /// As offline, and what a server might have changed since is not here either.
+    Never,
 }
 
 /// How patient and how trusting fetching is.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
+    pub fetching: Fetching,
     /// Certificates of those who may vouch for servers, as PEM; the built-in list if there are none.
     pub roots: Vec<u8>,
     /// The file they came from, for git.
@@ -71,6 +86,7 @@ pub struct FetchOptions {
 impl Default for FetchOptions {
     fn default() -> Self {
         Self {
+            fetching: Fetching::Allowed,
             roots: Vec::new(),
             roots_file: None,
             proxies: Vec::new(),

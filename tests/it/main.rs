@@ -16,5 +16,6 @@ mod git;
 mod image;
 mod layer;
 mod lint;
+mod lock;
 mod rules;
 mod store;

@@ -53,7 +53,7 @@ fn a_file_by_url_is_added() {
     for (body, more, wanted) in [
         (format!("ADD {} /c", url("/changing")), &["--hermetic"][..], "is not pinned"),
         (format!("ADD {} /c", url("/gone")), &[], "answered 404"),
-        (format!("ADD --checksum={} {} /c", BlobDigest::of(b"x"), url("/other")), &[], "as --checksum says"),
+        (format!("ADD --checksum={} {} /c", BlobDigest::of(b"x"), url("/other")), &[], "as it is pinned"),
     ] {
         lab.write("ctx/Dockerfile", format!("FROM scratch\n{body}\n"));
         let ran = lab.run("store", &[&["build"], more, &[context.to_str().unwrap()]].concat());

@@ -1,0 +1,72 @@
+//! The lock that a build goes by: where it is, and how strictly it is kept.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::CliError;
+use super::files::Files;
+use crate::diag::Source;
+use crate::engine::pins::Pins;
+use crate::fetch::Fetching;
+use crate::lock::Lock;
+
+/// Options about the lock.
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// Take only what the lock pins; a source without a pin is an error
+    #[arg(long)]
+    locked: bool,
+    /// Ask no other machine for sources: what the store and the lock have must do
+    #[arg(long)]
+    offline: bool,
+    /// The lock [default: lith.lock beside a Dockerfile, NAME.lock beside other files]
+    #[arg(long, value_name = "FILE")]
+    lock_file: Option<PathBuf>,
+}
+
+impl PinArgs {
+    /// Where the lock is or would be.
+    pub fn path(&self, files: &Files) -> Option<PathBuf> {
+        self.lock_file.clone().or_else(|| files.lock())
+    }
+
+    /// The pins of the lock; there are none without one.
+    pub fn read(&self, files: &Files) -> Result<Pins, CliError> {
+        let path = self.path(files);
+        let shown = path.as_ref().map_or_else(|| "lith.lock".to_owned(), |path| path.display().to_string());
+        let lock = match path {
+            Some(path) => read(&path)?,
+            None => None,
+        };
+        match lock {
+            Some(lock) => Ok(Pins { lock, file: shown, locked: self.locked }),
+            None if self.locked => {
+                Err(CliError::Usage(format!("--locked: there is no {shown}; write it with `lith lock`")))
+            }
+            None => Ok(Pins { file: shown, ..Pins::default() }),
+        }
+    }
+
+    /// Whether other machines may be asked.
+    pub fn fetching(&self) -> Fetching {
+        if self.offline { Fetching::Offline } else { Fetching::Allowed }
+    }
+}
+
+/// Reads a lock; `None` if there is none.
+fn read(path: &PathBuf) -> Result<Option<Lock>, CliError> {
+    let shown = path.display().to_string();
+    let text = match fs::read(path) {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map_err(|error| CliError::Usage(format!("{shown} is no lock: {}", error.utf8_error())))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(CliError::Usage(format!("read {shown}: {error}"))),
+    };
+    match Lock::parse(&text) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(diagnostics) => Err(CliError::File { file: Box::new(Source { name: shown, text }), diagnostics }),
+    }
+}

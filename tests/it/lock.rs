@@ -1,0 +1,225 @@
+//! `lith lock`, and builds that go by a lock.
+
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use lith::digest::BlobDigest;
+
+use crate::support::git::Repos;
+use crate::support::server::{Server, reply};
+use crate::support::{Lab, Ran};
+
+/// A laboratory, a server whose `/f` gives what the text says at the moment, and a repository `app`.
+struct World {
+    lab: Lab,
+    text: Arc<Mutex<&'static str>>,
+    repos: Repos,
+    server: Server,
+}
+
+impl World {
+    fn new() -> Self {
+        let (lab, repos, text) = (Lab::new(), Repos::new(), Arc::new(Mutex::new("one\n")));
+        repos.init("app");
+        repos.write("app/a.txt", "a", 0o644);
+        repos.commit("app");
+        let now = text.clone();
+        let server = repos.serve(move |request| {
+            let body = *now.lock().unwrap();
+            (request.path == "/f").then(|| reply("200 OK", &[], body.as_bytes()))
+        });
+        tar(&lab, "store", "base", "1");
+        Self { lab, text, repos, server }
+    }
+
+    /// The Dockerfile: an image, a file and a repository, none of them pinned.
+    fn file(&self) {
+        let (url, repo) = (self.server.url("/f"), self.server.url("/app.git"));
+        self.lab.write(
+            "ctx/Dockerfile",
+            format!("FROM base AS unused\nFROM base\nADD {url} /f\nADD {repo}#main /app\n"),
+        );
+    }
+
+    fn build(&self, store: &str, more: &[&str]) -> Ran {
+        let out = format!("type=local,dest={}", self.lab.path("out").display());
+        let _ = fs::remove_dir_all(self.lab.path("out"));
+        self.lab.run(store, &[&["build", "-o", &out], more, &["ctx"]].concat())
+    }
+
+    #[track_caller]
+    fn gives(&self, store: &str, more: &[&str], file: &str, text: &str) {
+        let ran = self.build(store, more);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(fs::read_to_string(self.lab.path("out").join(file)).unwrap(), text);
+    }
+
+    fn lock(&self) -> String {
+        fs::read_to_string(self.lab.path("ctx/lith.lock")).unwrap()
+    }
+}
+
+/// Makes an image of one file.
+#[track_caller]
+fn tar(lab: &Lab, store: &str, name: &str, text: &str) {
+    lab.write("root/version", text);
+    let made = std::process::Command::new("tar")
+        .args(["--mtime=@1", "--owner=0", "--group=0", "--numeric-owner", "-cf"])
+        .arg(lab.path("root.tar"))
+        .arg("-C")
+        .arg(lab.path("root"))
+        .arg(".")
+        .status();
+    assert!(made.unwrap().success());
+    lab.ok(store, &["import", lab.path("root.tar").to_str().unwrap(), name]);
+}
+
+#[track_caller]
+fn fails(ran: &Ran, code: i32, words: &[&str]) {
+    assert_eq!(ran.code, code, "{}", ran.err);
+    for word in words {
+        assert!(ran.err.contains(word), "{word} is not in: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_lock_holds_a_build_where_it_was() {
+    let world = World::new();
+    world.file();
+    let ran = world.lab.ok("store", &["lock", "ctx"]);
+    assert_eq!(ran.out.lines().filter(|line| line.starts_with("+ ")).count(), 3, "{}", ran.out);
+    let lock = world.lock();
+    let kinds: Vec<&str> = lock.lines().skip(2).map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(kinds, ["git", "image", "url"], "{lock}");
+    assert!(lock.contains(&BlobDigest::of(b"one\n").hex()) && lock.contains(" size=4\n"), "{lock}");
+    assert_eq!(world.lab.ok("store", &["lock", "ctx"]).out, "", "nothing is asked that is pinned");
+    assert_eq!(world.lab.ok("store", &["lock", "--check", "ctx"]).out, "");
+
+    // Everything moves, and the build does not.
+    *world.text.lock().unwrap() = "two\n";
+    world.repos.write("app/a.txt", "b", 0o644);
+    world.repos.commit("app");
+    tar(&world.lab, "store", "base", "2");
+    let asked = world.server.seen().len();
+    for more in [&[][..], &["--locked"], &["--locked", "--offline"], &["--locked", "--hermetic"]] {
+        world.gives("store", more, "f", "one\n");
+        world.gives("store", more, "app/a.txt", "a");
+        world.gives("store", more, "version", "1");
+    }
+    assert_eq!(world.server.seen().len(), asked, "what is pinned and here is asked for nowhere");
+    assert_eq!(world.lock(), lock, "no build writes a lock");
+
+    // Renewed one by one, then all.
+    let ran = world.lab.ok("store", &["lock", "--update=base", "ctx"]);
+    assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
+    world.gives("store", &["--locked"], "version", "2");
+    world.gives("store", &["--locked"], "f", "one\n");
+    world.lab.ok("store", &["lock", "--update", "ctx"]);
+    world.gives("store", &["--locked"], "f", "two\n");
+    world.gives("store", &["--locked"], "app/a.txt", "b");
+}
+
+#[test]
+fn what_comes_otherwise_than_pinned_is_an_error_that_names_the_lock() {
+    let world = World::new();
+    world.file();
+    world.lab.ok("store", &["lock", "ctx"]);
+    *world.text.lock().unwrap() = "two\n";
+    tar(&world.lab, "other", "base", "1");
+    let url = world.server.url("/f");
+    fails(&world.build("other", &[]), 1, &["as it is pinned", "ctx/lith.lock", &format!("--update='{url}'")]);
+    // A manifest that is not here.
+    tar(&world.lab, "third", "base", "2");
+    fails(&world.build("third", &[]), 2, &["Dockerfile:2", "not in the store", "--update=base"]);
+    // A commit whose tree is another.
+    let lock = world.lock();
+    let at = lock.find("tree=\"").unwrap() + 6;
+    let forged = format!("{}{}{}", &lock[..at], "0".repeat(40), &lock[at + 40..]);
+    world.lab.write("ctx/lith.lock", forged);
+    fails(&world.build("store", &[]), 1, &["has the tree", "lith.lock"]);
+    // A hand that slipped.
+    world.lab.write("ctx/lith.lock", lock.replace(" size=4", "  size=4"));
+    fails(&world.build("store", &[]), 2, &["ctx/lith.lock:5:1", "not as lith writes it", "expected url"]);
+}
+
+#[test]
+fn a_locked_build_takes_nothing_without_a_pin_and_names_all_of_it() {
+    let world = World::new();
+    world.file();
+    fails(&world.build("store", &["--locked"]), 2, &["there is no", "lith.lock", "`lith lock`"]);
+    world.lab.write("ctx/lith.lock", "lock 1\n");
+    let url = world.server.url("/f");
+    fails(
+        &world.build("store", &["--locked"]),
+        2,
+        &[
+            "Dockerfile:2:6: error: base for linux/",
+            &format!("Dockerfile:3:1: error: {url} has no pin"),
+            ".git#main has no pin",
+        ],
+    );
+    let ran = world.lab.run("store", &["lock", "--check", "ctx"]);
+    fails(&ran, 1, &["out of date"]);
+    assert_eq!(world.lock(), "lock 1\n");
+    // What the file pins itself needs none.
+    let sum = BlobDigest::of(b"one\n");
+    world.lab.write("ctx/Dockerfile", format!("FROM scratch\nADD --checksum={sum} {url} /f\n"));
+    world.gives("store", &["--locked"], "f", "one\n");
+    assert_eq!(world.lab.ok("store", &["lock", "ctx"]).out, "");
+}
+
+#[test]
+fn offline_the_store_must_do() {
+    let world = World::new();
+    world.file();
+    fails(&world.build("store", &["--offline"]), 1, &["is not in the store"]);
+    assert_eq!(world.server.seen().len(), 0);
+    // Without a lock a file is what it was last; which commit a branch is, nobody wrote down.
+    world.lab.write("ctx/Dockerfile", format!("FROM scratch\nADD {} /f\n", world.server.url("/f")));
+    world.gives("store", &[], "f", "one\n");
+    *world.text.lock().unwrap() = "two\n";
+    let asked = world.server.seen().len();
+    world.gives("store", &["--offline"], "f", "one\n");
+    assert_eq!(world.server.seen().len(), asked);
+    world.file();
+    fails(&world.build("store", &["--offline"]), 1, &["app.git#main is not in the store"]);
+}
+
+#[test]
+fn each_file_has_its_lock_and_names_are_guessed() {
+    let world = World::new();
+    world.lab.write("ctx/other.Dockerfile", "FROM base\n");
+    world.lab.ok("store", &["lock", "-f", "ctx/other.Dockerfile", "ctx"]);
+    assert!(
+        world.lab.path("ctx/other.Dockerfile.lock").exists() && !world.lab.path("ctx/lith.lock").exists()
+    );
+    let ran = world.lab.run("store", &["lock", "-f", "ctx/other.Dockerfile", "--update=bas", "ctx"]);
+    fails(&ran, 2, &["has no such name", "did you mean base?"]);
+    // A name that is used no more has no pin any more; one for another platform stays.
+    world.lab.ok("store", &["lock", "-f", "ctx/other.Dockerfile", "--platform=linux/riscv64", "ctx"]);
+    let lock = || fs::read_to_string(world.lab.path("ctx/other.Dockerfile.lock")).unwrap();
+    assert_eq!(lock().lines().filter(|line| line.starts_with("image \"base\"")).count(), 2, "{}", lock());
+    world.lab.write("ctx/other.Dockerfile", "FROM scratch\nCOPY other.Dockerfile /\n");
+    world.lab.ok("store", &["lock", "-f", "ctx/other.Dockerfile", "ctx"]);
+    assert_eq!(lock().lines().count(), 2);
+    let elsewhere = world.lab.path("my.lock");
+    world.lab.ok(
+        "store",
+        &["lock", "--lock-file", elsewhere.to_str().unwrap(), "-f", "ctx/other.Dockerfile", "ctx"],
+    );
+    assert!(elsewhere.exists());
+}
+
+#[test]
+fn credentials_are_in_no_lock() {
+    let world = World::new();
+    let url = world.server.url("/f").replace("http://", "http://me:word@");
+    let repo = world.server.url("/app.git").replace("http://", "http://me:word@");
+    world.lab.write("ctx/Dockerfile", format!("FROM scratch\nADD {url} /f\nADD {repo} /app\n"));
+    world.lab.ok("store", &["lock", "ctx"]);
+    assert_eq!(world.lock().lines().count(), 4, "{}", world.lock());
+    assert!(!world.lock().contains("word") && !world.lock().contains("me:"), "{}", world.lock());
+    world.gives("store", &["--locked"], "f", "one\n");
+}

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::{
-    build, caches, gc, history, images, import, inspect, lint, lock, log, names, plan, save, verify, why,
+    build, caches, gc, history, images, import, inspect, lint, lock, log, names, plan, save, vendor, verify,
+    why,
 };
 
 /// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
@@ -28,6 +29,8 @@ enum Verb {
     Lint(lint::Lint),
     /// Write down what names stand for now: tags, branches, URLs
     Lock(lock::LockFile),
+    /// Put everything that a build takes from elsewhere into a directory
+    Vendor(vendor::Vendor),
     /// Show the steps of a build with their keys, and which would be hits
     Plan(plan::Plan),
     /// Say which input made a step or an image differ from the build before
@@ -87,6 +90,7 @@ impl Args {
             Verb::Build(verb) => verb.run(root),
             Verb::Lint(verb) => verb.run(root),
             Verb::Lock(verb) => verb.run(root),
+            Verb::Vendor(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),

@@ -14,7 +14,6 @@ use super::contexts::{Origin, Reach};
 use super::files::Text;
 use super::language::LanguageArgs;
 use super::limits::LimitArgs;
-use super::network::fetch_options;
 use super::pins::PinArgs;
 use super::progress;
 use super::results::Results;
@@ -25,7 +24,7 @@ use crate::diag::{Diagnostic, Source};
 use crate::engine::contexts::{ContextSource, NamedContext, Packed};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
-use crate::fetch::{Access, FetchOptions};
+use crate::fetch::Access;
 use crate::frontend::dockerfile;
 use crate::recipe::Network;
 use crate::store::Store;
@@ -160,7 +159,7 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic]) -> String {
 impl What {
     /// Reads the file and everything else from outside that a build depends on.
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
-        let fetch = FetchOptions { fetching: self.pins.fetching(), ..fetch_options() };
+        let fetch = self.pins.fetch_options()?;
         let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };

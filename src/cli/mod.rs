@@ -28,6 +28,7 @@ mod results;
 mod save;
 mod secrets;
 mod session;
+mod vendor;
 mod verify;
 mod why;
 

@@ -8,9 +8,10 @@ use clap::Args;
 
 use super::CliError;
 use super::files::Files;
+use super::network::fetch_options;
 use crate::diag::Source;
 use crate::engine::pins::Pins;
-use crate::fetch::Fetching;
+use crate::fetch::{FetchOptions, Fetching, Vendored};
 use crate::lock::Lock;
 
 /// Options about the lock.
@@ -22,6 +23,9 @@ pub struct PinArgs {
     /// Ask no other machine for sources: what the store and the lock have must do
     #[arg(long)]
     offline: bool,
+    /// What `lith vendor` wrote: looked into for everything that is pinned before a server is asked
+    #[arg(long, value_name = "DIR")]
+    vendored: Option<PathBuf>,
     /// The lock [default: lith.lock beside a Dockerfile, NAME.lock beside other files]
     #[arg(long, value_name = "FILE")]
     lock_file: Option<PathBuf>,
@@ -50,9 +54,17 @@ impl PinArgs {
         }
     }
 
-    /// Whether other machines may be asked.
-    pub fn fetching(&self) -> Fetching {
-        if self.offline { Fetching::Offline } else { Fetching::Allowed }
+    /// Where sources are looked for.
+    pub fn fetch_options(&self) -> Result<FetchOptions, CliError> {
+        let open = |dir: &PathBuf| {
+            let why = "--vendored: this is no directory that `lith vendor` wrote";
+            Vendored::open(dir).map_err(|error| CliError::Usage(format!("{why}: {error}")))
+        };
+        Ok(FetchOptions {
+            fetching: if self.offline { Fetching::Offline } else { Fetching::Allowed },
+            vendored: self.vendored.as_ref().map(open).transpose()?,
+            ..fetch_options()
+        })
     }
 }
 

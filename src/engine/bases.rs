@@ -35,9 +35,18 @@ pub enum BaseError {
     Missing { name: String, similar: Option<String> },
     #[error(
         "{lock} pins it to {pinned}, {}; if the new one is right, renew the pin with `lith lock --update={reference}`",
-        .found.map_or_else(|| "which is not in the store".to_owned(), |found| format!("and now it is {found}"))
+        .found.map_or_else(|| format!("which is not in {places}"), |found| format!("and now it is {found}"))
     )]
-    Pinned { lock: String, reference: String, pinned: BlobDigest, found: Option<BlobDigest> },
+    Pinned {
+        lock: String,
+        reference: String,
+        pinned: BlobDigest,
+        found: Option<BlobDigest>,
+        /// Where it was looked for.
+        places: String,
+    },
+    #[error("{path} is damaged: it does not give the image {manifest}; write it anew with `lith vendor`")]
+    Vendored { path: PathBuf, manifest: BlobDigest },
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error("{archive} holds {count} images; say which with {archive}:TAG")]
@@ -97,9 +106,14 @@ impl Bases<'_> {
         self.open(manifest)
     }
 
-    /// Whether a reference names a file or a directory.
+    /// Whether a reference names a file or a directory that is there.
     pub fn is_file(&self, reference: &str) -> bool {
-        source(reference.strip_prefix("docker-image://").unwrap_or(reference)).is_some()
+        match source(reference) {
+            Some(Archive::Layout { path, .. } | Archive::Docker { path } | Archive::Rootfs { path }) => {
+                path.exists()
+            }
+            None => false,
+        }
     }
 
     fn bring(&self, archive: Archive, platform: &Platform) -> Result<BlobDigest, BaseError> {

@@ -9,6 +9,7 @@ pub mod pins;
 pub mod preview;
 pub mod progress;
 pub mod report;
+pub mod vendor;
 pub mod why;
 
 use std::collections::BTreeMap;
@@ -214,7 +215,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
             if images.contains_key(&key) {
                 continue;
             }
-            let resolved = pins::resolve(&finder, &options.pins, &wanted.reference, &wanted.platform);
+            let resolved = pins::resolve(&finder, options, &wanted.reference, &wanted.platform);
             let resolved = resolved.map_err(|source| BuildError::Base {
                 file: options.dockerfile.name.clone(),
                 reference: wanted.reference.clone(),

@@ -3,19 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use super::bases::{BaseError, Bases};
+use super::bases::{BaseError, Bases, Resolved};
 use super::check::has_errors;
 use super::contexts::NamedContext;
 use super::{BuildError, Images, Options, prepare_recipe};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Span};
 use crate::digest::BlobDigest;
 use crate::exec::ExecError;
-use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher};
+use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher, Vendored};
 use crate::frontend::dockerfile::{self, NamedContexts};
+use crate::image::{LoadError, LoadOptions, load_path};
 use crate::lock::{GitPin, Lock, UrlPin, git_name, url_name};
 use crate::oci::Reference;
 use crate::platform::Platform;
-use crate::recipe::{CopySource, FilesFrom, Op, Recipe, Step};
+use crate::recipe::{CopySource, FilesFrom, Op, Recipe};
 use crate::remote::{GitRepo, Remote};
 use crate::store::Store;
 
@@ -38,11 +39,6 @@ impl Pins {
         platform: &Platform,
     ) -> Option<BlobDigest> {
         self.lock.image(reference, platform).filter(|_| is_open(names, reference, platform))
-    }
-
-    /// The error of an image that is not what it must be.
-    pub(super) fn moved(&self, reference: &str, pinned: BlobDigest, found: Option<BlobDigest>) -> BaseError {
-        BaseError::Pinned { lock: self.file.clone(), reference: reference.to_owned(), pinned, found }
     }
 
     /// Fetches a file, for which its own checksum goes before the pin.
@@ -101,9 +97,61 @@ impl Pins {
 
 /// Whether a reference may be another image tomorrow.
 fn is_open(names: &NamedContexts, reference: &str, platform: &Platform) -> bool {
-    let bare = reference.strip_prefix("docker-image://").unwrap_or(reference);
-    names.find(reference, platform).is_none()
-        && bare.parse::<Reference>().map_or(true, |reference| reference.digest().is_none())
+    names.find(reference, platform).is_none() && own_digest(reference).is_none()
+}
+
+/// Something that a step takes from another machine.
+pub(super) struct Taken {
+    pub remote: Remote,
+    /// What the build file says of it.
+    pub checksum: Option<BlobDigest>,
+    pub span: Span,
+}
+
+impl Taken {
+    /// How a lock calls it.
+    fn name(&self) -> String {
+        match &self.remote {
+            Remote::File(url) => url_name(url),
+            Remote::Git(repo) => git_name(repo),
+        }
+    }
+
+    /// Whether the build file itself says what comes.
+    fn is_fixed(&self) -> bool {
+        match &self.remote {
+            Remote::File(_) => self.checksum.is_some(),
+            Remote::Git(repo) => repo.commit().is_some(),
+        }
+    }
+}
+
+/// Everything that the steps of a recipe take from other machines, named contexts too.
+pub(super) fn taken(options: &Options, recipe: &Recipe) -> Vec<Taken> {
+    let mut all = Vec::new();
+    for step in recipe.stages.iter().flat_map(|stage| &stage.steps) {
+        let span = step.origin.span;
+        let sources: &[CopySource] = match &step.op {
+            Op::Copy(copy) => &copy.sources,
+            Op::Config | Op::MakeDir { .. } | Op::Run(_) => &[],
+        };
+        all.extend(sources.iter().filter_map(|source| match source {
+            CopySource::Url { url, checksum } => {
+                Some(Taken { remote: Remote::File(url.clone()), checksum: *checksum, span })
+            }
+            CopySource::Git(repo) => Some(Taken { remote: Remote::Git(repo.clone()), checksum: None, span }),
+            CopySource::Path(_) | CopySource::Below { .. } => None,
+        }));
+        let contexts = step.op.inputs().into_iter().filter_map(|from| match from {
+            FilesFrom::NamedContext(name) => options.contexts.get(name),
+            FilesFrom::Context | FilesFrom::Stage(_) | FilesFrom::Image(_) | FilesFrom::Scratch => None,
+        });
+        all.extend(contexts.filter_map(|context| match context {
+            NamedContext::Remote(remote) => Some(Taken { remote: remote.clone(), checksum: None, span }),
+            NamedContext::Image(_) | NamedContext::Directory(_) => None,
+        }));
+    }
+    all
 }
 
 /// One error for every source that has no pin, where nothing may be taken without.
@@ -115,45 +163,31 @@ pub(super) fn unpinned(
     if !options.pins.locked {
         return Vec::new();
     }
+    let missing = |span: Span, what: &str| {
+        let what = crate::diag::escape(what.as_bytes());
+        Diagnostic::error(span, format!("{what} has no pin in {}", options.pins.file))
+            .with_help("pin it with `lith lock`")
+    };
+    let lock = &options.pins.lock;
     let names = &options.frontend.named_contexts;
-    let mut missing = Vec::new();
-    for image in images {
-        let pinned = options.pins.lock.image(&image.reference, &image.platform).is_some();
-        if !pinned && is_open(names, &image.reference, &image.platform) {
-            let what = format!("{} for {}", image.reference, image.platform);
-            missing.push(Diagnostic::error(image.span, what));
-        }
-    }
-    for step in steps(recipe) {
-        for source in fetched(&step.op) {
-            let unpinned = match source {
-                CopySource::Url { url, checksum } if !options.pins.has_url(url, *checksum) => url_name(url),
-                CopySource::Git(repo) if !options.pins.has_commit(repo) => git_name(repo),
-                _ => continue,
-            };
-            missing.push(Diagnostic::error(step.origin.span, unpinned));
-        }
-        for (name, remote) in contexts(options, &step.op) {
-            let known = match remote {
-                Remote::File(url) => options.pins.has_url(url, None),
-                Remote::Git(repo) => options.pins.has_commit(repo),
-            };
-            if !known {
-                missing.push(Diagnostic::error(step.origin.span, format!("build context {name}")));
+    let open = images.iter().filter(|image| {
+        lock.image(&image.reference, &image.platform).is_none()
+            && is_open(names, &image.reference, &image.platform)
+    });
+    let images =
+        open.map(|image| missing(image.span, &format!("{} for {}", image.reference, image.platform)));
+    let unknown = taken(options, recipe).into_iter().filter(|taken| {
+        !taken.is_fixed()
+            && match &taken.remote {
+                Remote::File(url) => lock.url(url).is_none(),
+                Remote::Git(repo) => lock.repository(repo).is_none(),
             }
-        }
-    }
-    for diagnostic in &mut missing {
-        let what = crate::diag::escape(diagnostic.message.as_bytes());
-        diagnostic.message = format!("{what} has no pin in {}", options.pins.file);
-        diagnostic.help = Some("pin it with `lith lock`".into());
-    }
-    missing
+    });
+    images.chain(unknown.map(|taken| missing(taken.span, &taken.name()))).collect()
 }
 
-/// The lock that a build of all stages, or of those that the options name, should go by: pins of the options' own lock
-/// are kept, what has none is asked for, names that are no longer used are dropped.
-pub fn lock(store: &Store, options: &Options) -> Result<Lock, BuildError> {
+/// The options of a build of all stages, unless they name targets.
+pub(super) fn all_stages(options: &Options) -> Result<Options, BuildError> {
     let mut options = options.clone();
     if options.frontend.targets.is_empty() {
         let (file, found) = dockerfile::parse(&options.dockerfile);
@@ -162,26 +196,27 @@ pub fn lock(store: &Store, options: &Options) -> Result<Lock, BuildError> {
         }
         options.frontend.targets = (0..file.targets().len()).map(|number| number.to_string()).collect();
     }
+    Ok(options)
+}
+
+/// The lock that a build of all stages, or of those that the options name, should go by: pins of the options' own lock
+/// are kept, what has none is asked for, names that are no longer used are dropped.
+pub fn lock(store: &Store, options: &Options) -> Result<Lock, BuildError> {
+    let options = all_stages(options)?;
     let (recipe, images) = prepare_recipe(store, &options)?;
     let mut lock = Lock::default();
     lock_images(&options, &images, &mut lock);
-    for step in steps(&recipe) {
-        for source in fetched(&step.op) {
-            match source {
-                CopySource::Url { url, checksum: None } => lock_url(store, &options, url, &mut lock)?,
-                CopySource::Git(repo) if repo.commit().is_none() => {
-                    lock_commit(store, &options, repo, &mut lock)?;
-                }
-                _ => {}
+    for taken in taken(&options, &recipe).iter().filter(|taken| !taken.is_fixed()) {
+        match &taken.remote {
+            Remote::File(url) => {
+                let fetcher = Fetcher::new(store, &options.fetch);
+                let fetched = options.pins.file(&fetcher, url, None).map_err(ExecError::from)?;
+                lock.urls.insert(taken.name(), UrlPin { sha256: fetched.blob, size: fetched.size });
             }
-        }
-        for (_, remote) in contexts(&options, &step.op) {
-            match remote {
-                Remote::File(url) => lock_url(store, &options, url, &mut lock)?,
-                Remote::Git(repo) if repo.commit().is_none() => {
-                    lock_commit(store, &options, repo, &mut lock)?;
-                }
-                Remote::Git(_) => {}
+            Remote::Git(repo) => {
+                let commits = Commits::new(store, &options.fetch, options.git_access());
+                let commit = options.pins.commit(&commits, repo).map_err(ExecError::from)?;
+                lock.git.insert(taken.name(), GitPin { commit: commit.id, tree: commit.tree });
             }
         }
     }
@@ -199,62 +234,71 @@ fn lock_images(options: &Options, images: &Images, lock: &mut Lock) {
     lock.images.extend(taken.map(|(key, image)| (key.clone(), image.manifest)));
 }
 
-fn lock_url(store: &Store, options: &Options, url: &str, lock: &mut Lock) -> Result<(), BuildError> {
-    let fetched =
-        options.pins.file(&Fetcher::new(store, &options.fetch), url, None).map_err(ExecError::from)?;
-    lock.urls.insert(url_name(url), UrlPin { sha256: fetched.blob, size: fetched.size });
-    Ok(())
-}
-
-fn lock_commit(store: &Store, options: &Options, repo: &GitRepo, lock: &mut Lock) -> Result<(), BuildError> {
-    let commits = Commits::new(store, &options.fetch, options.git_access());
-    let Commit { id: commit, tree, .. } = options.pins.commit(&commits, repo).map_err(ExecError::from)?;
-    lock.git.insert(git_name(repo), GitPin { commit, tree });
-    Ok(())
-}
-
-fn steps(recipe: &Recipe) -> impl Iterator<Item = &Step> {
-    recipe.stages.iter().flat_map(|stage| &stage.steps)
-}
-
-/// What a step takes from other machines.
-fn fetched(op: &Op) -> &[CopySource] {
-    match op {
-        Op::Copy(copy) => &copy.sources,
-        Op::Config | Op::MakeDir { .. } | Op::Run(_) => &[],
-    }
-}
-
-/// The named contexts on other machines that a step takes files from.
-fn contexts<'a>(options: &'a Options, op: &'a Op) -> impl Iterator<Item = (&'a str, &'a Remote)> {
-    op.inputs().into_iter().filter_map(|from| match from {
-        FilesFrom::NamedContext(name) => match options.contexts.get(name)? {
-            NamedContext::Remote(remote) => Some((name.as_str(), remote)),
-            NamedContext::Image(_) | NamedContext::Directory(_) => None,
-        },
-        _ => None,
-    })
-}
-
 /// Resolves one reference, as its pin says if it has one.
 pub(super) fn resolve(
     finder: &Bases<'_>,
-    pins: &Pins,
+    options: &Options,
     reference: &str,
     platform: &Platform,
-) -> Result<super::bases::Resolved, BaseError> {
+) -> Result<Resolved, BaseError> {
+    let pins = &options.pins;
     let Some(pinned) = pins.image(finder.names, reference, platform) else {
+        if let Some(digest) = own_digest(reference) {
+            unpack_vendored(finder.store, options, digest, platform)?;
+        }
         return finder.resolve(reference, platform);
     };
     if finder.is_file(reference) {
         let found = finder.resolve(reference, platform)?;
         return match found.manifest == pinned {
             true => Ok(found),
-            false => Err(pins.moved(reference, pinned, Some(found.manifest))),
+            false => Err(moved(options, reference, pinned, Some(found.manifest))),
         };
     }
-    if !finder.store.has_blob(&pinned) {
-        return Err(pins.moved(reference, pinned, None));
+    match unpack_vendored(finder.store, options, pinned, platform)? {
+        true => finder.open(pinned),
+        false => Err(moved(options, reference, pinned, None)),
     }
-    finder.open(pinned)
+}
+
+/// The error of an image that is not what it must be.
+fn moved(options: &Options, reference: &str, pinned: BlobDigest, found: Option<BlobDigest>) -> BaseError {
+    let vendored = options.fetch.vendored.as_ref();
+    BaseError::Pinned {
+        lock: options.pins.file.clone(),
+        reference: reference.to_owned(),
+        pinned,
+        found,
+        places: vendored
+            .map_or("the store".into(), |dir| format!("the store, nor in {}", dir.images().display())),
+    }
+}
+
+/// Takes an image that is vendored into the store, unless it is there; whether it is there now.
+fn unpack_vendored(
+    store: &Store,
+    options: &Options,
+    manifest: BlobDigest,
+    platform: &Platform,
+) -> Result<bool, BaseError> {
+    if store.has_blob(&manifest) {
+        return Ok(true);
+    }
+    let Some(vendored) = &options.fetch.vendored else { return Ok(false) };
+    let path = vendored.images();
+    if !path.exists() {
+        return Ok(false);
+    }
+    let wanted = LoadOptions { platform: platform.clone(), name: Some(Vendored::image_name(&manifest)) };
+    match load_path(store, &path, &wanted) {
+        Err(LoadError::NoSuchName { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+        Ok(loaded) if loaded.iter().any(|loaded| loaded.image.digest == manifest) => Ok(true),
+        Ok(_) => Err(BaseError::Vendored { path, manifest }),
+    }
+}
+
+/// The digest that a reference says itself.
+fn own_digest(reference: &str) -> Option<BlobDigest> {
+    reference.strip_prefix("docker-image://").unwrap_or(reference).parse::<Reference>().ok()?.digest()
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{FetchError, FetchOptions, Fetching};
+use super::{FetchError, FetchOptions, Fetching, Vendored};
 use crate::epoch::Epoch;
 use crate::remote::GitRepo;
 use crate::remote::git::is_commit;
@@ -96,32 +96,53 @@ impl<'a> Commits<'a> {
     /// The commit that a repository's name stands for, brought into the store. A commit that is said whole and is there
     /// already is had without any network.
     pub fn bring(&self, repo: &GitRepo) -> Result<Commit, FetchError> {
-        if self.options.fetching != Fetching::Allowed {
-            return self.here(repo).ok_or_else(|| FetchError::NotHere { url: repo.shown() });
-        }
         let id = match repo.commit() {
             Some(whole) => whole.to_owned(),
+            None if self.options.fetching != Fetching::Allowed => {
+                return Err(FetchError::NotHere { url: repo.shown() });
+            }
             None => self.resolve(repo)?,
         };
         if let Some(checksum) = repo.checksum.as_ref().filter(|checksum| !id.starts_with(checksum.as_str())) {
             return Err(FetchError::Commit { url: repo.shown(), expected: checksum.clone(), actual: id });
+        }
+        if let Some(commit) = self.known(repo, &self.place_of(repo, &id), &id) {
+            return Ok(commit);
         }
         let _once = self.store.work_lock(&format!("git-{}", place(repo)))?;
         let mirror = self.mirror(repo, &id)?;
         if let Some(commit) = self.known(repo, &mirror, &id) {
             return Ok(commit);
         }
-        self.fetch(repo, &mirror, &id)?;
+        if !self.unpack_vendored(repo, &mirror, &id)? {
+            if self.options.fetching != Fetching::Allowed {
+                return Err(FetchError::NotHere { url: repo.shown() });
+            }
+            self.fetch(repo, &mirror, &id)?;
+        }
         self.known(repo, &mirror, &id).ok_or_else(|| FetchError::Git {
             url: repo.shown(),
             reason: format!("{id} is not a commit of it"),
         })
     }
 
-    /// The commit, if it is said whole and is in the store.
-    fn here(&self, repo: &GitRepo) -> Option<Commit> {
-        let id = repo.commit()?;
-        self.known(repo, &self.place_of(repo, id), id)
+    /// Takes the objects of a commit that is vendored into the mirror; false if it is not.
+    fn unpack_vendored(&self, repo: &GitRepo, mirror: &Path, id: &str) -> Result<bool, FetchError> {
+        let Some(dir) = &self.options.vendored else { return Ok(false) };
+        let path = dir.pack(id);
+        let Some(pack) = Vendored::read(&path)? else { return Ok(false) };
+        let damaged = |reason: String| FetchError::Vendored { path: path.clone(), reason };
+        let mut git = self.local(repo, Some(mirror));
+        git.args(&["index-pack", "--stdin"]).fed(pack).map_err(|error| damaged(error.to_string()))?;
+        // Its parents are not there, and nobody is to look for them.
+        let shallow = mirror.join("shallow");
+        let mut list = fs::read_to_string(&shallow).unwrap_or_default();
+        list.push_str(&format!("{id}\n"));
+        file::replace(&shallow, list.as_bytes(), file::Durability::Cached).map_err(StoreError::from)?;
+        match self.known(repo, mirror, id) {
+            Some(_) => Ok(true),
+            None => Err(damaged(format!("it does not hold the commit {id}"))),
+        }
     }
 
     /// The commit of a branch, a tag or another name, as the server has it now; branches come first, as in a checkout.

@@ -14,11 +14,11 @@ use ureq::{Agent, Body};
 use url::Url;
 
 use super::pace::Paced;
-use super::{FetchError, FetchOptions, Fetching, shown};
+use super::{FetchError, FetchOptions, Fetching, Vendored, shown};
 use crate::digest::{BlobDigest, ContentDigest};
 use crate::remote::percent_decoded;
 use crate::store::downloads::Download;
-use crate::store::{BlobWriter, Store};
+use crate::store::{BlobWriter, Store, StoreError};
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
@@ -68,8 +68,10 @@ impl<'a> Fetcher<'a> {
     pub fn file(&self, text: &str, checksum: Option<BlobDigest>) -> Result<Fetched, FetchError> {
         let url = Url::parse(text)
             .map_err(|source| FetchError::Url { url: crate::diag::escape(text.as_bytes()), source })?;
-        if self.options.fetching != Fetching::Allowed {
-            return self.here(text, checksum).ok_or_else(|| FetchError::NotHere { url: shown(&url) });
+        if self.options.fetching != Fetching::Allowed
+            && let Some(known) = self.here(text, checksum)
+        {
+            return Ok(known);
         }
         let _once = self.store.work_lock(&format!("fetch-{}", blake3::hash(text.as_bytes()).to_hex()))?;
         let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob));
@@ -77,9 +79,15 @@ impl<'a> Fetcher<'a> {
         if let Some(known) = known.as_ref().filter(|_| checksum.is_some()) {
             return Ok(fetched(known));
         }
-        let download = match self.ask(&url, known.as_ref())? {
-            (Answer::Same, _) => return Ok(fetched(&known.expect("asked about what is known"))),
-            (Answer::New(response), at) => self.receive(&at, *response, checksum)?,
+        let download = match self.vendored(checksum)? {
+            Some(download) => download,
+            None if self.options.fetching != Fetching::Allowed => {
+                return Err(FetchError::NotHere { url: shown(&url) });
+            }
+            None => match self.ask(&url, known.as_ref())? {
+                (Answer::Same, _) => return Ok(fetched(&known.expect("asked about what is known"))),
+                (Answer::New(response), at) => self.receive(&at, *response, checksum)?,
+            },
         };
         self.store.put_download(text, &download)?;
         Ok(fetched(&download))
@@ -93,6 +101,24 @@ impl<'a> Fetcher<'a> {
             None => self.options.fetching == Fetching::Offline,
         };
         wanted.then(|| fetched(&known))
+    }
+
+    /// A file that is vendored, taken into the store.
+    fn vendored(&self, checksum: Option<BlobDigest>) -> Result<Option<Download>, FetchError> {
+        let (Some(dir), Some(checksum)) = (&self.options.vendored, checksum) else { return Ok(None) };
+        let path = dir.file(&checksum);
+        let Some(mut file) = Vendored::read(&path)? else { return Ok(None) };
+        let mut sink = Sink { blob: self.store.blob_writer()?, content: blake3::Hasher::new() };
+        let size = io::copy(&mut file, &mut sink)
+            .map_err(|error| FetchError::Vendored { path: path.clone(), reason: error.to_string() })?;
+        let content = ContentDigest::from_bytes(*sink.content.finalize().as_bytes());
+        let (blob, _) = sink.blob.commit(Some(checksum)).map_err(|error| match error {
+            StoreError::CorruptBlob { actual, .. } => {
+                FetchError::Vendored { path, reason: format!("it is {actual}") }
+            }
+            other => other.into(),
+        })?;
+        Ok(Some(Download { blob, content, size, etag: None, last_modified: None }))
     }
 
     /// Follows redirects to an answer; gives the URL it came from too.
@@ -175,7 +201,7 @@ impl<'a> Fetcher<'a> {
         }
         let content = ContentDigest::from_bytes(*sink.content.finalize().as_bytes());
         let blob = sink.blob.commit(checksum).map(|(blob, _)| blob).map_err(|error| match error {
-            crate::store::StoreError::CorruptBlob { expected, actual } => {
+            StoreError::CorruptBlob { expected, actual } => {
                 FetchError::Checksum { url: shown(url), expected, actual }
             }
             other => other.into(),

@@ -6,6 +6,7 @@
 pub mod git;
 pub mod http;
 mod pace;
+mod vendored;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::store::StoreError;
 
 pub use git::{Access, Commit, Commits, GitTree};
 pub use http::{Fetched, Fetcher};
+pub use vendored::Vendored;
 
 /// Why something could not be fetched. No message holds credentials.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,8 @@ pub enum FetchError {
         "{source}; {lock} pins it: if what comes now is right, renew the pin with `lith lock --update='{name}'`"
     )]
     Locked { lock: String, name: String, source: Box<FetchError> },
+    #[error("{path} is damaged: {reason}; write it anew with `lith vendor`")]
+    Vendored { path: PathBuf, reason: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -68,6 +72,8 @@ pub enum Fetching {
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
     pub fetching: Fetching,
+    /// What `lith vendor` wrote: looked into for everything that is pinned, before any server is asked.
+    pub vendored: Option<Vendored>,
     /// Certificates of those who may vouch for servers, as PEM; the built-in list if there are none.
     pub roots: Vec<u8>,
     /// The file they came from, for git.
@@ -87,6 +93,7 @@ impl Default for FetchOptions {
     fn default() -> Self {
         Self {
             fetching: Fetching::Allowed,
+            vendored: None,
             roots: Vec::new(),
             roots_file: None,
             proxies: Vec::new(),

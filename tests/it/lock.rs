@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its failure")]
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lith::digest::BlobDigest;
 
 use crate::support::git::Repos;
 use crate::support::server::{Server, reply};
-use crate::support::{Lab, Ran};
+use crate::support::{Lab, Ran, children};
 
 /// A laboratory, a server whose `/f` gives what the text says at the moment, and a repository `app`.
 struct World {
@@ -222,4 +223,68 @@ fn credentials_are_in_no_lock() {
     assert_eq!(world.lock().lines().count(), 4, "{}", world.lock());
     assert!(!world.lock().contains("word") && !world.lock().contains("me:"), "{}", world.lock());
     world.gives("store", &["--locked"], "f", "one\n");
+}
+
+/// Everything below a directory that is a file.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    children(dir).into_iter().flat_map(below).collect()
+}
+
+#[test]
+fn a_vendored_directory_is_all_that_a_build_needs() {
+    let mut world = World::new();
+    world.repos.init("inner");
+    world.repos.write("inner/deep.txt", "deep", 0o644);
+    world.repos.commit("inner");
+    let inner = world.server.url("/inner.git");
+    world.repos.git("app", &["-c", "protocol.allow=always", "submodule", "--quiet", "add", &inner, "sub"]);
+    world.repos.commit("app");
+    world.file();
+    let ran = world.lab.run("store", &["vendor", "vendored", "ctx"]);
+    fails(&ran, 2, &["base for linux/", "/f has no pin", "#main has no pin"]);
+    assert!(!world.lab.path("vendored").exists(), "nothing is written for what is not pinned");
+    world.lab.ok("store", &["lock", "ctx"]);
+    let ran = world.lab.ok("store", &["vendor", "vendored", "ctx"]);
+    assert_eq!(ran.out, "vendored: 1 images, 1 files, 2 commits\n");
+    let written = files(&world.lab.path("vendored"));
+    let first: Vec<Vec<u8>> = written.iter().map(|path| fs::read(path).unwrap()).collect();
+    world.lab.ok("store", &["vendor", "vendored", "ctx"]);
+    let again: Vec<Vec<u8>> = written.iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(first == again && files(&world.lab.path("vendored")) == written, "{written:?}");
+
+    // Nobody is left to ask.
+    world.server = Server::start(|_, _| reply("500 Internal Server Error", &[], b""));
+    let more = ["--locked", "--offline", "--vendored", "vendored"];
+    fails(&world.build("fresh", &more[..2]), 2, &["not in the store"]);
+    world.gives("fresh", &more, "f", "one\n");
+    world.gives("fresh", &more, "app/sub/deep.txt", "deep");
+    world.gives("fresh", &more, "version", "1");
+    world.gives("fresh", &more[..2], "app/a.txt", "a");
+    assert_eq!(world.server.seen().len(), 0);
+    fails(&world.build("fresh", &["--vendored", "ctx"]), 2, &["--vendored", "lith-vendor", "`lith vendor`"]);
+
+    // One flipped bit anywhere, or a file cut short, is found and named.
+    for (number, path) in written.iter().enumerate() {
+        let bytes = fs::read(path).unwrap();
+        for (kind, damaged) in [("flip", flipped(&bytes)), ("cut", bytes[..bytes.len() / 2].to_vec())] {
+            fs::write(path, &damaged).unwrap();
+            let ran = world.build(&format!("{kind}{number}"), &more);
+            assert_ne!(ran.code, 0, "{kind} {} is not found", path.display());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let named = ran.err.contains(name)
+                || (path.ends_with("index.json") && ran.err.contains("vendored/images"));
+            assert!(named, "{kind} {} is not named: {}", path.display(), ran.err);
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    world.gives("last", &more, "f", "one\n");
+}
+
+/// The bytes with one bit of the middle one changed.
+fn flipped(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bytes
 }

@@ -150,6 +150,11 @@ impl Git {
         self.run(Stdio::piped(), input.into())
     }
 
+    /// Runs it from a file into a file.
+    pub(super) fn pass(&mut self, input: File, output: File) -> Result<(), FetchError> {
+        self.run(output.into(), input.into()).map(drop)
+    }
+
     fn run(&mut self, stdout: Stdio, stdin: Stdio) -> Result<Vec<u8>, FetchError> {
         self.command.env("GIT_CONFIG_COUNT", self.settings.len().to_string());
         for (at, (name, value)) in self.settings.iter().enumerate() {

@@ -20,6 +20,10 @@ const DEEPEST: usize = 8;
 /// How many submodules one repository may have, those of submodules included.
 const MOST: usize = 1000;
 
+/// How packs are made: the same bytes for the same objects and version of git.
+const PACKING: [&str; 6] =
+    ["pack-objects", "--quiet", "--threads=1", "--window=0", "--compression=6", "--no-reuse-object"];
+
 /// What a commit holds below the wanted directory.
 #[derive(Debug, Default)]
 pub struct GitTree {
@@ -107,12 +111,66 @@ impl Commits<'_> {
             )));
         }
         *left -= 1;
-        let url = self.submodule_url(repo, commit, &link.path)?;
-        let inner = repo
-            .submodule(&url, &link.commit)
-            .map_err(|error| fail(format!("submodule {}: {error}", link.path)))?;
-        let commit = self.bring(&inner)?;
+        let (inner, commit) = self.submodule(repo, commit, link)?;
         self.collect(&inner, &commit, subdir, at, left, depth - 1, tree)
+    }
+
+    /// The commit that stands at a submodule's place.
+    fn submodule(
+        &self,
+        repo: &GitRepo,
+        commit: &Commit,
+        link: &Link,
+    ) -> Result<(GitRepo, Commit), FetchError> {
+        let url = self.submodule_url(repo, commit, &link.path)?;
+        let inner = repo.submodule(&url, &link.commit).map_err(|error| FetchError::Git {
+            url: repo.shown(),
+            reason: format!("submodule {}: {error}", link.path),
+        })?;
+        let commit = self.bring(&inner)?;
+        Ok((inner, commit))
+    }
+
+    /// A commit and those of its submodules, all of which are brought.
+    pub fn with_submodules(
+        &self,
+        repo: &GitRepo,
+        commit: &Commit,
+    ) -> Result<Vec<(GitRepo, Commit)>, FetchError> {
+        let mut all = vec![(repo.clone(), commit.clone())];
+        let mut next = 0;
+        while let Some((repo, commit)) = all.get(next).cloned() {
+            if repo.submodules {
+                for link in self.links(&repo, &commit)? {
+                    all.push(self.submodule(&repo, &commit, &link)?);
+                }
+            }
+            if all.len() > MOST {
+                let reason = format!("it has more than {MOST} submodules");
+                return Err(FetchError::Git { url: repo.shown(), reason });
+            }
+            next += 1;
+        }
+        Ok(all)
+    }
+
+    /// Writes the objects of a commit, without its history, as one pack.
+    pub fn pack(&self, repo: &GitRepo, commit: &Commit, output: File) -> Result<(), FetchError> {
+        let input = self.objects(repo, commit, &self.store.root().join("tmp"))?;
+        let mut git = self.local(repo, Some(commit.mirror.as_path()));
+        git.args(&PACKING).args(&["--stdout"]).pass(input, output)
+    }
+
+    /// A list of the objects of a commit, without its history.
+    fn objects(&self, repo: &GitRepo, commit: &Commit, place: &Path) -> Result<File, FetchError> {
+        let io = |error| FetchError::from(StoreError::from(error));
+        let walk = ["rev-list", "--objects", "--no-walk", "--no-object-names", &commit.id];
+        let objects = self.local(repo, Some(commit.mirror.as_path())).args(&walk).bytes()?;
+        let mut list = Unnamed::new(place).map_err(io)?;
+        list.write_all(&objects).map_err(io)?;
+        let mut input = list.file().try_clone().map_err(io)?;
+        input.seek(SeekFrom::Start(0)).map_err(io)?;
+        Ok(input)
     }
 
     /// The submodules of a commit, in order of their paths.
@@ -228,17 +286,11 @@ impl Commits<'_> {
         let io = |error| FetchError::from(StoreError::from(error));
         fs::create_dir(place).map_err(io)?;
         let mirror = Some(commit.mirror.as_path());
-        let walk = ["rev-list", "--objects", "--no-walk", "--no-object-names", &commit.id];
-        let objects = self.local(repo, mirror).args(&walk).bytes()?;
-        let mut list = Unnamed::new(place).map_err(io)?;
-        list.write_all(&objects).map_err(io)?;
-        let mut input = list.file().try_clone().map_err(io)?;
-        input.seek(SeekFrom::Start(0)).map_err(io)?;
+        let input = self.objects(repo, commit, place)?;
         let pack = place.join("pack");
         let name = {
             let mut git = self.local(repo, mirror);
-            let fixed = ["pack-objects", "--quiet", "--threads=1", "--window=0", "--compression=6"];
-            git.args(&fixed).args(&["--no-reuse-object", &pack.to_string_lossy()]);
+            git.args(&PACKING).args(&[&pack.to_string_lossy()]);
             let printed = git.fed(input)?;
             String::from_utf8_lossy(&printed).trim().to_owned()
         };

@@ -33,18 +33,8 @@ pub enum BaseError {
         .similar.as_ref().map_or_else(String::new, |similar| format!(" (did you mean {similar}?)"))
     )]
     Missing { name: String, similar: Option<String> },
-    #[error(
-        "{lock} pins it to {pinned}, {}; if the new one is right, renew the pin with `lith lock --update={reference}`",
-        .found.map_or_else(|| format!("which is not in {places}"), |found| format!("and now it is {found}"))
-    )]
-    Pinned {
-        lock: String,
-        reference: String,
-        pinned: BlobDigest,
-        found: Option<BlobDigest>,
-        /// Where it was looked for.
-        places: String,
-    },
+    #[error(transparent)]
+    Pinned(Box<Moved>),
     #[error("{path} is damaged: it does not give the image {manifest}; write it anew with `lith vendor`")]
     Vendored { path: PathBuf, manifest: BlobDigest },
     #[error(transparent)]
@@ -59,6 +49,21 @@ pub enum BaseError {
     Stored(#[from] StoredError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// An image that is not what its pin says.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{lock} pins it to {pinned}, {}; if the new one is right, renew the pin with `lith lock --update={reference}`",
+    .found.map_or_else(|| format!("which is not in {places}"), |found| format!("and now it is {found}"))
+)]
+pub struct Moved {
+    pub lock: String,
+    pub reference: String,
+    pub pinned: BlobDigest,
+    pub found: Option<BlobDigest>,
+    /// Where it was looked for.
+    pub places: String,
 }
 
 impl BaseError {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bases::{BaseError, Bases, Resolved};
+use super::bases::{BaseError, Bases, Moved, Resolved};
 use super::check::has_errors;
 use super::contexts::NamedContext;
 use super::{BuildError, Images, Options, prepare_recipe};
@@ -264,14 +264,14 @@ pub(super) fn resolve(
 /// The error of an image that is not what it must be.
 fn moved(options: &Options, reference: &str, pinned: BlobDigest, found: Option<BlobDigest>) -> BaseError {
     let vendored = options.fetch.vendored.as_ref();
-    BaseError::Pinned {
+    BaseError::Pinned(Box::new(Moved {
         lock: options.pins.file.clone(),
         reference: reference.to_owned(),
         pinned,
         found,
         places: vendored
             .map_or("the store".into(), |dir| format!("the store, nor in {}", dir.images().display())),
-    }
+    }))
 }
 
 /// Takes an image that is vendored into the store, unless it is there; whether it is there now.

@@ -6,9 +6,7 @@ use super::pins;
 use super::{BuildError, Options, prepare_recipe};
 use crate::digest::BlobDigest;
 use crate::fetch::{Commits, FetchError, Fetcher, Vendored};
-use crate::image::output::{Existing, Layers, OutputKind, OutputSpec};
-use crate::image::{ExportError, StoredError, StoredImage, export};
-use crate::oci::media::Packing;
+use crate::image::{ExportError, StoredError, StoredImage, add_to_layout};
 use crate::remote::{GitRepo, Remote};
 use crate::store::{Store, StoreError};
 
@@ -83,15 +81,6 @@ fn put_image(store: &Store, dir: &Vendored, name: &str, manifest: BlobDigest) ->
     let image = StoredImage::open(store, manifest)
         .map_err(|source| VendorError::Image { name: name.to_owned(), source })?;
     let called = Vendored::image_name(&manifest).parse().expect("a name of our own");
-    let spec = OutputSpec {
-        kind: OutputKind::OciLayout {
-            dest: dir.images(),
-            layers: Layers { packing: Packing::Plain, existing: Existing::Keep },
-        },
-        names: vec![called],
-        target: None,
-    };
-    export(store, &image, &[], &spec, &mut std::io::sink())
-        .map(drop)
+    add_to_layout(store, &image, called, &dir.images())
         .map_err(|source| VendorError::Export { name: name.to_owned(), source })
 }

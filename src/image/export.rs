@@ -11,7 +11,7 @@ use super::flatten;
 use super::layout;
 use super::local::{self, LocalError};
 use super::output::{Dest, OutputKind, OutputSpec};
-use super::pack::{Verified, pack};
+use super::pack::{Verified, as_it_is, pack};
 use super::stored::StoredImage;
 use super::tarball::Tarball;
 use crate::digest::DiffId;
@@ -83,6 +83,16 @@ pub fn export(
         OutputKind::Local { dest } => skipped = local::write(store, image, dest)?,
     }
     Ok(Exported { manifest, skipped })
+}
+
+/// Adds an image to the layout in a directory under one name, manifest and blobs byte for byte as the store has them.
+pub fn add_to_layout(
+    store: &Store,
+    image: &StoredImage,
+    name: Reference,
+    dest: &Path,
+) -> Result<(), ExportError> {
+    layout::write_directory(store, &as_it_is(image), &BTreeSet::from([name]), dest)
 }
 
 /// Writes several images into one docker archive. An image given twice gets both lists of names, a layer that

@@ -21,7 +21,7 @@ pub mod tarball;
 
 pub use assemble::{AssembleError, Assembled, Assembly, Base, assemble};
 pub use choose::{ChoiceError, choose};
-pub use export::{ExportError, Exported, docker_archive, export};
+pub use export::{ExportError, Exported, add_to_layout, docker_archive, export};
 pub use import::{ImportError, ImportOptions, import};
 pub use ingest::{BlobSource, IngestError, Ingested, ingest};
 pub use load::{LoadError, LoadOptions, Loaded, load_path, load_stream};

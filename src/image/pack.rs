@@ -48,6 +48,17 @@ pub(super) fn pack(store: &Store, image: &StoredImage, layers: Layers) -> Result
     Ok(Packed { manifest, blobs })
 }
 
+/// An image with the manifest and the blobs that it has, whatever their types and packing.
+pub(super) fn as_it_is(image: &StoredImage) -> Packed {
+    let layers = image.manifest.layers.iter().map(|layer| (layer.digest, Blob::Stored(layer.size)));
+    let mut blobs: BTreeMap<BlobDigest, Blob> = layers.collect();
+    let mut manifest = Descriptor::of(image.manifest.media_type(), &image.manifest_bytes);
+    manifest.platform = image.config.platform().as_ref().map(DescriptorPlatform::from);
+    blobs.insert(image.id.into(), Blob::Bytes(image.config_bytes.clone()));
+    blobs.insert(manifest.digest, Blob::Bytes(image.manifest_bytes.clone()));
+    Packed { manifest, blobs }
+}
+
 /// The image's own manifest where it says the same already, so that its digest stays.
 fn manifest_bytes(image: &StoredImage, layers: Vec<Descriptor>) -> Vec<u8> {
     let old = &image.manifest;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lith::digest::BlobDigest;
+use serde_json::Value;
 
 use crate::support::git::Repos;
 use crate::support::server::{Server, reply};
@@ -287,4 +288,36 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     bytes
+}
+
+/// What docker pushed has types of its own, and its digest with them.
+#[test]
+fn an_image_with_dockers_types_is_vendored_as_it_is() {
+    let world = World::new();
+    let lab = &world.lab;
+    lab.write("ctx/Dockerfile", "FROM base\n");
+    lab.ok(
+        "store",
+        &["build", "-o", "type=oci,tar=false,dest=layout,compression=gzip,force-compression=true", "ctx"],
+    );
+    let read = |path: &str| fs::read_to_string(lab.path("layout").join(path)).unwrap();
+    let blob = |digest: &str| format!("blobs/sha256/{}", digest.strip_prefix("sha256:").unwrap());
+    let mut index: Value = serde_json::from_str(&read("index.json")).unwrap();
+    let old = index["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let manifest = read(&blob(&old))
+        .replace("vnd.oci.image.manifest.v1+json", "vnd.docker.distribution.manifest.v2+json")
+        .replace("vnd.oci.image.config.v1+json", "vnd.docker.container.image.v1+json")
+        .replace("vnd.oci.image.layer.v1.tar+gzip", "vnd.docker.image.rootfs.diff.tar.gzip");
+    let digest = BlobDigest::of(manifest.as_bytes()).to_string();
+    lab.write(&format!("layout/{}", blob(&digest)), &manifest);
+    index["manifests"][0]["digest"] = digest.clone().into();
+    index["manifests"][0]["size"] = manifest.len().into();
+    index["manifests"][0]["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json".into();
+    lab.write("layout/index.json", index.to_string());
+    lab.write("ctx/Dockerfile", "FROM oci-layout:layout\n");
+    lab.ok("store", &["lock", "ctx"]);
+    assert!(world.lock().contains(&digest), "{}", world.lock());
+    lab.ok("store", &["vendor", "vendored", "ctx"]);
+    fs::remove_dir_all(lab.path("layout")).unwrap();
+    world.gives("fresh", &["--locked", "--offline", "--vendored", "vendored"], "version", "1");
 }

@@ -147,7 +147,7 @@ impl BoundCopy {
         for source in &self.sources {
             sink.open("source");
             sink.text("name", &source.name);
-            sink.field("content", source.digest.as_bytes());
+            sink.content("content", &source.digest);
             sink.close();
         }
         sink.field("dest", &self.dest.absolute());
@@ -218,7 +218,7 @@ impl BoundRun {
         for (path, content) in &self.scripts {
             sink.open("script");
             sink.text("path", path);
-            sink.field("content", content.as_bytes());
+            sink.content("content", content);
             sink.close();
         }
     }
@@ -267,7 +267,9 @@ impl BoundMount {
                 describe_owner(&ssh.owner, sink);
             }
         }
-        sink.maybe("files", self.files.as_ref().map(|files| &files.as_bytes()[..]));
+        if let Some(files) = &self.files {
+            sink.content("files", files);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! two different sequences of fields never encode to the same bytes. Never decides which fields exist.
 
 use crate::diag::escape;
+use crate::digest::ContentDigest;
 
 /// Where the fields of an identity go.
 pub trait Sink {
@@ -24,6 +25,11 @@ pub trait Sink {
     /// One named number, as decimal digits.
     fn number(&mut self, name: &'static str, value: u64) {
         self.field(name, value.to_string().as_bytes());
+    }
+
+    /// One named digest: hashed as its 32 bytes, shown as `blake3:` and 64 digits.
+    fn content(&mut self, name: &'static str, digest: &ContentDigest) {
+        self.field(name, digest.as_bytes());
     }
 
     /// A value that may be absent: absence differs from the empty value because nothing is written.
@@ -85,16 +91,24 @@ impl Printer {
     pub fn finish(self) -> Vec<(String, String)> {
         self.lines
     }
-}
 
-impl Sink for Printer {
-    fn field(&mut self, name: &'static str, value: &[u8]) {
+    fn line(&mut self, name: &'static str, value: String) {
         let mut path = self.prefix.join(".");
         if !path.is_empty() {
             path.push('.');
         }
         path.push_str(name);
-        self.lines.push((path, escape(value)));
+        self.lines.push((path, value));
+    }
+}
+
+impl Sink for Printer {
+    fn field(&mut self, name: &'static str, value: &[u8]) {
+        self.line(name, escape(value));
+    }
+
+    fn content(&mut self, name: &'static str, digest: &ContentDigest) {
+        self.line(name, digest.to_string());
     }
 
     fn open(&mut self, name: &'static str) {

@@ -130,6 +130,7 @@ impl Build {
             (false, true) => Fresh::None,
             (false, false) => Fresh::Stages(self.no_cache_filter.clone()),
         };
+        options.provenance = self.results.provenance()?;
         options.debug = self.debug;
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
@@ -186,6 +187,7 @@ impl What {
             limits: self.limits.read()?,
             secrets: Arc::new(secrets),
             fetch,
+            provenance: None,
             pins: self.pins.read(&self.language.contexts.files)?,
             no_sandbox: None,
         };

@@ -12,7 +12,8 @@ use super::{CliError, names};
 use crate::diag::suggest;
 use crate::engine::Name;
 use crate::engine::finish::{Built, BuiltImage};
-use crate::image::{OutputSpec, StoredImage, export};
+use crate::engine::provenance::Detail;
+use crate::image::{OutputKind, OutputSpec, StoredImage, export};
 use crate::store::Store;
 
 /// Options of `lith build` about its results.
@@ -27,6 +28,15 @@ pub struct Results {
     /// Also write the image: type=oci|docker|tar|local,dest=PATH[,compression=…]; target=STAGE where several are built
     #[arg(short, long, value_name = "SPEC")]
     output: Vec<OutputSpec>,
+    /// Add to OCI outputs what the image was made of; max tells arguments and steps too
+    #[arg(
+        long,
+        value_name = "min|max",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "min"
+    )]
+    provenance: Option<String>,
     /// Write the image id to a file; one a line where several targets are built
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -49,8 +59,26 @@ impl Results {
         self.tag.iter().map(one).collect()
     }
 
+    /// Whether provenance is wanted, in buildx' words.
+    pub fn provenance(&self) -> Result<Option<Detail>, CliError> {
+        match self.provenance.as_deref() {
+            None | Some("false") => Ok(None),
+            Some("true" | "min" | "mode=min") => Ok(Some(Detail::Min)),
+            Some("max" | "mode=max") => Ok(Some(Detail::Max)),
+            Some(other) => Err(CliError::Usage(format!("--provenance={other}: expected min, max or false"))),
+        }
+    }
+
     /// Finds out what is wrong with the outputs before anything is built.
     pub fn check_outputs(&self, targets: &[String]) -> Result<(), CliError> {
+        let has_room = |spec: &OutputSpec| {
+            matches!(spec.kind, OutputKind::OciArchive { .. } | OutputKind::OciLayout { .. })
+        };
+        if self.provenance()?.is_some() && !self.output.iter().any(has_room) {
+            return Err(CliError::Usage(
+                "--provenance: only an output of type oci has room for it; add -o type=oci,dest=FILE".into(),
+            ));
+        }
         self.output
             .iter()
             .try_for_each(|spec| choose("--output", "", spec.target.as_deref(), targets).map(drop))
@@ -68,7 +96,7 @@ impl Results {
             let target = choose("--output", "", spec.target.as_deref(), targets)?;
             let image = &built.images[target];
             let stored = StoredImage::open(store, image.manifest)?;
-            let written = export(store, &stored, &image.names, spec, &mut io::stdout())?;
+            let written = export(store, &stored, &image.names, spec, &image.attestations, &mut io::stdout())?;
             if let Some(descriptor) = written.manifest {
                 digests[target] = descriptor.digest.to_string();
             }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::progress::Steps;
+use super::provenance::provenance;
 use super::{BuildError, Prepared};
 use crate::diag::Diagnostic;
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::{Assembled, Assembly, Base, assemble, store_image};
+use crate::oci::attest::Attestation;
 use crate::oci::{History, ImageConfig, Reference};
 use crate::plan::{self, StepId};
 use crate::recipe::{self, Op};
@@ -37,6 +39,8 @@ pub struct BuiltImage {
     /// Bytes of all layers, as the manifest has them.
     pub size: u64,
     pub names: Vec<Reference>,
+    /// What is said of it.
+    pub attestations: Vec<Attestation>,
 }
 
 impl BuiltImage {
@@ -102,7 +106,13 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
     }
     let made: Vec<Assembled> = made.into_values().collect();
     remember(prepared, steps, &images, &made)?;
-    Ok(summary(prepared, steps, &made))
+    let provenance = |detail| {
+        (0..made.len())
+            .map(move |target| provenance(prepared, steps, target, detail))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let attestations = prepared.options.provenance.map(provenance).transpose()?.unwrap_or_default();
+    Ok(summary(prepared, steps, &made, &attestations))
 }
 
 impl Lineage {
@@ -174,7 +184,12 @@ fn remember(
     Ok(())
 }
 
-fn summary(prepared: &Prepared<'_>, steps: &Steps, made: &[Assembled]) -> Built {
+fn summary(
+    prepared: &Prepared<'_>,
+    steps: &Steps,
+    made: &[Assembled],
+    attestations: &[Attestation],
+) -> Built {
     let hits = steps.done.values().filter(|done| done.hit).count();
     let images = made.iter().enumerate().map(|(target, image)| BuiltImage {
         stage: prepared.stage_name(prepared.recipe.targets[target]),
@@ -183,6 +198,7 @@ fn summary(prepared: &Prepared<'_>, steps: &Steps, made: &[Assembled]) -> Built 
         layers: image.manifest.layers.len(),
         size: image.manifest.layers.iter().map(|layer| layer.size).sum(),
         names: names_of(prepared, target).cloned().collect(),
+        attestations: attestations.get(target).cloned().into_iter().collect(),
     });
     Built {
         images: images.collect(),

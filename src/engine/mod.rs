@@ -8,6 +8,7 @@ pub mod finish;
 pub mod pins;
 pub mod preview;
 pub mod progress;
+pub mod provenance;
 pub mod report;
 pub mod vendor;
 pub mod why;
@@ -64,6 +65,8 @@ pub struct Options {
     pub limits: ProcessLimits,
     pub fetch: FetchOptions,
     pub pins: Pins,
+    /// Whether the images' provenance is wanted, and how much of it.
+    pub provenance: Option<provenance::Detail>,
     pub no_sandbox: Option<String>,
 }
 

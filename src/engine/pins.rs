@@ -16,7 +16,7 @@ use crate::image::{LoadError, LoadOptions, load_path};
 use crate::lock::{GitPin, Lock, UrlPin, git_name, url_name};
 use crate::oci::Reference;
 use crate::platform::Platform;
-use crate::recipe::{CopySource, FilesFrom, Op, Recipe};
+use crate::recipe::{CopySource, FilesFrom, Op, Recipe, Stage};
 use crate::remote::{GitRepo, Remote};
 use crate::store::Store;
 
@@ -86,6 +86,14 @@ impl Pins {
         repo.commit().is_some() || self.lock.repository(repo).is_some()
     }
 
+    /// Whether it is known beforehand what comes.
+    pub(super) fn knows(&self, taken: &Taken) -> bool {
+        match &taken.remote {
+            Remote::File(url) => self.has_url(url, taken.checksum),
+            Remote::Git(repo) => self.has_commit(repo),
+        }
+    }
+
     fn locked(&self, name: String, error: FetchError) -> FetchError {
         match error {
             // What is not in the store is not there, whatever a lock says of it.
@@ -126,10 +134,10 @@ impl Taken {
     }
 }
 
-/// Everything that the steps of a recipe take from other machines, named contexts too.
-pub(super) fn taken(options: &Options, recipe: &Recipe) -> Vec<Taken> {
+/// Everything that the steps of stages take from other machines, named contexts too.
+pub(super) fn taken<'a>(options: &Options, stages: impl IntoIterator<Item = &'a Stage>) -> Vec<Taken> {
     let mut all = Vec::new();
-    for step in recipe.stages.iter().flat_map(|stage| &stage.steps) {
+    for step in stages.into_iter().flat_map(|stage| &stage.steps) {
         let span = step.origin.span;
         let sources: &[CopySource] = match &step.op {
             Op::Copy(copy) => &copy.sources,
@@ -176,13 +184,7 @@ pub(super) fn unpinned(
     });
     let images =
         open.map(|image| missing(image.span, &format!("{} for {}", image.reference, image.platform)));
-    let unknown = taken(options, recipe).into_iter().filter(|taken| {
-        !taken.is_fixed()
-            && match &taken.remote {
-                Remote::File(url) => lock.url(url).is_none(),
-                Remote::Git(repo) => lock.repository(repo).is_none(),
-            }
-    });
+    let unknown = taken(options, &recipe.stages).into_iter().filter(|taken| !options.pins.knows(taken));
     images.chain(unknown.map(|taken| missing(taken.span, &taken.name()))).collect()
 }
 
@@ -206,7 +208,7 @@ pub fn lock(store: &Store, options: &Options) -> Result<Lock, BuildError> {
     let (recipe, images) = prepare_recipe(store, &options)?;
     let mut lock = Lock::default();
     lock_images(&options, &images, &mut lock);
-    for taken in taken(&options, &recipe).iter().filter(|taken| !taken.is_fixed()) {
+    for taken in taken(&options, &recipe.stages).iter().filter(|taken| !taken.is_fixed()) {
         match &taken.remote {
             Remote::File(url) => {
                 let fetcher = Fetcher::new(store, &options.fetch);

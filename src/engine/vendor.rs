@@ -44,7 +44,7 @@ pub fn vendor(store: &Store, options: &Options, dir: &Path) -> Result<Counts, Ve
         put_image(store, &dir, name, image.manifest)?;
         counts.images += 1;
     }
-    for taken in pins::taken(&options, &recipe) {
+    for taken in pins::taken(&options, &recipe.stages) {
         match &taken.remote {
             Remote::File(url) => {
                 let fetcher = Fetcher::new(store, &options.fetch);

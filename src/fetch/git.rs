@@ -98,10 +98,13 @@ impl<'a> Commits<'a> {
     pub fn bring(&self, repo: &GitRepo) -> Result<Commit, FetchError> {
         let id = match repo.commit() {
             Some(whole) => whole.to_owned(),
-            None if self.options.fetching != Fetching::Allowed => {
-                return Err(FetchError::NotHere { url: repo.shown() });
-            }
-            None => self.resolve(repo)?,
+            None => match self.options.fetching {
+                Fetching::Allowed => self.resolve(repo)?,
+                Fetching::Offline => {
+                    self.last(repo).ok_or_else(|| FetchError::NotHere { url: repo.shown() })?
+                }
+                Fetching::Never => return Err(FetchError::NotHere { url: repo.shown() }),
+            },
         };
         if let Some(checksum) = repo.checksum.as_ref().filter(|checksum| !id.starts_with(checksum.as_str())) {
             return Err(FetchError::Commit { url: repo.shown(), expected: checksum.clone(), actual: id });
@@ -165,12 +168,29 @@ impl<'a> Commits<'a> {
         let listed: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
         let find = |wanted: &String| listed.iter().find(|(_, name)| name == wanted).map(|(id, _)| *id);
         match wanted.iter().find_map(find).filter(|id| is_commit(id)) {
-            Some(id) => Ok(id.to_owned()),
+            Some(id) => {
+                let path = self.last_path(repo);
+                fs::create_dir_all(path.parent().expect("a file of the store"))
+                    .and_then(|()| file::replace(&path, id.as_bytes(), file::Durability::Cached))
+                    .map_err(StoreError::from)?;
+                Ok(id.to_owned())
+            }
             None => Err(FetchError::Git {
                 url: repo.shown(),
                 reason: format!("it has no branch or tag {name}; a commit is written whole, with 40 digits"),
             }),
         }
+    }
+
+    /// What a name was when the server was last asked.
+    fn last(&self, repo: &GitRepo) -> Option<String> {
+        fs::read_to_string(self.last_path(repo)).ok().filter(|id| is_commit(id))
+    }
+
+    fn last_path(&self, repo: &GitRepo) -> PathBuf {
+        let name = repo.reference.as_deref().unwrap_or("HEAD");
+        let names = self.store.root().join("git").join(format!("{}.names", place(repo)));
+        names.join(blake3::hash(name.as_bytes()).to_hex().as_str())
     }
 
     /// The bare repository that keeps what was fetched, made if it is missing.

@@ -16,6 +16,7 @@ use super::stored::StoredImage;
 use super::tarball::Tarball;
 use crate::digest::DiffId;
 use crate::layer::write::WriteError;
+use crate::oci::attest::Attestation;
 use crate::oci::{Descriptor, DocumentError, Reference, json};
 use crate::path::ImagePath;
 use crate::store::{Store, StoreError};
@@ -51,12 +52,13 @@ pub struct Exported {
     pub skipped: Vec<ImagePath>,
 }
 
-/// Writes an image. `names` are those it has; `stdout` takes what `dest=-` asks for.
+/// Writes an image. `names` are those it has; OCI outputs take in what is said of it; `stdout` takes what `dest=-` asks for.
 pub fn export(
     store: &Store,
     image: &StoredImage,
     names: &[Reference],
     spec: &OutputSpec,
+    attestations: &[Attestation],
     stdout: &mut (dyn Write + Send),
 ) -> Result<Exported, ExportError> {
     let names: BTreeSet<Reference> =
@@ -65,12 +67,12 @@ pub fn export(
     let mut skipped = Vec::new();
     match &spec.kind {
         OutputKind::OciArchive { dest, layers } => {
-            let packed = pack(store, image, *layers)?;
+            let packed = pack(store, image, *layers)?.attested(attestations);
             to(dest, stdout, |sink| layout::write_tar(store, &packed, &names, sink).map(drop))?;
             manifest = Some(packed.manifest);
         }
         OutputKind::OciLayout { dest, layers } => {
-            let packed = pack(store, image, *layers)?;
+            let packed = pack(store, image, *layers)?.attested(attestations);
             layout::write_directory(store, &packed, &names, dest)?;
             manifest = Some(packed.manifest);
         }

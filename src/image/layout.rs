@@ -67,8 +67,9 @@ pub(super) fn write_directory(
 
 /// One entry a name, the full name and the tag as BuildKit writes them; without a name one bare entry.
 fn entries(packed: &Packed, names: &BTreeSet<Reference>) -> Vec<Descriptor> {
+    let referrers = packed.referrers.iter().cloned();
     if names.is_empty() {
-        return vec![packed.manifest.clone()];
+        return std::iter::once(packed.manifest.clone()).chain(referrers).collect();
     }
     let named = |name: &Reference| {
         let mut entry = packed.manifest.clone();
@@ -76,7 +77,7 @@ fn entries(packed: &Packed, names: &BTreeSet<Reference>) -> Vec<Descriptor> {
         entry.annotations.insert(REF_NAME.into(), name.tag().unwrap_or_default().into());
         entry
     };
-    names.iter().map(named).collect()
+    names.iter().map(named).chain(referrers).collect()
 }
 
 fn read_index(dest: &Path) -> Result<Option<Index>, ExportError> {

@@ -212,7 +212,8 @@ impl Name {
 /// Descriptors of the same name are one image for several platforms.
 fn group(files: &Files, manifests: &[Descriptor]) -> Result<BTreeMap<Name, Vec<Descriptor>>, LoadError> {
     let mut groups: BTreeMap<Name, Vec<Descriptor>> = BTreeMap::new();
-    for descriptor in manifests {
+    // What is said of an image is none.
+    for descriptor in manifests.iter().filter(|descriptor| descriptor.artifact_type.is_none()) {
         groups.entry(Name::of(files, descriptor)?).or_default().push(descriptor.clone());
     }
     // A layout may list things that are no images, such as signatures, beside those that are.

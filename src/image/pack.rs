@@ -13,6 +13,7 @@ use super::output::{Existing, Layers};
 use super::stored::StoredImage;
 use crate::digest::{BlobDigest, DiffId};
 use crate::layer::compress::{Codec, Compressor};
+use crate::oci::attest::{Attestation, EMPTY};
 use crate::oci::media::{Flavor, MediaType, Packing};
 use crate::oci::{Descriptor, DescriptorPlatform, Manifest};
 use crate::store::Store;
@@ -22,6 +23,23 @@ pub(super) struct Packed {
     /// The manifest, with the image's platform.
     pub manifest: Descriptor,
     pub blobs: BTreeMap<BlobDigest, Blob>,
+    /// Artifacts about it.
+    pub referrers: Vec<Descriptor>,
+}
+
+impl Packed {
+    /// With what is said of the image.
+    pub fn attested(mut self, attestations: &[Attestation]) -> Self {
+        for attestation in attestations {
+            let statement = attestation.statement(&self.manifest);
+            let (artifact, entry) = attestation.artifact(&self.manifest, &statement);
+            for bytes in [statement, artifact, EMPTY.to_vec()] {
+                self.blobs.insert(BlobDigest::of(&bytes), Blob::Bytes(bytes));
+            }
+            self.referrers.push(entry);
+        }
+        self
+    }
 }
 
 /// Where a blob's bytes are.
@@ -45,7 +63,7 @@ pub(super) fn pack(store: &Store, image: &StoredImage, layers: Layers) -> Result
     manifest.platform = image.config.platform().as_ref().map(DescriptorPlatform::from);
     blobs.insert(image.id.into(), Blob::Bytes(image.config_bytes.clone()));
     blobs.insert(manifest.digest, Blob::Bytes(bytes));
-    Ok(Packed { manifest, blobs })
+    Ok(Packed { manifest, blobs, referrers: Vec::new() })
 }
 
 /// An image with the manifest and the blobs that it has, whatever their types and packing.
@@ -56,7 +74,7 @@ pub(super) fn as_it_is(image: &StoredImage) -> Packed {
     manifest.platform = image.config.platform().as_ref().map(DescriptorPlatform::from);
     blobs.insert(image.id.into(), Blob::Bytes(image.config_bytes.clone()));
     blobs.insert(manifest.digest, Blob::Bytes(image.manifest_bytes.clone()));
-    Packed { manifest, blobs }
+    Packed { manifest, blobs, referrers: Vec::new() }
 }
 
 /// The image's own manifest where it says the same already, so that its digest stays.

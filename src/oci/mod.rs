@@ -3,6 +3,7 @@
 //! Unknown fields survive a round trip, maps are sorted, and the bytes written for a value are always the same
 //! (spec/image-config.md).
 
+pub mod attest;
 pub mod config;
 pub mod descriptor;
 pub mod document;

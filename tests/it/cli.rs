@@ -28,7 +28,7 @@ fn build(text: impl AsRef<[u8]>, more: &[&str]) -> Ran {
 #[test]
 fn wrong_arguments_are_usage_errors_that_name_them() {
     let scratch = "FROM scratch\nCOPY a /\n";
-    let cases: [(&[&str], &[&str]); 28] = [
+    let cases: [(&[&str], &[&str]); 29] = [
         (&["--no-such-flag"], &["--no-such-flag"]),
         (&["--taget", "x"], &["--taget", "--target"]),
         (&["--output", "type=foo"], &["foo"]),
@@ -50,7 +50,8 @@ fn wrong_arguments_are_usage_errors_that_name_them() {
         // What is not there yet says so by its name.
         (&["--cache-from", "type=local,src=x"], &["--cache-from"]),
         (&["--cache-to", "type=inline"], &["--cache-to"]),
-        (&["--provenance", "mode=max"], &["--provenance"]),
+        (&["--provenance"], &["--provenance", "type=oci"]),
+        (&["--provenance=often"], &["often", "min, max or false"]),
         (&["--sbom", "true"], &["--sbom"]),
         (&["--attest", "type=sbom"], &["--attest"]),
         (&["--source-policy-file", "p.json"], &["--source-policy-file"]),

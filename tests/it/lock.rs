@@ -178,7 +178,7 @@ fn offline_the_store_must_do() {
     world.file();
     fails(&world.build("store", &["--offline"]), 1, &["is not in the store"]);
     assert_eq!(world.server.seen().len(), 0);
-    // Without a lock a file is what it was last; which commit a branch is, nobody wrote down.
+    // Without a lock a file, or a branch, is what it was last.
     world.lab.write("ctx/Dockerfile", format!("FROM scratch\nADD {} /f\n", world.server.url("/f")));
     world.gives("store", &[], "f", "one\n");
     *world.text.lock().unwrap() = "two\n";
@@ -187,6 +187,11 @@ fn offline_the_store_must_do() {
     assert_eq!(world.server.seen().len(), asked);
     world.file();
     fails(&world.build("store", &["--offline"]), 1, &["app.git#main is not in the store"]);
+    world.gives("store", &[], "app/a.txt", "a");
+    world.repos.write("app/a.txt", "b", 0o644);
+    world.repos.commit("app");
+    world.gives("store", &["--offline"], "app/a.txt", "a");
+    world.gives("store", &[], "app/a.txt", "b");
 }
 
 #[test]

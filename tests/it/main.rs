@@ -17,5 +17,6 @@ mod image;
 mod layer;
 mod lint;
 mod lock;
+mod provenance;
 mod rules;
 mod store;

@@ -64,12 +64,11 @@ pub(super) fn provenance(
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": parameters(prepared, target, detail),
-            "internalParameters": internals(&done, detail),
+            "internalParameters": internals(&done, detail, is_hermetic(prepared.options, &done, &from_elsewhere)),
             "resolvedDependencies": dependencies.iter().map(Dependency::value).collect::<Vec<_>>(),
         },
         "runDetails": {
             "builder": { "id": "urn:lith" },
-            "metadata": { "urn:lith:hermetic": is_hermetic(prepared.options, &done, &from_elsewhere) },
         },
     });
     Ok(Attestation { predicate_type: PREDICATE_TYPE, predicate })
@@ -103,8 +102,8 @@ fn parameters(prepared: &Prepared<'_>, target: usize, detail: Detail) -> Value {
 }
 
 /// How it was done.
-fn internals(done: &[&Done], detail: Detail) -> Value {
-    let mut internals = json!({ "lith": env!("CARGO_PKG_VERSION") });
+fn internals(done: &[&Done], detail: Detail, hermetic: bool) -> Value {
+    let mut internals = json!({ "lith": env!("CARGO_PKG_VERSION"), "hermetic": hermetic });
     if detail == Detail::Max {
         let step = |done: &&Done| {
             let mut step = json!({

@@ -61,6 +61,19 @@ impl Layout {
         let sha256 = image["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
         assert_eq!(statement["subject"], json!([{ "name": "_", "digest": { "sha256": sha256 } }]));
         assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+        // The schema allows no other fields.
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+        let predicate = &statement["predicate"];
+        assert_eq!(keys(&statement), "_type predicate predicateType subject");
+        assert_eq!(keys(predicate), "buildDefinition runDetails");
+        assert_eq!(
+            keys(&predicate["buildDefinition"]),
+            "buildType externalParameters internalParameters resolvedDependencies"
+        );
+        assert_eq!(predicate["runDetails"], json!({ "builder": { "id": "urn:lith" } }));
+        for dependency in predicate["buildDefinition"]["resolvedDependencies"].as_array().unwrap() {
+            assert!(["digest uri", "digest name uri"].contains(&keys(dependency).as_str()), "{dependency}");
+        }
         statement
     }
 }
@@ -113,7 +126,7 @@ fn every_input_is_named_with_its_digest() {
     assert!(found[0].1["blake3"].as_str().is_some_and(|digest| digest.len() == 64), "{found:?}");
     assert_eq!(built["externalParameters"]["target"], "app");
     assert_eq!(built["externalParameters"]["epoch"], 7);
-    assert_eq!(statement["predicate"]["runDetails"]["metadata"], json!({ "urn:lith:hermetic": false }));
+    assert_eq!(built["internalParameters"]["hermetic"], false);
     let text = statement.to_string();
     assert!(!text.contains("sesame") && !text.contains("word"), "{text}");
     assert!(built["internalParameters"].get("steps").is_none());
@@ -143,7 +156,7 @@ fn with_everything_pinned_and_closed_it_is_hermetic() {
     let server = crate::support::server::Server::start(|_, _| reply("200 OK", &[], b"f"));
     let hermetic = |more: &[&str]| {
         let statement = Layout::of(&lab, "store", &[more, &["--provenance"]].concat()).statement();
-        statement["predicate"]["runDetails"]["metadata"]["urn:lith:hermetic"].as_bool().unwrap()
+        statement["predicate"]["buildDefinition"]["internalParameters"]["hermetic"].as_bool().unwrap()
     };
     lab.write("ctx/Dockerfile", format!("FROM base\nADD {} /f\n", server.url("/f")));
     assert!(!hermetic(&[]), "the file may be another one tomorrow");

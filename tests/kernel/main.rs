@@ -16,6 +16,7 @@ mod dockerignore;
 mod faults;
 mod layer;
 mod limits;
+mod lock;
 mod mounts;
 mod peers;
 mod platforms;

@@ -22,6 +22,7 @@ pub mod lock;
 pub mod oci;
 pub mod recipe;
 pub mod remote;
+pub mod sbom;
 
 // Floor 2: text to recipe, files to entries, entries to bytes.
 pub mod context;

@@ -131,6 +131,7 @@ impl Build {
             (false, false) => Fresh::Stages(self.no_cache_filter.clone()),
         };
         options.provenance = self.results.provenance()?;
+        options.sbom = self.results.sbom()?;
         options.debug = self.debug;
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
@@ -188,6 +189,7 @@ impl What {
             secrets: Arc::new(secrets),
             fetch,
             provenance: None,
+            sbom: None,
             pins: self.pins.read(&self.language.contexts.files)?,
             no_sandbox: None,
         };

@@ -14,6 +14,7 @@ use crate::engine::Name;
 use crate::engine::finish::{Built, BuiltImage};
 use crate::engine::provenance::Detail;
 use crate::image::{OutputKind, OutputSpec, StoredImage, export};
+use crate::sbom::Form;
 use crate::store::Store;
 
 /// Options of `lith build` about its results.
@@ -37,6 +38,15 @@ pub struct Results {
         default_missing_value = "min"
     )]
     provenance: Option<String>,
+    /// Add to OCI outputs which packages of a distribution the image holds
+    #[arg(
+        long,
+        value_name = "spdx|cyclonedx",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "spdx"
+    )]
+    sbom: Option<String>,
     /// Write the image id to a file; one a line where several targets are built
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -69,15 +79,28 @@ impl Results {
         }
     }
 
+    /// Whether a bill of materials is wanted.
+    pub fn sbom(&self) -> Result<Option<Form>, CliError> {
+        match self.sbom.as_deref() {
+            None | Some("false") => Ok(None),
+            Some("true" | "spdx") => Ok(Some(Form::Spdx)),
+            Some("cyclonedx") => Ok(Some(Form::CycloneDx)),
+            Some(other) => Err(CliError::Usage(format!("--sbom={other}: expected spdx, cyclonedx or false"))),
+        }
+    }
+
     /// Finds out what is wrong with the outputs before anything is built.
     pub fn check_outputs(&self, targets: &[String]) -> Result<(), CliError> {
         let has_room = |spec: &OutputSpec| {
             matches!(spec.kind, OutputKind::OciArchive { .. } | OutputKind::OciLayout { .. })
         };
-        if self.provenance()?.is_some() && !self.output.iter().any(has_room) {
-            return Err(CliError::Usage(
-                "--provenance: only an output of type oci has room for it; add -o type=oci,dest=FILE".into(),
-            ));
+        let wanted = [("--provenance", self.provenance()?.is_some()), ("--sbom", self.sbom()?.is_some())];
+        if let Some((flag, _)) = wanted.iter().find(|(_, wanted)| *wanted)
+            && !self.output.iter().any(has_room)
+        {
+            return Err(CliError::Usage(format!(
+                "{flag}: only an output of type oci has room for it; add -o type=oci,dest=FILE"
+            )));
         }
         self.output
             .iter()

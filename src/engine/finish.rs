@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use super::progress::Steps;
 use super::provenance::provenance;
-use super::{BuildError, Prepared};
+use super::{BuildError, Prepared, sbom};
 use crate::diag::Diagnostic;
 use crate::digest::{BlobDigest, DiffId, ImageId};
+use crate::exec::observe::Rootfs;
 use crate::image::{Assembled, Assembly, Base, assemble, store_image};
 use crate::oci::attest::Attestation;
 use crate::oci::{History, ImageConfig, Reference};
 use crate::plan::{self, StepId};
 use crate::recipe::{self, Op};
-use crate::store::ImageRecord;
 use crate::store::builds::{BuildRecord, StepRecord};
+use crate::store::{ImageRecord, LayerRef, StoreError};
 use crate::sys::file::Durability;
 
 /// What a build made.
@@ -106,12 +107,9 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
     }
     let made: Vec<Assembled> = made.into_values().collect();
     remember(prepared, steps, &images, &made)?;
-    let provenance = |detail| {
-        (0..made.len())
-            .map(move |target| provenance(prepared, steps, target, detail))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let attestations = prepared.options.provenance.map(provenance).transpose()?.unwrap_or_default();
+    let attestations = (0..made.len())
+        .map(|target| attestations(prepared, steps, target, &made[target]))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(summary(prepared, steps, &made, &attestations))
 }
 
@@ -184,11 +182,34 @@ fn remember(
     Ok(())
 }
 
+/// What is to be said of the image of a target.
+fn attestations(
+    prepared: &Prepared<'_>,
+    steps: &Steps,
+    target: usize,
+    image: &Assembled,
+) -> Result<Vec<Attestation>, BuildError> {
+    let mut all = Vec::new();
+    if let Some(detail) = prepared.options.provenance {
+        all.push(provenance(prepared, steps, target, detail)?);
+    }
+    if let Some(form) = prepared.options.sbom {
+        let layers = &image.config.rootfs.diff_ids;
+        let rootfs = layers
+            .iter()
+            .map(|diff_id| Ok(LayerRef { diff_id: *diff_id, size: prepared.store.layer_size(*diff_id)? }))
+            .collect::<Result<Rootfs, StoreError>>()?;
+        let contents = sbom::contents(prepared.store, &rootfs, image.id, prepared.options.epoch)?;
+        all.push(contents.attestation(form));
+    }
+    Ok(all)
+}
+
 fn summary(
     prepared: &Prepared<'_>,
     steps: &Steps,
     made: &[Assembled],
-    attestations: &[Attestation],
+    attestations: &[Vec<Attestation>],
 ) -> Built {
     let hits = steps.done.values().filter(|done| done.hit).count();
     let images = made.iter().enumerate().map(|(target, image)| BuiltImage {
@@ -198,7 +219,7 @@ fn summary(
         layers: image.manifest.layers.len(),
         size: image.manifest.layers.iter().map(|layer| layer.size).sum(),
         names: names_of(prepared, target).cloned().collect(),
-        attestations: attestations.get(target).cloned().into_iter().collect(),
+        attestations: attestations[target].clone(),
     });
     Built {
         images: images.collect(),

@@ -10,6 +10,7 @@ pub mod preview;
 pub mod progress;
 pub mod provenance;
 pub mod report;
+mod sbom;
 pub mod vendor;
 pub mod why;
 
@@ -32,6 +33,7 @@ use crate::platform::Platform;
 use crate::recipe::mount::Mount;
 use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
 use crate::remote::redact;
+use crate::sbom::Form;
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
@@ -67,6 +69,8 @@ pub struct Options {
     pub pins: Pins,
     /// Whether the images' provenance is wanted, and how much of it.
     pub provenance: Option<provenance::Detail>,
+    /// Whether the images' packages are to be listed, and how.
+    pub sbom: Option<Form>,
     pub no_sandbox: Option<String>,
 }
 
@@ -119,6 +123,8 @@ pub enum BuildError {
     Ignore { file: String, source: crate::context::ignore::IgnoreError },
     #[error("read {file}: {source}")]
     IgnoreFile { file: String, source: std::io::Error },
+    #[error("/{file} of the image: {source}")]
+    Sbom { file: String, source: crate::sbom::SbomError },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

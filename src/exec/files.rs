@@ -116,6 +116,20 @@ pub fn read_packed(
     Ok(Some(bytes))
 }
 
+/// The names in a directory of a packed context, sorted; none if there is no directory.
+pub fn names_packed(store: &Store, rootfs: &Rootfs, path: &ImagePath) -> Result<Vec<String>, ExecError> {
+    let tree = Tree::new(rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?);
+    let real = tree.resolve(path, FollowLast::Follow)?.path;
+    let inside = tree.walk(&real).into_iter().map(|found| found.entry.path.clone());
+    let names = inside.filter_map(|inner| {
+        let below = inner.strip_prefix(&real)?;
+        let mut names = below.names();
+        let name = String::from_utf8(names.next()?.to_vec()).ok()?;
+        names.next().is_none().then_some(name)
+    });
+    Ok(names.collect())
+}
+
 /// Everything that comes from a stream, in a file without a name.
 pub fn spool(store: &Store, input: &mut dyn io::Read, limit: u64) -> Result<File, ExecError> {
     let mut file = crate::sys::file::Unnamed::new(&store.root().join("tmp"))?;

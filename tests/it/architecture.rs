@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 10] = [
     &["csv", "diag", "limits", "size"],
     &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
     &["oci", "remote"],
-    &["action", "lock", "recipe"],
+    &["action", "lock", "recipe", "sbom"],
     &["frontend", "context", "layer"],
     &["plan", "store", "sandbox"],
     &["sched", "image", "fetch"],

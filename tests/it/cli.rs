@@ -28,7 +28,7 @@ fn build(text: impl AsRef<[u8]>, more: &[&str]) -> Ran {
 #[test]
 fn wrong_arguments_are_usage_errors_that_name_them() {
     let scratch = "FROM scratch\nCOPY a /\n";
-    let cases: [(&[&str], &[&str]); 29] = [
+    let cases: [(&[&str], &[&str]); 30] = [
         (&["--no-such-flag"], &["--no-such-flag"]),
         (&["--taget", "x"], &["--taget", "--target"]),
         (&["--output", "type=foo"], &["foo"]),
@@ -52,7 +52,8 @@ fn wrong_arguments_are_usage_errors_that_name_them() {
         (&["--cache-to", "type=inline"], &["--cache-to"]),
         (&["--provenance"], &["--provenance", "type=oci"]),
         (&["--provenance=often"], &["often", "min, max or false"]),
-        (&["--sbom", "true"], &["--sbom"]),
+        (&["--sbom"], &["--sbom", "type=oci"]),
+        (&["--sbom=odd"], &["odd", "spdx, cyclonedx"]),
         (&["--attest", "type=sbom"], &["--attest"]),
         (&["--source-policy-file", "p.json"], &["--source-policy-file"]),
         (&["--push"], &["--push"]),

@@ -40,12 +40,10 @@ impl Layout {
         serde_json::from_slice(&self.blobs[digest.as_str().unwrap()]).unwrap()
     }
 
-    /// The one statement; everything on the way to it is as the referrers of the distribution-spec have it.
+    /// What an artifact says of an image; everything on the way to it is as the referrers of the distribution-spec
+    /// have it.
     #[track_caller]
-    fn statement(&self) -> Value {
-        let [image, artifact] = self.index["manifests"].as_array().unwrap().as_slice() else {
-            panic!("{}", self.index)
-        };
+    fn about(&self, image: &Value, artifact: &Value) -> Value {
         assert_eq!(artifact["artifactType"], "application/vnd.in-toto+json");
         assert_eq!(artifact.get("annotations"), None);
         let manifest = self.json(&artifact["digest"]);
@@ -56,11 +54,22 @@ impl Layout {
         assert_eq!(manifest["artifactType"], "application/vnd.in-toto+json");
         assert_eq!(manifest["config"]["mediaType"], "application/vnd.oci.empty.v1+json");
         let layer = &manifest["layers"][0];
-        assert_eq!(layer["annotations"]["in-toto.io/predicate-type"], "https://slsa.dev/provenance/v1");
         let statement = self.json(&layer["digest"]);
+        assert_eq!(layer["annotations"]["in-toto.io/predicate-type"], statement["predicateType"]);
         let sha256 = image["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
         assert_eq!(statement["subject"], json!([{ "name": "_", "digest": { "sha256": sha256 } }]));
         assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+        statement
+    }
+
+    /// The one statement, which is of provenance.
+    #[track_caller]
+    fn statement(&self) -> Value {
+        let [image, artifact] = self.index["manifests"].as_array().unwrap().as_slice() else {
+            panic!("{}", self.index)
+        };
+        let statement = self.about(image, artifact);
+        assert_eq!(statement["predicateType"], "https://slsa.dev/provenance/v1");
         // The schema allows no other fields.
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         let predicate = &statement["predicate"];
@@ -162,4 +171,51 @@ fn with_everything_pinned_and_closed_it_is_hermetic() {
     assert!(!hermetic(&[]), "the file may be another one tomorrow");
     lab.ok("store", &["lock", "ctx"]);
     assert!(hermetic(&[]));
+}
+
+#[test]
+fn packages_are_listed_as_their_databases_have_them() {
+    let lab = Lab::new();
+    let status =
+        "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc\nVersion: 2.36-9\n";
+    lab.write("ctx/root/var/lib/dpkg/status", status);
+    lab.write("ctx/root/var/lib/dpkg/status.d/tz", "Package: tzdata\nArchitecture: all\nVersion: 2026a-1\n");
+    lab.write("ctx/root/var/lib/dpkg/status.d/tz.md5sums", "garbage");
+    lab.write("ctx/root/lib/apk/db/installed", "P:musl\nV:1.2.4-r2\nA:x86_64\n");
+    lab.write("ctx/root/usr/lib/os-release", "ID=debian\nVERSION_ID=\"12\"\n");
+    lab.write("ctx/Dockerfile", "FROM scratch\nCOPY root /\n");
+    let of = |store: &str, more: &[&str]| {
+        let layout = Layout::of(&lab, store, more);
+        let manifests = layout.index["manifests"].as_array().unwrap().clone();
+        manifests[1..].iter().map(|artifact| layout.about(&manifests[0], artifact)).collect::<Vec<_>>()
+    };
+    let said = of("one", &["--sbom", "--provenance", "--epoch=86400"]);
+    assert_eq!(said.len(), 2);
+    assert_eq!(said[1]["predicateType"], "https://spdx.dev/Document");
+    let document = &said[1]["predicate"];
+    let names: Vec<&str> = document["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["image", "musl", "libc6", "tzdata"]);
+    let locator = &document["packages"][2]["externalRefs"][0]["referenceLocator"];
+    assert_eq!(locator, "pkg:deb/debian/libc6@2.36-9?arch=amd64&distro=debian-12");
+    assert_eq!(document["packages"][2]["sourceInfo"], "built from glibc 2.36-9");
+    assert_eq!(document["creationInfo"]["created"], "1970-01-02T00:00:00Z");
+    assert_eq!(of("two", &["--sbom", "--provenance", "--epoch=86400"]), said);
+    let cyclonedx = of("two", &["--sbom=cyclonedx"]);
+    assert_eq!(cyclonedx[0]["predicateType"], "https://cyclonedx.org/bom");
+    assert_eq!(cyclonedx[0]["predicate"]["components"].as_array().unwrap().len(), 3);
+
+    lab.write("ctx/root/lib/apk/db/installed", "P:musl\nA:x86_64\n");
+    let ran = lab.run("one", &["build", "--sbom", "-o", "type=oci,dest=x.tar", "ctx"]);
+    assert!(
+        ran.code == 1 && ran.err.contains("/lib/apk/db/installed of the image: package musl"),
+        "{}",
+        ran.err
+    );
+    lab.write("ctx/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    assert_eq!(of("one", &["--sbom"])[0]["predicate"]["packages"].as_array().unwrap().len(), 1);
 }

@@ -22,6 +22,7 @@ use super::session::{self, Need, variable};
 use super::{CliError, out};
 use crate::diag::{Diagnostic, Source};
 use crate::engine::contexts::{ContextSource, NamedContext, Packed};
+use crate::engine::pins::Pins;
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
 use crate::fetch::Access;
@@ -161,6 +162,11 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic]) -> String {
 impl What {
     /// Reads the file and everything else from outside that a build depends on.
     pub fn options(&self, store: &Store) -> Result<Options, CliError> {
+        self.options_with(store, self.pins.read(&self.language.contexts.files)?)
+    }
+
+    /// The same, with other pins.
+    pub fn options_with(&self, store: &Store, pins: Pins) -> Result<Options, CliError> {
         let fetch = self.pins.fetch_options()?;
         let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
@@ -190,11 +196,16 @@ impl What {
             fetch,
             provenance: None,
             sbom: None,
-            pins: self.pins.read(&self.language.contexts.files)?,
+            pins,
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;
         Ok(options)
+    }
+
+    /// The pins of the lock that is there.
+    pub fn pins_if_there(&self) -> Result<Option<Pins>, CliError> {
+        self.pins.read_if_there(&self.language.contexts.files)
     }
 
     /// Where the lock is or would be.
@@ -205,7 +216,8 @@ impl What {
     /// The Dockerfile and its ignore file.
     pub fn text(&self, root: Option<&Path>) -> Result<Text, CliError> {
         let secrets = self.secrets.read()?;
-        self.language.text(root, Access { secrets: &secrets, agent: secrets.agent("default") })
+        let access = Access { secrets: &secrets, agent: secrets.agent("default") };
+        self.language.text(root, access, &self.pins.fetch_options()?)
     }
 
     /// The options that the language sees, and the named contexts.

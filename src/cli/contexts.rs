@@ -9,7 +9,6 @@ use clap::Args;
 use super::CliError;
 use super::build::pairs;
 use super::files::{Files, stdin};
-use crate::context::open_regular;
 use crate::diag::Source;
 use crate::engine::contexts::{self, Came, ContextSource, NamedContext, Packed};
 use crate::engine::pins::Pins;
@@ -20,6 +19,7 @@ use crate::frontend::dockerfile::{self, ContextKind, NamedContexts};
 use crate::path::ImagePath;
 use crate::remote::Remote;
 use crate::store::Store;
+use crate::sys::file::open_regular;
 
 /// The largest context that is read from standard input.
 const LARGEST: u64 = 64 << 30;

@@ -9,10 +9,9 @@ use super::CliError;
 use super::build::pairs;
 use super::contexts::{ContextArgs, Origin, Reach};
 use super::files::Text;
-use super::network::fetch_options;
 use super::session::{self, Need, variable};
 use crate::engine::contexts::{ContextSource, NamedContext};
-use crate::fetch::Access;
+use crate::fetch::{Access, FetchOptions};
 use crate::frontend::dockerfile;
 use crate::platform::Platform;
 
@@ -48,12 +47,17 @@ impl LanguageArgs {
     }
 
     /// The Dockerfile and its ignore file. There is a store only for what comes from elsewhere.
-    pub fn text(&self, root: Option<&Path>, access: Access<'_>) -> Result<Text, CliError> {
+    pub fn text(
+        &self,
+        root: Option<&Path>,
+        access: Access<'_>,
+        fetch: &FetchOptions,
+    ) -> Result<Text, CliError> {
         if self.contexts.files.context.is_dir() {
             return self.contexts.files.read();
         }
         let store = session::open(root, Need::Store)?.store;
-        let reach = Reach { store: &store, fetch: &fetch_options(), access };
+        let reach = Reach { store: &store, fetch, access };
         let Origin { context, dockerfile } = self.contexts.read(reach)?;
         let ignore = match context {
             ContextSource::Directory { ignore, .. } => ignore,

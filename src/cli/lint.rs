@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::call::{Format, location};
 use super::files::Text;
 use super::language::LanguageArgs;
+use super::network::fetch_options;
 use super::{CliError, out};
 use crate::diag::{Diagnostic, Severity, Source};
 use crate::engine::check;
@@ -41,7 +42,7 @@ impl Lint {
         let (options, _) = self.language.options()?;
         // Whether it may be done is a matter of the build.
         let options = Options { insecure: true, ..options };
-        show(&self.language.text(root, Access::NONE)?, &options, self.format)
+        show(&self.language.text(root, Access::NONE, &fetch_options())?, &options, self.format)
     }
 }
 

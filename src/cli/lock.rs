@@ -9,9 +9,9 @@ use super::build::What;
 use super::session::{self, Need};
 use super::{CliError, out};
 use crate::diag::suggest;
-use crate::engine::pins::{Pins, lock};
-use crate::lock::Lock;
-use crate::sys::file::{self, Durability};
+use crate::engine::pins::{Pins, Unused, lock};
+use crate::lock::Lock as Pinned;
+use crate::sys::file::{self, Durability, Lock};
 
 /// Arguments of `lith lock`.
 #[derive(Debug, Args)]
@@ -25,37 +25,50 @@ pub struct LockFile {
     #[command(flatten)]
     what: What,
     /// Ask anew for everything that is pinned, or for one name
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = ALL)]
     update: Vec<String>,
+    /// Drop pins of names that this build does not use
+    #[arg(long)]
+    prune: bool,
     /// Write nothing; fail if anything would be written
     #[arg(long)]
     check: bool,
 }
 
+/// What stands for all names; no name is empty or has a line feed.
+const ALL: &str = "\n";
+
 impl LockFile {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
-        let mut options = self.what.options(&store)?;
         let path = self.what.lock_path().ok_or_else(|| {
             CliError::Usage(
                 "this build file is on no disk, so say where its lock is with --lock-file FILE".into(),
             )
         })?;
-        let old = options.pins.lock.clone();
-        forget(&mut options.pins, &self.update)?;
-        // Whatever has no pin is what gets one here.
-        options.pins.locked = false;
-        let new = lock(&store, &options).map_err(|error| CliError::of_build(error, &options.dockerfile))?;
+        // A link is where the lock is reached from, not what is to be replaced.
+        let path = std::fs::canonicalize(&path).or_else(|_| std::path::absolute(&path));
+        let path = path.map_err(CliError::io("find the directory of the lock"))?;
+        let shown = path.display().to_string();
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        // Whoever else writes this lock waits: what is read and what is written belong together.
+        let _alone = Lock::directory(dir).map_err(CliError::io(format!("lock {}", dir.display())))?;
+        let there = self.what.pins_if_there()?;
+        let mut pins = there.clone().unwrap_or_else(|| Pins { file: shown.clone(), ..Pins::default() });
+        let old = pins.lock.clone();
+        forget(&mut pins, &self.update)?;
+        let options = self.what.options_with(&store, pins)?;
+        let unused = if self.prune { Unused::Drop } else { Unused::Keep };
+        let new =
+            lock(&store, &options, unused).map_err(|error| CliError::of_build(error, &options.dockerfile))?;
         let changes = changes(&old, &new);
         out::print(&changes);
-        let shown = path.display().to_string();
-        if changes.is_empty() && path.exists() {
+        if changes.is_empty() && there.is_some() {
             return Ok(());
         }
         if self.check {
             return Err(CliError::Failed(format!("{shown} is out of date; write it with `lith lock`")));
         }
-        let path = std::path::absolute(&path).map_err(CliError::io("find the directory of the lock"))?;
         file::replace(&path, new.text().as_bytes(), Durability::Synced)
             .map_err(|error| CliError::Failed(format!("write {shown}: {error}")))
     }
@@ -64,8 +77,8 @@ impl LockFile {
 /// Takes the pins away that are to be asked for anew.
 fn forget(pins: &mut Pins, names: &[String]) -> Result<(), CliError> {
     for name in names {
-        if name.is_empty() {
-            pins.lock = Lock::default();
+        if name == ALL {
+            pins.lock = Pinned::default();
             continue;
         }
         if !pins.lock.names().any(|known| known == name) {
@@ -79,7 +92,7 @@ fn forget(pins: &mut Pins, names: &[String]) -> Result<(), CliError> {
 }
 
 /// The pins that go and those that come, as lines of a lock.
-fn changes(old: &Lock, new: &Lock) -> String {
+fn changes(old: &Pinned, new: &Pinned) -> String {
     let (old, new) = (old.text(), new.text());
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
     let (before, after) = (lines(&old), lines(&new));

@@ -1,7 +1,6 @@
 //! The lock that a build goes by: where it is, and how strictly it is kept.
 
-use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,7 +11,8 @@ use super::network::fetch_options;
 use crate::diag::Source;
 use crate::engine::pins::Pins;
 use crate::fetch::{FetchOptions, Fetching, Vendored};
-use crate::lock::Lock;
+use crate::lock::{LARGEST, Lock};
+use crate::sys::file::open_regular;
 
 /// Options about the lock.
 #[derive(Debug, Args)]
@@ -37,21 +37,28 @@ impl PinArgs {
         self.lock_file.clone().or_else(|| files.lock())
     }
 
-    /// The pins of the lock; there are none without one.
+    /// The pins of the lock; there are none without one. A lock that is asked for must be there.
     pub fn read(&self, files: &Files) -> Result<Pins, CliError> {
-        let path = self.path(files);
-        let shown = path.as_ref().map_or_else(|| "lith.lock".to_owned(), |path| path.display().to_string());
-        let lock = match path {
-            Some(path) => read(&path)?,
-            None => None,
-        };
-        match lock {
-            Some(lock) => Ok(Pins { lock, file: shown, locked: self.locked }),
-            None if self.locked => {
-                Err(CliError::Usage(format!("--locked: there is no {shown}; write it with `lith lock`")))
+        let pins = self.read_if_there(files)?;
+        match pins {
+            Some(pins) => Ok(Pins { locked: self.locked, ..pins }),
+            None if self.locked || self.lock_file.is_some() => {
+                let flag = if self.lock_file.is_some() { "--lock-file" } else { "--locked" };
+                let shown = self.shown(files);
+                Err(CliError::Usage(format!("{flag}: there is no {shown}; write it with `lith lock`")))
             }
-            None => Ok(Pins { file: shown, ..Pins::default() }),
+            None => Ok(Pins { file: self.shown(files), ..Pins::default() }),
         }
+    }
+
+    /// The pins of the lock, if there is one.
+    pub fn read_if_there(&self, files: &Files) -> Result<Option<Pins>, CliError> {
+        let lock = self.path(files).map(|path| read(&path)).transpose()?.flatten();
+        Ok(lock.map(|lock| Pins { lock, file: self.shown(files), locked: false }))
+    }
+
+    fn shown(&self, files: &Files) -> String {
+        self.path(files).map_or_else(|| "lith.lock".to_owned(), |path| path.display().to_string())
     }
 
     /// Where sources are looked for.
@@ -71,8 +78,10 @@ impl PinArgs {
 /// Reads a lock; `None` if there is none.
 fn read(path: &PathBuf) -> Result<Option<Lock>, CliError> {
     let shown = path.display().to_string();
-    let text = match fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes)
+    let mut bytes = Vec::new();
+    let result = open_regular(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_end(&mut bytes));
+    let text = match result {
+        Ok(_) => String::from_utf8(bytes)
             .map_err(|error| CliError::Usage(format!("{shown} is no lock: {}", error.utf8_error())))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(CliError::Usage(format!("read {shown}: {error}"))),

@@ -12,8 +12,8 @@ use crate::engine::vendor::{Counts, VendorError, vendor};
 /// Arguments of `lith vendor`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  lith lock . && lith vendor vendored .
-  lith build --locked --offline --vendored vendored .")]
+  lith lock . && lith vendor ../vendored .
+  lith build --locked --offline --vendored ../vendored .")]
 pub struct Vendor {
     /// Where to write; what is there already stays
     #[arg(value_name = "DIR")]

@@ -45,18 +45,9 @@ pub enum ContextError {
 /// How a file is opened: a FIFO that took its place must not make us wait.
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
-/// Opens a file that nobody may have named, or that is read whole: a FIFO or a device there must not hold a build up.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = File::from(rustix::fs::open(path, FILE | OFlags::NOCTTY, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    Ok(file)
-}
-
 /// Reads a file of rules. `None` if there is none.
 pub fn ignore_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut file = match open_regular(path) {
+    let mut file = match crate::sys::file::open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

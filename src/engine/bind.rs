@@ -156,7 +156,7 @@ impl Inputs<'_> {
     /// A file of another machine, in the store.
     fn fetch(&self, text: &str, checksum: Option<BlobDigest>) -> Result<Source, ExecError> {
         let url = url::Url::parse(text)
-            .map_err(|source| FetchError::Url { url: crate::diag::escape(text.as_bytes()), source })?;
+            .map_err(|source| FetchError::Url { url: crate::remote::shown_broken(text), source })?;
         let shown = fetch::shown(&url);
         if self.options.hermetic && !self.options.pins.has_url(text, checksum) {
             return Err(FetchError::NotPinned { url: shown }.into());

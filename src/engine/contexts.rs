@@ -14,7 +14,7 @@ use crate::exec::ExecError;
 use crate::exec::files::{self, Files};
 use crate::exec::observe::Rootfs;
 use crate::exec::source::Source;
-use crate::fetch::{Access, Commits, FetchOptions, Fetcher};
+use crate::fetch::{Access, Commits, FetchError, FetchOptions, Fetcher};
 use crate::path::ImagePath;
 use crate::remote::{GitRepo, Remote};
 use crate::store::Store;
@@ -101,6 +101,9 @@ impl NamedContext {
                     .map_err(|source| BuildError::IgnoreFile { file: name.clone(), source })?
                     .unwrap_or_default();
                 directory(store, path, &rules, &name)
+            }
+            Self::Remote(remote) if options.hermetic && !options.pins.knows(remote, None) => {
+                Err(ExecError::from(FetchError::NotPinned { url: remote.shown() }).into())
             }
             Self::Remote(Remote::Git(repo)) => {
                 let packed = commit(store, &options.fetch, options.git_access(), repo, &options.pins)?;

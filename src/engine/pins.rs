@@ -1,18 +1,16 @@
 //! The lock of a build: what its names are taken for, what has no pin yet, and the lock that the next build goes by
 //! (spec/lockfile.md).
 
-use std::collections::BTreeSet;
-
 use super::bases::{BaseError, Bases, Moved, Resolved};
 use super::check::has_errors;
 use super::contexts::NamedContext;
-use super::{BuildError, Images, Options, prepare_recipe};
+use super::{BuildError, Options, prepare_recipe};
 use crate::diag::{Diagnostic, Span};
 use crate::digest::BlobDigest;
 use crate::exec::ExecError;
 use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher, Vendored};
 use crate::frontend::dockerfile::{self, NamedContexts};
-use crate::image::{LoadError, LoadOptions, load_path};
+use crate::image::{LoadError, LoadOptions, StoredImage, load_path};
 use crate::lock::{GitPin, Lock, UrlPin, git_name, url_name};
 use crate::oci::Reference;
 use crate::platform::Platform;
@@ -50,7 +48,13 @@ impl Pins {
     ) -> Result<Fetched, FetchError> {
         let pin = self.lock.url(url).filter(|_| checksum.is_none());
         let fetched = fetcher.file(url, checksum.or(pin.map(|pin| pin.sha256)));
-        fetched.map_err(|error| if pin.is_some() { self.locked(url_name(url), error) } else { error })
+        let Some(pin) = pin else { return fetched };
+        let fetched = fetched.map_err(|error| self.locked(url_name(url), error))?;
+        if fetched.size != pin.size {
+            let reason = format!("it has {} bytes, not {}", fetched.size, pin.size);
+            return Err(self.locked(url_name(url), FetchError::Other { url: url_name(url), reason }));
+        }
+        Ok(fetched)
     }
 
     /// Brings a commit, for which the repository's own goes before the pin.
@@ -73,7 +77,7 @@ impl Pins {
             return Ok(commit);
         }
         let reason = format!("commit {} has the tree {}, not {}", commit.id, commit.tree, pin.tree);
-        Err(self.locked(git_name(repo), FetchError::Git { url: repo.shown(), reason }))
+        Err(self.locked(git_name(repo), FetchError::Other { url: repo.shown(), reason }))
     }
 
     /// Whether it is known what a URL gives.
@@ -87,18 +91,24 @@ impl Pins {
     }
 
     /// Whether it is known beforehand what comes.
-    pub(super) fn knows(&self, taken: &Taken) -> bool {
-        match &taken.remote {
-            Remote::File(url) => self.has_url(url, taken.checksum),
+    pub(super) fn knows(&self, remote: &Remote, checksum: Option<BlobDigest>) -> bool {
+        match remote {
+            Remote::File(url) => self.has_url(url, checksum),
             Remote::Git(repo) => self.has_commit(repo),
         }
     }
 
     fn locked(&self, name: String, error: FetchError) -> FetchError {
         match error {
-            // What is not in the store is not there, whatever a lock says of it.
-            FetchError::NotHere { .. } => error,
-            error => FetchError::Locked { lock: self.file.clone(), name, source: Box::new(error) },
+            FetchError::Checksum { .. } | FetchError::Commit { .. } | FetchError::Other { .. } => {
+                FetchError::Locked {
+                    lock: self.file.clone(),
+                    name: name.replace('\'', "'\\''"),
+                    source: Box::new(error),
+                }
+            }
+            // What cannot be had says nothing of the pin.
+            other => other,
         }
     }
 }
@@ -184,7 +194,9 @@ pub(super) fn unpinned(
     });
     let images =
         open.map(|image| missing(image.span, &format!("{} for {}", image.reference, image.platform)));
-    let unknown = taken(options, &recipe.stages).into_iter().filter(|taken| !options.pins.knows(taken));
+    let unknown = taken(options, &recipe.stages)
+        .into_iter()
+        .filter(|taken| !options.pins.knows(&taken.remote, taken.checksum));
     images.chain(unknown.map(|taken| missing(taken.span, &taken.name()))).collect()
 }
 
@@ -201,13 +213,26 @@ pub(super) fn all_stages(options: &Options) -> Result<Options, BuildError> {
     Ok(options)
 }
 
+/// What becomes of pins whose names a build does not use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unused {
+    /// Another platform, target or argument may use them.
+    Keep,
+    Drop,
+}
+
 /// The lock that a build of all stages, or of those that the options name, should go by: pins of the options' own lock
-/// are kept, what has none is asked for, names that are no longer used are dropped.
-pub fn lock(store: &Store, options: &Options) -> Result<Lock, BuildError> {
+/// are kept, what has none is asked for.
+pub fn lock(store: &Store, options: &Options, unused: Unused) -> Result<Lock, BuildError> {
     let options = all_stages(options)?;
     let (recipe, images) = prepare_recipe(store, &options)?;
-    let mut lock = Lock::default();
-    lock_images(&options, &images, &mut lock);
+    let mut lock = match unused {
+        Unused::Keep => options.pins.lock.clone(),
+        Unused::Drop => Lock::default(),
+    };
+    let names = &options.frontend.named_contexts;
+    let open = images.iter().filter(|((reference, platform), _)| is_open(names, reference, platform));
+    lock.images.extend(open.map(|(key, image)| (key.clone(), image.manifest)));
     for taken in taken(&options, &recipe.stages).iter().filter(|taken| !taken.is_fixed()) {
         match &taken.remote {
             Remote::File(url) => {
@@ -223,17 +248,6 @@ pub fn lock(store: &Store, options: &Options) -> Result<Lock, BuildError> {
         }
     }
     Ok(lock)
-}
-
-/// Pins for this platform, and those for others of names that are still used.
-fn lock_images(options: &Options, images: &Images, lock: &mut Lock) {
-    let names = &options.frontend.named_contexts;
-    let used: BTreeSet<&str> = images.keys().map(|(reference, _)| reference.as_str()).collect();
-    let kept =
-        options.pins.lock.images.iter().filter(|((reference, _), _)| used.contains(reference.as_str()));
-    lock.images.extend(kept.map(|(key, manifest)| (key.clone(), *manifest)));
-    let taken = images.iter().filter(|((reference, platform), _)| is_open(names, reference, platform));
-    lock.images.extend(taken.map(|(key, image)| (key.clone(), image.manifest)));
 }
 
 /// Resolves one reference, as its pin says if it has one.
@@ -283,7 +297,8 @@ fn unpack_vendored(
     manifest: BlobDigest,
     platform: &Platform,
 ) -> Result<bool, BaseError> {
-    if store.has_blob(&manifest) {
+    // With all its layers: a load that was killed leaves a manifest without them.
+    if is_whole(store, manifest) {
         return Ok(true);
     }
     let Some(vendored) = &options.fetch.vendored else { return Ok(false) };
@@ -298,6 +313,11 @@ fn unpack_vendored(
         Ok(loaded) if loaded.iter().any(|loaded| loaded.image.digest == manifest) => Ok(true),
         Ok(_) => Err(BaseError::Vendored { path, manifest }),
     }
+}
+
+fn is_whole(store: &Store, manifest: BlobDigest) -> bool {
+    StoredImage::open(store, manifest)
+        .is_ok_and(|image| image.layers().iter().all(|layer| store.layer_size(*layer).is_ok()))
 }
 
 /// The digest that a reference says itself.

@@ -208,7 +208,8 @@ fn is_hermetic(options: &Options, done: &[&Done], from_elsewhere: &[Taken]) -> b
     let is_closed = |done: &&Done| {
         done.info.effects.is_empty() && field(done, "run.network").is_none_or(|network| network == "none")
     };
-    done.iter().all(is_closed) && from_elsewhere.iter().all(|taken| options.pins.knows(taken))
+    done.iter().all(is_closed)
+        && from_elsewhere.iter().all(|taken| options.pins.knows(&taken.remote, taken.checksum))
 }
 
 fn field<'a>(done: &'a Done, wanted: &str) -> Option<&'a str> {

@@ -22,6 +22,9 @@ use crate::sys::file;
 use command::Git;
 pub use tree::{GitDir, GitEntry, GitTree};
 
+/// Where a mirror notes which of its commits are whole.
+const WHOLE: &str = "lith-whole";
+
 /// Values by name that nobody else may see.
 pub trait SecretSource: Sync {
     /// The value of a secret.
@@ -58,7 +61,9 @@ impl Access<'_> {
         let host = url.host_str()?;
         let find = |name: &str| {
             let secrets = self.secrets;
-            let value = secrets.secret(&format!("{name}.{host}")).or_else(|| secrets.secret(name))?;
+            let own = secrets.secret(&format!("{name}.{host}"));
+            // Without a host it is for the server that the user names, not for those that a repository names.
+            let value = own.or_else(|| secrets.secret(name).filter(|_| repo.named))?;
             Some(String::from_utf8_lossy(value.trim_ascii()).into_owned())
         };
         find("GIT_AUTH_HEADER").or_else(|| Some(basic("x-access-token", &find("GIT_AUTH_TOKEN")?)))
@@ -122,11 +127,10 @@ impl<'a> Commits<'a> {
                 return Err(FetchError::NotHere { url: repo.shown() });
             }
             self.fetch(repo, &mirror, &id)?;
+            let complete = self.complete(repo, &mirror, &id);
+            complete.map_err(|_| not_a_commit(repo, &id))?;
         }
-        self.known(repo, &mirror, &id).ok_or_else(|| FetchError::Git {
-            url: repo.shown(),
-            reason: format!("{id} is not a commit of it"),
-        })
+        self.known(repo, &mirror, &id).ok_or_else(|| not_a_commit(repo, &id))
     }
 
     /// Takes the objects of a commit that is vendored into the mirror; false if it is not.
@@ -142,10 +146,9 @@ impl<'a> Commits<'a> {
         let mut list = fs::read_to_string(&shallow).unwrap_or_default();
         list.push_str(&format!("{id}\n"));
         file::replace(&shallow, list.as_bytes(), file::Durability::Cached).map_err(StoreError::from)?;
-        match self.known(repo, mirror, id) {
-            Some(_) => Ok(true),
-            None => Err(damaged(format!("it does not hold the commit {id}"))),
-        }
+        self.complete(repo, mirror, id)
+            .map_err(|_| damaged(format!("it does not hold all of the commit {id}")))?;
+        Ok(true)
     }
 
     /// The commit of a branch, a tag or another name, as the server has it now; branches come first, as in a checkout.
@@ -196,14 +199,12 @@ impl<'a> Commits<'a> {
     /// The bare repository that keeps what was fetched, made if it is missing.
     fn mirror(&self, repo: &GitRepo, id: &str) -> Result<PathBuf, FetchError> {
         let mirror = self.place_of(repo, id);
-        if !mirror.join("HEAD").exists() {
-            fs::create_dir_all(&mirror).map_err(|e| StoreError::from(file::context(e, "create", &mirror)))?;
-            let path = mirror.to_string_lossy();
-            let format = format!("--object-format={}", object_format(id));
-            self.local(repo, None)
-                .args(&["init", "--quiet", "--bare", "--template=", &format, &path])
-                .text()?;
+        if !mirror.join(WHOLE).exists() {
+            self.init(repo, &mirror, object_format(id))?;
         }
+        // Who left these is dead: the work lock is ours.
+        remove_locks(&mirror, Depth::One);
+        remove_locks(&mirror.join("refs"), Depth::All);
         // Whatever the repository's attributes say about archives, all files come.
         let info = mirror.join("info");
         fs::create_dir_all(&info).map_err(|e| StoreError::from(file::context(e, "create", &info)))?;
@@ -215,12 +216,44 @@ impl<'a> Commits<'a> {
         Ok(mirror)
     }
 
+    /// Makes an empty mirror, whole or not at all.
+    fn init(&self, repo: &GitRepo, mirror: &Path, format: &str) -> Result<(), FetchError> {
+        let io = |error, path: &Path| StoreError::from(file::context(error, "create", path));
+        let made = self.store.root().join("tmp").join(file::unique_name());
+        let format = format!("--object-format={format}");
+        let result = self
+            .local(repo, None)
+            .args(&["init", "--quiet", "--bare", "--template=", &format, &made.to_string_lossy()])
+            .text();
+        let result = result.and_then(|_| {
+            fs::create_dir(made.join(WHOLE)).map_err(|error| io(error, &made))?;
+            fs::create_dir_all(self.store.root().join("git")).map_err(|error| io(error, mirror))?;
+            let _ = fs::remove_dir_all(mirror);
+            fs::rename(&made, mirror).map_err(|error| io(error, mirror))?;
+            Ok(())
+        });
+        let _ = fs::remove_dir_all(&made);
+        result
+    }
+
     fn place_of(&self, repo: &GitRepo, id: &str) -> PathBuf {
         self.store.root().join("git").join(format!("{}.{}", place(repo), object_format(id)))
     }
 
-    /// The commit, if the mirror has it with its tree.
+    /// Notes that everything of a commit is there, if it is.
+    fn complete(&self, repo: &GitRepo, mirror: &Path, id: &str) -> Result<(), FetchError> {
+        let walk = ["rev-list", "--objects", "--quiet", "--no-walk", "--end-of-options", id];
+        self.local(repo, Some(mirror)).args(&walk).text()?;
+        let mark = mirror.join(WHOLE).join(id);
+        Ok(file::replace(&mark, b"", file::Durability::Synced).map_err(StoreError::from)?)
+    }
+
+    /// The commit, if the mirror has it with all its files. Half of one may be there while it is fetched, or since a
+    /// fetch was killed.
     fn known(&self, repo: &GitRepo, mirror: &Path, id: &str) -> Option<Commit> {
+        if !mirror.join(WHOLE).join(id).exists() {
+            return None;
+        }
         let mut git = self.local(repo, Some(mirror));
         let format = ["log", "-1", "--no-show-signature", "--format=%H %T %ct", "--end-of-options"];
         let text = git.args(&format).args(&[id]).text().ok()?;
@@ -244,7 +277,7 @@ impl<'a> Commits<'a> {
         }
         if let Some(name) = repo.reference.as_deref().filter(|name| !is_commit(name))
             && shallow(name).is_ok()
-            && self.known(repo, mirror, id).is_some()
+            && self.complete(repo, mirror, id).is_ok()
         {
             return Ok(());
         }
@@ -281,6 +314,31 @@ impl<'a> Commits<'a> {
         git.network(&repo.url, self.options, self.access.authorization(repo), self.access.agent);
         git
     }
+}
+
+fn not_a_commit(repo: &GitRepo, id: &str) -> FetchError {
+    let reason = format!("{id} is not a commit of it, or not all of that came");
+    FetchError::Git { url: repo.shown(), reason }
+}
+
+/// Removes lock files that a killed git left in a mirror, since git itself waits for their owners for ever.
+fn remove_locks(dir: &Path, depth: Depth) {
+    let Ok(entries) = crate::sys::dir::list_path(dir) else { return };
+    for entry in entries {
+        let path = dir.join(&*String::from_utf8_lossy(&entry.name));
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            let _ = fs::remove_file(&path);
+        } else if depth == Depth::All {
+            remove_locks(&path, depth);
+        }
+    }
+}
+
+/// How far down something is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    One,
+    All,
 }
 
 /// How a repository names its objects.

@@ -1,5 +1,6 @@
 //! Files over http and https.
 
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::time::Duration;
 
@@ -67,19 +68,15 @@ impl<'a> Fetcher<'a> {
     /// asked whether the file is still what it was.
     pub fn file(&self, text: &str, checksum: Option<BlobDigest>) -> Result<Fetched, FetchError> {
         let url = Url::parse(text)
-            .map_err(|source| FetchError::Url { url: crate::diag::escape(text.as_bytes()), source })?;
-        if self.options.fetching != Fetching::Allowed
-            && let Some(known) = self.here(text, checksum)
-        {
-            return Ok(known);
-        }
-        let _once = self.store.work_lock(&format!("fetch-{}", blake3::hash(text.as_bytes()).to_hex()))?;
+            .map_err(|source| FetchError::Url { url: crate::remote::shown_broken(text), source })?;
         let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob));
         let known = known.filter(|known| checksum.is_none_or(|wanted| wanted == known.blob));
-        if let Some(known) = known.as_ref().filter(|_| checksum.is_some()) {
+        let is_enough = checksum.is_some() || self.options.fetching == Fetching::Offline;
+        if let Some(known) = known.as_ref().filter(|_| is_enough) {
             return Ok(fetched(known));
         }
-        let download = match self.vendored(checksum)? {
+        let _once = self.store.work_lock(&format!("fetch-{}", blake3::hash(text.as_bytes()).to_hex()))?;
+        let download = match self.found(checksum)? {
             Some(download) => download,
             None if self.options.fetching != Fetching::Allowed => {
                 return Err(FetchError::NotHere { url: shown(&url) });
@@ -93,32 +90,35 @@ impl<'a> Fetcher<'a> {
         Ok(fetched(&download))
     }
 
-    /// The file that a URL named before, if it is in the store.
-    fn here(&self, text: &str, checksum: Option<BlobDigest>) -> Option<Fetched> {
-        let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob))?;
-        let wanted = match checksum {
-            Some(checksum) => checksum == known.blob,
-            None => self.options.fetching == Fetching::Offline,
-        };
-        wanted.then(|| fetched(&known))
+    /// A file with a checksum that is in the store under another URL's name, or vendored.
+    fn found(&self, checksum: Option<BlobDigest>) -> Result<Option<Download>, FetchError> {
+        let Some(checksum) = checksum else { return Ok(None) };
+        if self.store.has_blob(&checksum) {
+            let (file, _) = self.store.open_blob(&checksum)?;
+            // One that is damaged is no loss: it is fetched again.
+            if let Ok(download) = self.take(file, checksum) {
+                return Ok(Some(download));
+            }
+        }
+        let Some(dir) = &self.options.vendored else { return Ok(None) };
+        let path = dir.file(&checksum);
+        let Some(file) = Vendored::read(&path)? else { return Ok(None) };
+        match self.take(file, checksum) {
+            Ok(download) => Ok(Some(download)),
+            Err(StoreError::CorruptBlob { actual, .. }) => {
+                Err(FetchError::Vendored { path, reason: format!("it is {actual}") })
+            }
+            Err(other) => Err(other.into()),
+        }
     }
 
-    /// A file that is vendored, taken into the store.
-    fn vendored(&self, checksum: Option<BlobDigest>) -> Result<Option<Download>, FetchError> {
-        let (Some(dir), Some(checksum)) = (&self.options.vendored, checksum) else { return Ok(None) };
-        let path = dir.file(&checksum);
-        let Some(mut file) = Vendored::read(&path)? else { return Ok(None) };
+    /// Takes a file into the store if it is what it should be.
+    fn take(&self, file: File, checksum: BlobDigest) -> Result<Download, StoreError> {
         let mut sink = Sink { blob: self.store.blob_writer()?, content: blake3::Hasher::new() };
-        let size = io::copy(&mut file, &mut sink)
-            .map_err(|error| FetchError::Vendored { path: path.clone(), reason: error.to_string() })?;
+        let size = io::copy(&mut file.take(self.options.largest), &mut sink)?;
         let content = ContentDigest::from_bytes(*sink.content.finalize().as_bytes());
-        let (blob, _) = sink.blob.commit(Some(checksum)).map_err(|error| match error {
-            StoreError::CorruptBlob { actual, .. } => {
-                FetchError::Vendored { path, reason: format!("it is {actual}") }
-            }
-            other => other.into(),
-        })?;
-        Ok(Some(Download { blob, content, size, etag: None, last_modified: None }))
+        let (blob, _) = sink.blob.commit(Some(checksum))?;
+        Ok(Download { blob, content, size, etag: None, last_modified: None })
     }
 
     /// Follows redirects to an answer; gives the URL it came from too.

@@ -44,9 +44,13 @@ pub enum FetchError {
     Git { url: String, reason: String },
     #[error("{url} is at commit {actual}, not at {expected} as it is pinned")]
     Commit { url: String, expected: String, actual: String },
+    #[error("{url} is not what it should be: {reason}")]
+    Other { url: String, reason: String },
     #[error("{url} needs git, which is not installed")]
     NoGit { url: String },
-    #[error("{url} is not in the store, and nothing is fetched now")]
+    #[error(
+        "{url} is not in the store, and nothing is fetched now: leave --offline out, or name a directory with --vendored"
+    )]
     NotHere { url: String },
     #[error(
         "{source}; {lock} pins it: if what comes now is right, renew the pin with `lith lock --update='{name}'`"

@@ -24,7 +24,10 @@ impl Vendored {
     /// One that is there.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let mark = dir.join(MARK.0);
-        let found = fs::read(&mark).map_err(|e| file::context(e, "read", &mark))?;
+        let mut found = Vec::new();
+        file::open_regular(&mark)
+            .and_then(|file| file.take(64).read_to_end(&mut found))
+            .map_err(|e| file::context(e, "read", &mark))?;
         if found != MARK.1 {
             let error = io::Error::new(io::ErrorKind::InvalidData, "this lith reads version 1 alone");
             return Err(file::context(error, "read", &mark));
@@ -40,7 +43,7 @@ impl Vendored {
         }
         let mark = dir.join(MARK.0);
         if !mark.exists() {
-            fs::write(&mark, MARK.1).map_err(|e| file::context(e, "write", &mark))?;
+            file::replace(&mark, MARK.1, file::Durability::Synced)?;
         }
         Self::open(dir)
     }
@@ -67,7 +70,7 @@ impl Vendored {
 
     /// Opens one of them; `None` if it is not there.
     pub(super) fn read(path: &Path) -> Result<Option<File>, FetchError> {
-        match File::open(path) {
+        match file::open_regular(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::from(file::context(error, "open", path)).into()),
@@ -77,7 +80,7 @@ impl Vendored {
     /// Writes a file, unless it is there with this digest: whole or not at all.
     pub fn put_file(&self, sha256: &BlobDigest, mut bytes: impl Read) -> Result<(), FetchError> {
         let path = self.file(sha256);
-        if File::open(&path).is_ok_and(|there| sha256_of(there).is_ok_and(|found| found == *sha256)) {
+        if file::open_regular(&path).is_ok_and(|there| sha256_of(there).is_ok_and(|found| found == *sha256)) {
             return Ok(());
         }
         self.replace(&path, |to| Ok(io::copy(&mut bytes, to).map(drop).map_err(StoreError::from)?))

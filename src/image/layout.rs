@@ -18,7 +18,7 @@ use crate::digest::BlobDigest;
 use crate::oci::json::MAX_DOCUMENT;
 use crate::oci::{Descriptor, Document, Index, Reference};
 use crate::store::Store;
-use crate::sys::file::{self, Durability, Unnamed};
+use crate::sys::file::{self, Durability, Lock, Unnamed};
 
 /// The file that marks a layout.
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -55,6 +55,8 @@ pub(super) fn write_directory(
 ) -> Result<(), ExportError> {
     let blobs = dest.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(|e| file::context(e, "create", &blobs))?;
+    // Others that add to this layout wait: what they read and what they write belong together.
+    let _alone = Lock::directory(dest).map_err(|e| file::context(e, "lock", dest))?;
     let index = merge(read_index(dest)?, entries(packed, names));
     for (digest, blob) in &packed.blobs {
         write_blob(store, *digest, blob, &blobs)?;

@@ -4,11 +4,13 @@
 
 mod text;
 
+pub use text::LARGEST;
+
 use std::collections::BTreeMap;
 
 use crate::digest::BlobDigest;
 use crate::platform::Platform;
-use crate::remote::{GitRepo, redact};
+use crate::remote::{GitRepo, without_credentials};
 
 /// Pins by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,9 +37,19 @@ pub struct UrlPin {
     pub size: u64,
 }
 
-/// How a lock calls a URL: without credentials.
+/// How a lock calls a URL: without credentials, and with a short hash for each value of its query, since that is where
+/// tokens stand.
 pub fn url_name(url: &str) -> String {
-    redact(url)
+    let bare = without_credentials(url);
+    let Some((path, query)) = bare.split_once('?') else { return bare };
+    let (query, fragment) = query.split_once('#').map_or((query, None), |(query, rest)| (query, Some(rest)));
+    let hide = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) => format!("{name}=~{}", &blake3::hash(value.as_bytes()).to_hex()[..12]),
+        None => pair.to_owned(),
+    };
+    let query = query.split('&').map(hide).collect::<Vec<_>>().join("&");
+    let fragment = fragment.map_or_else(String::new, |fragment| format!("#{fragment}"));
+    format!("{path}?{query}{fragment}")
 }
 
 /// How a lock calls a repository: its URL without credentials, and the ref as written.

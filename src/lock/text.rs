@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use kdl::{KdlDocument, KdlNode, KdlValue};
-
 use super::{GitPin, Lock, UrlPin};
 use crate::diag::{Diagnostic, Span, escape, suggest};
 use crate::digest::{BlobDigest, DigestError};
@@ -11,7 +9,7 @@ use crate::platform::PlatformError;
 use crate::remote::git::is_commit;
 
 /// The largest lock that is read, in bytes.
-const LARGEST: usize = 16 << 20;
+pub const LARGEST: usize = 16 << 20;
 /// How many problems are told.
 const TOLD: usize = 20;
 const HEAD: &str =
@@ -87,31 +85,21 @@ fn quoted(text: &str) -> String {
 
 /// A lock being read.
 #[derive(Default)]
-struct Reader {
+struct Reader<'a> {
     lock: Lock,
     versioned: bool,
+    /// The pins so far, as they are written.
+    lines: Vec<(&'a str, Span)>,
     found: Vec<Diagnostic>,
 }
 
-/// The parts of a line: kind, name, properties in order.
-struct Parts<'a> {
-    kind: &'a str,
-    name: &'a str,
-    properties: Vec<(&'a str, &'a KdlValue)>,
-}
-
-impl Reader {
-    fn line(&mut self, line: &str, span: Span) {
+impl<'a> Reader<'a> {
+    fn line(&mut self, line: &'a str, span: Span) {
         let result = if self.versioned { self.pin(line) } else { self.version(line) };
         match result {
+            Ok(()) if self.versioned => self.lines.push((line, span)),
             Ok(()) => {}
-            Err(Problem { message, help }) => {
-                let diagnostic = Diagnostic::error(span, message);
-                self.found.push(match help {
-                    Some(help) => diagnostic.with_help(help),
-                    None => diagnostic,
-                });
-            }
+            Err(problem) => self.found.push(problem.at(span)),
         }
         // Without one it is told once.
         self.versioned = true;
@@ -121,12 +109,25 @@ impl Reader {
         if !self.versioned {
             self.found.push(Diagnostic::error(span, "there is no line `lock 1`").with_help(RENEW));
         }
-        if self.found.is_empty() { Ok(self.lock) } else { Err(self.found) }
+        if !self.found.is_empty() {
+            return Err(self.found);
+        }
+        let pins = self.lock.pins();
+        match self.lines.iter().zip(pins.lines()).find(|((line, _), expected)| line != expected) {
+            None => Ok(self.lock),
+            Some(((_, span), expected)) => {
+                let problem = Problem::new("the pins are not in their order");
+                Err(vec![problem.with_help(format!("first comes {}", escape(expected.as_bytes()))).at(*span)])
+            }
+        }
     }
 
     fn version(&self, line: &str) -> Result<(), Problem> {
         match line {
             "lock 1" => Ok(()),
+            "lock 1\r" => Err(Problem::new("the lines end in carriage returns").with_help(
+                "git may have put them there; in .gitattributes, `*.lock -text` keeps it from that",
+            )),
             _ if line.starts_with("lock ") => Err(Problem::new("this is a lock of another version than 1")
                 .with_help("it takes another version of lith")),
             _ => Err(Problem::new("expected `lock 1` before any pin").with_help(RENEW)),
@@ -137,43 +138,32 @@ impl Reader {
         if ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].iter().any(|mark| line.starts_with(mark)) {
             return Err(Problem::new("this is a merge that nobody finished").with_help(RENEW));
         }
-        // No pin has a block, and nothing that could nest gets to the parser.
-        if line.replace("\\u{", "").contains('{') || line.contains("/*") {
-            return Err(Problem::new("a pin has neither a block nor a comment").with_help(RENEW));
-        }
-        let document: KdlDocument =
-            KdlDocument::parse_v2(line).map_err(|_| Problem::new("this is no KDL").with_help(RENEW))?;
-        let [node] = document.nodes() else {
-            return Err(Problem::new("expected one pin in a line").with_help(RENEW));
-        };
-        let parts = Parts::of(node)?;
+        let parts = Parts::of(line)?;
+        let name = parts.name.clone();
         let mut one = Lock::default();
         let fresh = match parts.kind {
             "git" => {
                 let [commit, tree] = parts.values(["commit", "tree"])?;
                 let pin = GitPin { commit: object(commit)?, tree: object(tree)? };
-                one.git.insert(parts.name.to_owned(), pin.clone());
-                self.lock.git.insert(parts.name.to_owned(), pin).is_none()
+                one.git.insert(name.clone(), pin.clone());
+                self.lock.git.insert(name, pin).is_none()
             }
             "image" => {
                 let [platform, manifest] = parts.values(["platform", "manifest"])?;
-                let platform = text(platform)?
-                    .parse()
-                    .map_err(|error: PlatformError| Problem::new(error.to_string()))?;
+                let platform =
+                    platform.parse().map_err(|error: PlatformError| Problem::new(error.to_string()))?;
                 let manifest =
-                    text(manifest)?.parse().map_err(|error: DigestError| Problem::new(error.to_string()))?;
-                let key = (parts.name.to_owned(), platform);
+                    manifest.parse().map_err(|error: DigestError| Problem::new(error.to_string()))?;
+                let key = (name, platform);
                 one.images.insert(key.clone(), manifest);
                 self.lock.images.insert(key, manifest).is_none()
             }
             "url" => {
                 let [sha256, size] = parts.values(["sha256", "size"])?;
-                let sha256 =
-                    BlobDigest::from_hex(text(sha256)?).map_err(|error| Problem::new(error.to_string()))?;
-                let size = size.as_integer().and_then(|size| u64::try_from(size).ok());
-                let size = size.ok_or_else(|| Problem::new("size is not a number of bytes"))?;
-                one.urls.insert(parts.name.to_owned(), UrlPin { sha256, size });
-                self.lock.urls.insert(parts.name.to_owned(), UrlPin { sha256, size }).is_none()
+                let sha256 = BlobDigest::from_hex(sha256).map_err(|error| Problem::new(error.to_string()))?;
+                let size = size.parse().map_err(|_| Problem::new("size is not a number of bytes"))?;
+                one.urls.insert(name.clone(), UrlPin { sha256, size });
+                self.lock.urls.insert(name, UrlPin { sha256, size }).is_none()
             }
             other => return Err(unknown(other)),
         };
@@ -191,39 +181,80 @@ impl Reader {
     }
 }
 
+/// The parts of a line: kind, name, properties in order.
+struct Parts<'a> {
+    kind: &'a str,
+    name: String,
+    properties: Vec<(&'a str, String)>,
+}
+
 impl<'a> Parts<'a> {
-    fn of(node: &'a KdlNode) -> Result<Self, Problem> {
-        let kind = node.name().value();
+    /// Takes a line apart. What is no pin in a way that does not show here shows when it is compared with what lith
+    /// would have written.
+    fn of(line: &'a str) -> Result<Self, Problem> {
+        let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
         if !KINDS.contains(&kind) {
             return Err(unknown(kind));
         }
-        let mut entries = node.entries().iter();
-        let name =
-            entries.next().filter(|entry| entry.name().is_none()).and_then(|entry| entry.value().as_string());
-        let name = name.ok_or_else(|| Problem::new(format!("expected a name in quotes behind {kind}")))?;
+        let (name, mut rest) = string(rest).ok_or_else(|| {
+            Problem::new(format!("expected a name in quotes behind {kind}")).with_help(RENEW)
+        })?;
         let mut properties = Vec::new();
-        for entry in entries {
-            let Some(key) = entry.name() else {
-                return Err(Problem::new(format!("{} has more than one name", escape(name.as_bytes()))));
+        while let Some(next) = rest.strip_prefix(' ').map(str::trim_start).filter(|next| !next.is_empty()) {
+            let broken = || {
+                let shown: String = next.chars().take(40).collect();
+                let message = format!("expected key=\"value\" instead of {}", escape(shown.as_bytes()));
+                Problem::new(message).with_help(RENEW)
             };
-            properties.push((key.value(), entry.value()));
+            let (key, value) = next.split_once('=').ok_or_else(broken)?;
+            let (value, behind) = match string(value) {
+                Some(found) => found,
+                None => {
+                    let (number, _) = value.split_once(' ').unwrap_or((value, ""));
+                    (number.to_owned(), &value[number.len()..])
+                }
+            };
+            properties.push((key, value));
+            rest = behind;
         }
         Ok(Self { kind, name, properties })
     }
 
     /// The values of exactly these properties.
-    fn values<const N: usize>(&self, wanted: [&str; N]) -> Result<[&'a KdlValue; N], Problem> {
+    fn values<const N: usize>(&self, wanted: [&str; N]) -> Result<[&str; N], Problem> {
         if let Some((other, _)) = self.properties.iter().find(|(key, _)| !wanted.contains(key)) {
             let known = wanted.join(", ");
-            let message = format!("{} has no {}; it has {known}", self.kind, escape(other.as_bytes()));
+            let shown: String = other.chars().take(40).collect();
+            let message = format!("{} has no {}; it has {known}", self.kind, escape(shown.as_bytes()));
             return Err(Problem::new(message));
         }
-        let mut values = [&KdlValue::Null; N];
+        let mut values = [""; N];
         for (value, key) in values.iter_mut().zip(wanted) {
             let found = self.properties.iter().find(|(known, _)| *known == key);
-            *value = found.ok_or_else(|| Problem::new(format!("{}= is missing", key)).with_help(RENEW))?.1;
+            *value = &found.ok_or_else(|| Problem::new(format!("{key}= is missing")).with_help(RENEW))?.1;
         }
         Ok(values)
+    }
+}
+
+/// A string in quotes at the beginning of a text, and what is behind it.
+fn string(text: &str) -> Option<(String, &str)> {
+    let mut out = String::new();
+    let mut rest = text.strip_prefix('"')?.chars();
+    loop {
+        match rest.next()? {
+            '"' => return Some((out, rest.as_str())),
+            '\\' => match rest.next()? {
+                c @ ('"' | '\\') => out.push(c),
+                'u' => {
+                    let (digits, behind) = rest.as_str().strip_prefix('{')?.split_once('}')?;
+                    out.push(char::from_u32(u32::from_str_radix(digits, 16).ok()?)?);
+                    rest = behind.chars();
+                }
+                _ => return None,
+            },
+            c => out.push(c),
+        }
     }
 }
 
@@ -241,6 +272,14 @@ impl Problem {
     fn with_help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
+
+    fn at(self, span: Span) -> Diagnostic {
+        let diagnostic = Diagnostic::error(span, self.message);
+        match self.help {
+            Some(help) => diagnostic.with_help(help),
+            None => diagnostic,
+        }
+    }
 }
 
 fn unknown(kind: &str) -> Problem {
@@ -251,16 +290,12 @@ fn unknown(kind: &str) -> Problem {
     }
 }
 
-fn text(value: &KdlValue) -> Result<&str, Problem> {
-    value.as_string().ok_or_else(|| Problem::new("expected text in quotes"))
-}
-
-fn object(value: &KdlValue) -> Result<String, Problem> {
-    let text = text(value)?;
+fn object(text: &str) -> Result<String, Problem> {
     if is_commit(text) {
         return Ok(text.to_owned());
     }
-    Err(Problem::new(format!("{} is not 40 or 64 hexadecimal digits", escape(text.as_bytes()))))
+    let shown: String = text.chars().take(80).collect();
+    Err(Problem::new(format!("{} is not 40 or 64 hexadecimal digits", escape(shown.as_bytes()))))
 }
 
 #[cfg(test)]
@@ -315,22 +350,24 @@ mod tests {
         let sha = BlobDigest::of(b"").hex();
         let url = format!("url \"u\" sha256=\"{sha}\" size=1");
         refused(&format!("{url} "), "not as lith writes it");
-        refused(&url.replace("size=1", "size=0x1"), "not as lith writes it");
-        refused(&url.replace("url \"u\"", "url u"), "not as lith writes it");
+        refused(&url.replace("size=1", "size=0x1"), "number of bytes");
+        refused(&url.replace("size=1", "size=+1"), "not as lith writes it");
+        refused(&format!("{url}\r"), "number of bytes");
+        refused(&url.replace("url \"u\"", "url u"), "expected a name");
         refused(&url.replace(" sha256", "  sha256"), "not as lith writes it");
-        refused(&format!("{url} // mine"), "not as lith writes it");
-        refused(&format!("{url}; {url}"), "one pin in a line");
-        refused(&format!("{url} {{ }}"), "neither a block");
-        refused(&format!("/* */ {url}"), "neither a block");
+        refused(&format!("{url} // mine"), "expected key=");
+        refused(&format!("{url}; {url}"), "number of bytes");
+        refused(&format!("{url} {{ }}"), "expected key=");
+        refused(&format!("/* */ {url}"), "no kind of pin");
         refused(&url.replace("size=1", "size=-1"), "number of bytes");
-        refused(&url.replace("size=1", "size=\"1\""), "number of bytes");
+        refused(&url.replace("size=1", "size=\"1\""), "not as lith writes it");
         refused(&url.replace("size", "length"), "url has no length");
         refused(&url.replace(" size=1", ""), "size= is missing");
         refused(&url.replace(&sha, "0123"), "0123");
         refused(&url.replace("url \"u\"", "url"), "expected a name");
         refused(&url.replace("url", "ulr"), "no kind of pin");
         refused("lock 1", "no kind of pin");
-        refused("url \"u", "no KDL");
+        refused("url \"u", "expected a name");
         refused("<<<<<<< ours", "merge");
         refused("image \"a\" platform=\"amiga\" manifest=\"sha256:0\"", "amiga");
         refused(&format!("git \"a\" commit=\"{COMMIT}\" tree=\"x\""), "40 or 64");
@@ -349,9 +386,26 @@ mod tests {
     }
 
     #[test]
+    fn order_is_part_of_the_form() {
+        let text = lock().text();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.swap(3, 4);
+        let found = Lock::parse(&lines.join("\n")).unwrap_err();
+        assert!(found[0].message.contains("order"), "{found:?}");
+        let crlf = Lock::parse(&text.replace('\n', "\r\n")).unwrap_err();
+        assert!(crlf[0].message.contains("carriage returns"), "{crlf:?}");
+    }
+
+    #[test]
     fn nothing_nests_and_many_problems_are_cut_short() {
-        let deep = format!("lock 1\n{}\n{}\n", "a{".repeat(100_000), "(".repeat(100_000));
-        assert_eq!(Lock::parse(&deep).unwrap_err().len(), 2);
+        let hostile = ["a{", "(", "url \"\\u{", "url /-", "a \\u{", "url \"", "(a)", "url a=", "url \"x\" ="];
+        for part in hostile {
+            assert_eq!(
+                Lock::parse(&format!("lock 1\n{}\n", part.repeat(300_000))).unwrap_err().len(),
+                1,
+                "{part}"
+            );
+        }
         assert_eq!(Lock::parse(&format!("lock 1\n{}", "x\n".repeat(1000))).unwrap_err().len(), TOLD);
     }
 

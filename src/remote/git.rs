@@ -16,6 +16,8 @@ pub struct GitRepo {
     /// What git is given: no password, query or fragment. `ssh` keeps its user.
     pub url: String,
     pub credentials: Option<Credentials>,
+    /// Whether the user names its server; a submodule on another server is named by whoever wrote the repository.
+    pub named: bool,
     /// Branch, tag, `refs/…` or commit; the default branch if there is none.
     pub reference: Option<String>,
     /// Whose files are taken; the root for all.
@@ -93,6 +95,7 @@ impl GitRepo {
         let credentials = repo.credentials.clone().or_else(|| self.credentials.clone().filter(|_| same));
         Ok(Self {
             credentials,
+            named: self.named && same,
             reference: Some(commit.to_owned()),
             subdir: ImagePath::root(),
             checksum: None,
@@ -219,6 +222,7 @@ impl Said {
         Ok(GitRepo {
             url,
             credentials,
+            named: true,
             reference,
             subdir,
             checksum: self.checksum.as_deref().map(commit_prefix).transpose()?,

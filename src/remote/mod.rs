@@ -86,7 +86,7 @@ fn names_repository(text: &str) -> bool {
 
 /// A URL with nothing in it that a program could take for an option.
 fn parse_url(text: &str) -> Result<Url, RemoteError> {
-    let malformed = || RemoteError::Malformed(shown(text));
+    let malformed = || RemoteError::Malformed(shown_broken(text));
     if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err(malformed());
     }
@@ -127,23 +127,49 @@ pub fn redact(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         out.push_str(before);
-        let end = after.find(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'') || c.is_whitespace());
-        let authority = &after[..end.unwrap_or(after.len())];
-        let shown = match authority.rsplit_once('@') {
-            Some((user, host)) if user.contains(':') || !before.ends_with("ssh://") => host,
-            Some(_) | None => authority,
-        };
-        out.push_str(shown);
-        rest = &after[authority.len()..];
+        let end = after.find(|c: char| ends_authority(c) || c.is_whitespace()).unwrap_or(after.len());
+        let (authority, behind) = after.split_at(end);
+        out.push_str(host(before, authority));
+        rest = behind;
     }
     out.push_str(rest);
     out
 }
 
+/// One URL without user and password, whatever they are made of.
+pub fn without_credentials(url: &str) -> String {
+    let Some(at) = url.find("://") else { return url.to_owned() };
+    let (before, after) = url.split_at(at + 3);
+    let (authority, behind) = after.split_at(after.find(ends_authority).unwrap_or(after.len()));
+    format!("{before}{}{behind}", host(before, authority))
+}
+
+/// What may follow user, host and port, as the URL standard reads them: blanks and quotes may not.
+fn ends_authority(c: char) -> bool {
+    matches!(c, '/' | '?' | '#' | '\\')
+}
+
+/// An authority without what is secret in it; `before` ends in the scheme.
+fn host<'a>(before: &str, authority: &'a str) -> &'a str {
+    match authority.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') || !before.ends_with("ssh://") => host,
+        Some(_) | None => authority,
+    }
+}
+
+/// For messages about a text that is not the URL it should be: nobody knows where a password in it ends.
+pub fn shown_broken(text: &str) -> String {
+    let bare = without_credentials(text);
+    match (bare.split_once("://"), bare.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => shown(&format!("{scheme}://…{rest}")),
+        (_, _) => shown(&bare),
+    }
+}
+
 /// For messages: without credentials, on one line, and not endless.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
-    let mut text = redact(text);
+    let mut text = without_credentials(text);
     if let Some((end, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(end);
         text.push('…');
@@ -164,12 +190,31 @@ mod tests {
             ("https://a@b:c@h:8/x@y", "https://h:8/x@y"),
             ("ADD https://u:p@h/x https://h/y@z /", "ADD https://h/x https://h/y@z /"),
             ("[\"https://u@h\", \"/\"]", "[\"https://h\", \"/\"]"),
+            ("ADD 'https://u:p'q@h/x' /", "ADD 'https://h/x' /"),
             ("ssh://git@h/x", "ssh://git@h/x"),
             ("ssh://git:p@h/x", "ssh://h/x"),
             ("a://", "a://"),
             ("no url", "no url"),
         ] {
             assert_eq!(redact(text), shown);
+        }
+    }
+
+    #[test]
+    fn credentials_of_one_url_are_whatever_stands_before_its_host() {
+        for (text, shown) in [
+            ("http://me:x'word@h/f", "http://h/f"),
+            ("http://me:x\"word@h/f", "http://h/f"),
+            ("http://me:x word@h/f", "http://h/f"),
+            ("http://me:x@word@h/f@g", "http://h/f@g"),
+            ("http://h\\x@y/f", "http://h\\x@y/f"),
+            ("a/b@c", "a/b@c"),
+        ] {
+            assert_eq!(without_credentials(text), shown);
+        }
+        for broken in ["https://me:a/word@h/x.git", "https://me:word@h:99999/x.git"] {
+            let said = Remote::parse(broken).unwrap_err().to_string();
+            assert!(!said.contains("wo") && said.contains(".git"), "{said}");
         }
     }
 

@@ -25,8 +25,8 @@ impl Distribution {
     /// Reads os-release(5); quotes are taken off, nothing is expanded.
     pub fn parse(text: &str) -> Self {
         let find = |wanted: &str| {
-            let lines = text.lines().filter_map(|line| line.trim().split_once('='));
-            let (_, value) = lines.filter(|(name, _)| *name == wanted).last()?;
+            let mut lines = text.lines().filter_map(|line| line.trim().split_once('='));
+            let (_, value) = lines.rfind(|(name, _)| *name == wanted)?;
             let value = value.trim().trim_matches(['"', '\'']);
             (!value.is_empty()).then(|| value.to_owned())
         };

@@ -8,6 +8,14 @@ use std::os::fd::RawFd;
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
+/// Lets a process die with the thread that starts it, however that dies.
+pub fn die_with_us(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    let ask = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?);
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe { command.pre_exec(ask) };
+}
+
 /// Which side of a fork the caller is on.
 #[derive(Debug)]
 pub enum Fork {

@@ -112,6 +112,16 @@ pub enum Durability {
     Cached,
 }
 
+/// Opens a file that nobody may have named, or that is read whole: a FIFO or a device there must not hold a build up.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
+}
+
 /// Replaces a file by new bytes: readers see the old or the new, never a part.
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let dir = path.parent().expect("a file of the store has a directory");

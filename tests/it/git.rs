@@ -288,6 +288,77 @@ fn credentials_go_to_their_server_alone() {
     assert_eq!(thief.seen().len(), 0);
 }
 
+/// What a repository names is not what the user names: a token without a host is not for it.
+#[test]
+fn a_token_goes_to_no_server_that_a_repository_names() {
+    struct Token;
+    impl SecretSource for Token {
+        fn secret(&self, id: &str) -> Option<&[u8]> {
+            (id == "GIT_AUTH_TOKEN").then_some(b"to:ken\n")
+        }
+    }
+    let world = world();
+    for name in ["inner", "app"] {
+        world.repos.init(name);
+        world.repos.write(&format!("{name}/{name}.txt"), name, 0o644);
+        world.repos.commit(name);
+    }
+    let (server, other) = (world.serve(), world.serve());
+    let inner = other.url("/inner.git").replace("127.0.0.1", "localhost");
+    world.repos.git("app", &["-c", "protocol.allow=always", "submodule", "--quiet", "add", &inner, "sub"]);
+    world.repos.commit("app");
+    let asked = other.seen().len();
+    let access = Access { secrets: &Token, agent: None };
+    let commits = Commits::new(&world.store, &world.options, access);
+    let repo = repo(&server.url("/app.git"));
+    let commit = commits.bring(&repo).unwrap();
+    assert_eq!(listed(&commits.tree(&repo, &commit).unwrap())["sub/inner.txt"], "inner");
+    let sent = |server: &Server, from: usize| {
+        server.seen()[from..].iter().filter(|request| request.header("authorization").is_some()).count()
+    };
+    assert!(sent(&server, 0) > 0, "the server that was named gets it");
+    assert!(other.seen().len() > asked && sent(&other, asked) == 0, "the other does not");
+}
+
+/// What a killed git leaves: locks, and a commit without its files.
+#[test]
+fn a_mirror_that_was_left_in_pieces_is_mended() {
+    let world = world();
+    world.repos.init("app");
+    world.repos.write("app/a", "a", 0o644);
+    let first = world.repos.commit("app");
+    let server = world.serve();
+    let url = server.url("/app.git");
+    world.files(&url).unwrap();
+    let mirror = |below: &str| {
+        let git = world.store.root().join("git");
+        let found = crate::support::children(&git);
+        found.iter().find(|path| path.to_str().unwrap().ends_with(".sha1")).unwrap().join(below)
+    };
+    for lock in ["shallow.lock", "config.lock", "refs/heads/main.lock"] {
+        std::fs::write(mirror(lock), "").unwrap();
+    }
+    world.repos.write("app/a", "b", 0o644);
+    world.repos.commit("app");
+    assert_eq!(world.files(&url).unwrap()["a"], "b");
+    assert!(!mirror("shallow.lock").exists());
+
+    // The commit is there and nothing says that its files are.
+    std::fs::remove_file(mirror(&format!("lith-whole/{first}"))).unwrap();
+    let asked = server.seen().len();
+    assert_eq!(world.files(&format!("{url}#{first}")).unwrap()["a"], "a");
+    assert!(server.seen().len() > asked);
+    for part in ["HEAD", "objects", "lith-whole"] {
+        let path = mirror(part);
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap()
+        } else {
+            std::fs::remove_file(path).unwrap()
+        }
+    }
+    assert_eq!(world.files(&format!("{url}#{first}")).unwrap()["a"], "a");
+}
+
 /// A server that accepts and says nothing is not waited for.
 #[test]
 fn a_silent_server_is_left() {

@@ -172,6 +172,62 @@ fn a_locked_build_takes_nothing_without_a_pin_and_names_all_of_it() {
     assert_eq!(world.lab.ok("store", &["lock", "ctx"]).out, "");
 }
 
+/// What a URL was between has no say: the pinned file is in the store.
+#[test]
+fn a_pinned_file_is_found_whatever_its_url_gave_since() {
+    let world = World::new();
+    world.file();
+    world.lab.ok("store", &["lock", "ctx"]);
+    let lock = world.lock();
+    fs::remove_file(world.lab.path("ctx/lith.lock")).unwrap();
+    *world.text.lock().unwrap() = "two\n";
+    world.gives("store", &[], "f", "two\n");
+    world.lab.write("ctx/lith.lock", &lock);
+    world.gives("store", &["--locked", "--offline"], "f", "one\n");
+    world.lab.write("ctx/lith.lock", lock.replace(" size=4", " size=5"));
+    fails(&world.build("store", &["--locked"]), 1, &["4 bytes, not 5", "renew the pin"]);
+}
+
+#[test]
+fn what_is_asked_for_must_be_there_and_make_sense() {
+    let world = World::new();
+    world.file();
+    fails(&world.build("store", &["--lock-file", "lith.lokc"]), 2, &["--lock-file: there is no lith.lokc"]);
+    fails(&world.lab.run("store", &["lock", "--update=", "ctx"]), 2, &["has no such name"]);
+    fails(&world.build("store", &["--vendored", "nowhere"]), 2, &["--vendored", "nowhere"]);
+    world.lab.write("ctx/Dockerfile", "FROM scratch\nCOPY --from=lib a.txt /\n");
+    let lib = format!("lib={}", world.server.url("/app.git#main"));
+    fails(&world.build("store", &["--hermetic", "--build-context", &lib]), 1, &["is not pinned"]);
+    world.lab.ok("store", &["lock", "--build-context", &lib, "ctx"]);
+    world.gives("store", &["--hermetic", "--locked", "--build-context", &lib], "a.txt", "a");
+}
+
+/// A lock is read, asked for and written by one at a time, and a link to one stays a link.
+#[test]
+fn locks_are_written_one_after_the_other() {
+    let world = World::new();
+    world.file();
+    fs::create_dir(world.lab.path("elsewhere")).unwrap();
+    world.lab.write("elsewhere/real.lock", "lock 1\n");
+    std::os::unix::fs::symlink("../elsewhere/real.lock", world.lab.path("ctx/lith.lock")).unwrap();
+    world.lab.ok("store", &["lock", "ctx"]);
+    assert!(world.lab.path("ctx/lith.lock").is_symlink());
+    *world.text.lock().unwrap() = "two\n";
+    world.repos.write("app/a.txt", "b", 0o644);
+    world.repos.commit("app");
+    tar(&world.lab, "store", "base", "2");
+    let names = ["base".to_owned(), world.server.url("/f"), format!("{}#main", world.server.url("/app.git"))];
+    std::thread::scope(|scope| {
+        for name in &names {
+            let lab = &world.lab;
+            scope.spawn(move || lab.ok("store", &["lock", &format!("--update={name}"), "ctx"]));
+        }
+    });
+    world.gives("store", &["--locked"], "f", "two\n");
+    world.gives("store", &["--locked"], "app/a.txt", "b");
+    world.gives("store", &["--locked"], "version", "2");
+}
+
 #[test]
 fn offline_the_store_must_do() {
     let world = World::new();
@@ -204,12 +260,14 @@ fn each_file_has_its_lock_and_names_are_guessed() {
     );
     let ran = world.lab.run("store", &["lock", "-f", "ctx/other.Dockerfile", "--update=bas", "ctx"]);
     fails(&ran, 2, &["has no such name", "did you mean base?"]);
-    // A name that is used no more has no pin any more; one for another platform stays.
+    // Pins stay, for another platform too, until somebody wants them gone.
     world.lab.ok("store", &["lock", "-f", "ctx/other.Dockerfile", "--platform=linux/riscv64", "ctx"]);
     let lock = || fs::read_to_string(world.lab.path("ctx/other.Dockerfile.lock")).unwrap();
     assert_eq!(lock().lines().filter(|line| line.starts_with("image \"base\"")).count(), 2, "{}", lock());
     world.lab.write("ctx/other.Dockerfile", "FROM scratch\nCOPY other.Dockerfile /\n");
     world.lab.ok("store", &["lock", "-f", "ctx/other.Dockerfile", "ctx"]);
+    assert_eq!(lock().lines().count(), 4);
+    world.lab.ok("store", &["lock", "--prune", "-f", "ctx/other.Dockerfile", "ctx"]);
     assert_eq!(lock().lines().count(), 2);
     let elsewhere = world.lab.path("my.lock");
     world.lab.ok(
@@ -239,7 +297,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_vendored_directory_is_all_that_a_build_needs() {
-    let mut world = World::new();
+    let world = World::new();
     world.repos.init("inner");
     world.repos.write("inner/deep.txt", "deep", 0o644);
     world.repos.commit("inner");
@@ -259,15 +317,14 @@ fn a_vendored_directory_is_all_that_a_build_needs() {
     let again: Vec<Vec<u8>> = written.iter().map(|path| fs::read(path).unwrap()).collect();
     assert!(first == again && files(&world.lab.path("vendored")) == written, "{written:?}");
 
-    // Nobody is left to ask.
-    world.server = Server::start(|_, _| reply("500 Internal Server Error", &[], b""));
+    // Nobody is asked any more.
+    let asked = world.server.seen().len();
     let more = ["--locked", "--offline", "--vendored", "vendored"];
     fails(&world.build("fresh", &more[..2]), 2, &["not in the store"]);
     world.gives("fresh", &more, "f", "one\n");
     world.gives("fresh", &more, "app/sub/deep.txt", "deep");
     world.gives("fresh", &more, "version", "1");
     world.gives("fresh", &more[..2], "app/a.txt", "a");
-    assert_eq!(world.server.seen().len(), 0);
     fails(&world.build("fresh", &["--vendored", "ctx"]), 2, &["--vendored", "lith-vendor", "`lith vendor`"]);
 
     // One flipped bit anywhere, or a file cut short, is found and named.
@@ -283,8 +340,16 @@ fn a_vendored_directory_is_all_that_a_build_needs() {
             assert!(named, "{kind} {} is not named: {}", path.display(), ran.err);
         }
         fs::write(path, bytes).unwrap();
+        world.gives(&format!("cut{number}"), &more, "f", "one\n");
     }
-    world.gives("last", &more, "f", "one\n");
+    assert_eq!(world.server.seen().len(), asked);
+    // What is no file, or without end, is not read.
+    let file = world.lab.path("vendored/files").join(BlobDigest::of(b"one\n").hex());
+    for to in ["/dev/zero", "/dev/stdin"] {
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(to, &file).unwrap();
+        fails(&world.build("odd", &more), 1, &["not a regular file"]);
+    }
 }
 
 /// The bytes with one bit of the middle one changed.

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::diag::escape;
 use crate::fetch::{FetchError, FetchOptions};
 use crate::remote::redact;
+use crate::sys::exec::die_with_us;
 
 /// The longest text that is read from git.
 const LONGEST: usize = 64 << 20;
@@ -75,6 +76,7 @@ impl Git {
             .current_dir("/")
             .stdin(Stdio::null())
             .process_group(0);
+        die_with_us(&mut command);
         if let Some(repository) = repository {
             command.env("GIT_DIR", repository);
         }
@@ -110,7 +112,7 @@ impl Git {
             self.command.env("SSH_AUTH_SOCK", agent);
         }
         let ssh = format!(
-            "ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval={seconds}"
+            "ssh -F /dev/null -o IdentityFile=none -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval={seconds}"
         );
         self.command.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh");
         self.patience = Some(options.patience);

@@ -298,8 +298,8 @@ impl Commits<'_> {
         self.local(repo, mirror).env("GIT_INDEX_FILE", &index).args(&["read-tree", &commit.tree]).text()?;
         let read = |path: &Path| fs::read(path).map_err(io);
         let config = format!(
-            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
-            repo.url
+            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n[remote \"origin\"]\n\turl = \"{}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
+            repo.url.replace('\\', "\\\\").replace('"', "\\\"")
         );
         let packed = |kind: &str| format!("objects/pack/pack-{name}.{kind}");
         let id = format!("{}\n", commit.id).into_bytes();

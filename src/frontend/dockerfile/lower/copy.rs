@@ -7,7 +7,7 @@ use crate::diag::Span;
 use crate::path::ImagePath;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
-use crate::remote::{Remote, redact};
+use crate::remote::{Remote, without_credentials};
 
 use super::super::ast::{CopyKind, CopyText, Heredoc, Word};
 use super::super::expand::Lexer;
@@ -37,7 +37,7 @@ impl Lowering<'_> {
         for word in &copy.sources {
             let text = self.word(word)?;
             // (BuildKit keeps user and password.)
-            message.extend([" ", &redact(&text)]);
+            message.extend([" ", &without_credentials(&text)]);
             let source = self.source(copy, &text, word)?;
             if from == FilesFrom::Scratch && names_a_file(&source) {
                 return self.fail(word.span, NO_FILES);

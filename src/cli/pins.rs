@@ -1,7 +1,7 @@
 //! The lock that a build goes by: where it is, and how strictly it is kept.
 
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -76,7 +76,7 @@ impl PinArgs {
 }
 
 /// Reads a lock; `None` if there is none.
-fn read(path: &PathBuf) -> Result<Option<Lock>, CliError> {
+fn read(path: &Path) -> Result<Option<Lock>, CliError> {
     let shown = path.display().to_string();
     let mut bytes = Vec::new();
     let result = open_regular(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_end(&mut bytes));

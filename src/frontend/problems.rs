@@ -2,6 +2,8 @@
 
 use crate::diag::{Diagnostic, Severity, Span};
 
+use super::files::Fault;
+
 /// So many are kept; the rest is counted. Bounds the work of showing them too.
 const KEPT: usize = 200;
 
@@ -40,6 +42,15 @@ impl Problems {
     /// Adds an error with its next step.
     pub fn error_help(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.push(Diagnostic::error(span, message).with_help(help));
+    }
+
+    /// Adds an error about the text at a place.
+    pub fn fault(&mut self, span: Span, fault: Fault) {
+        let error = Diagnostic::error(span, fault.message);
+        self.push(match fault.help {
+            Some(help) => error.with_help(help),
+            None => error,
+        });
     }
 
     /// What was found so far, to be returned to.

@@ -25,7 +25,7 @@ pub struct Scope {
     /// Declared ARGs in order; `None` if an ARG has no value. A name may occur several times.
     args: Vec<(String, Option<String>)>,
     /// Whether CMD was set in this stage, so that ENTRYPOINT keeps it.
-    pub cmd_set: bool,
+    cmd_set: bool,
 }
 
 impl Scope {
@@ -124,6 +124,21 @@ impl Scope {
             out.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
         out.into_iter().collect()
+    }
+
+    /// CMD: what an entry point gets, or what runs if there is none.
+    pub fn set_cmd(&mut self, argv: Vec<String>) {
+        self.cmd_set = true;
+        self.image.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
+        self.image.config.args_escaped = true;
+    }
+
+    /// ENTRYPOINT: a CMD that came from the base belongs to the base's entry point, not to this one.
+    pub fn set_entrypoint(&mut self, argv: Vec<String>) {
+        self.image.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
+        if !self.cmd_set {
+            self.image.config.cmd = None;
+        }
     }
 
     /// The argument vector that runs a text in the stage's shell.

@@ -2,8 +2,6 @@
 
 use indexmap::IndexMap;
 
-use super::expand::ExpandError;
-
 /// The longest single expanded value, in bytes.
 pub const MAX_VALUE: usize = 1 << 20;
 /// The most environment an image config may hold, in bytes.
@@ -42,6 +40,11 @@ pub fn split(variable: &str) -> (&str, &str) {
     variable.split_once('=').unwrap_or((variable, ""))
 }
 
+/// One file causes more work than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expanding this file makes more than {MAX_WORK} bytes of text")]
+pub struct Exhausted;
+
 /// What is left of the work that one file may cause, so that doubling a variable forty times is an error and not
 /// a machine out of memory.
 #[derive(Debug)]
@@ -54,8 +57,8 @@ impl Budget {
     }
 
     /// Takes some; an error if it is used up.
-    pub fn spend(&mut self, amount: usize) -> Result<(), ExpandError> {
-        self.0 = self.0.checked_sub(amount as u64).ok_or(ExpandError::Exhausted)?;
+    pub fn spend(&mut self, amount: usize) -> Result<(), Exhausted> {
+        self.0 = self.0.checked_sub(amount as u64).ok_or(Exhausted)?;
         Ok(())
     }
 }

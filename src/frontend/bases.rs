@@ -2,11 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use crate::diag::Span;
 use crate::oci::ImageConfig;
 use crate::platform::Platform;
 
 /// Configs of base images, by reference as written and platform.
 pub type Configs = BTreeMap<(String, Platform), ImageConfig>;
+
+/// An image that a build needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// As written, after expansion.
+    pub reference: String,
+    /// Of what names it first.
+    pub span: Span,
+    /// Whether a stage stands on it, so that its config is needed.
+    pub as_base: bool,
+    /// What it is wanted for.
+    pub platform: Platform,
+}
 
 /// As many configs as are known.
 #[derive(Clone, Copy)]

@@ -25,7 +25,7 @@ use crate::engine::contexts::{ContextSource, NamedContext, Packed};
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
 use crate::fetch::Access;
-use crate::frontend::dockerfile;
+use crate::frontend;
 use crate::recipe::Network;
 use crate::store::Store;
 
@@ -160,11 +160,12 @@ impl What {
         let (fetch, secrets) = (fetch_options(), self.secrets.read()?);
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };
-        let Origin { context, dockerfile } = self.language.contexts.read(reach)?;
+        let Origin { context, dockerfile, imports } = self.language.contexts.read(reach)?;
         let (frontend, contexts) = self.language_options()?;
         let mut options = Options {
             context,
             dockerfile,
+            imports,
             frontend,
             contexts,
             names: vec![],
@@ -196,13 +197,11 @@ impl What {
     }
 
     /// The options that the language sees, and the named contexts.
-    pub fn language_options(
-        &self,
-    ) -> Result<(dockerfile::Options, BTreeMap<String, NamedContext>), CliError> {
+    pub fn language_options(&self) -> Result<(frontend::Options, BTreeMap<String, NamedContext>), CliError> {
         let (options, contexts) = self.language.options()?;
         let labels = pairs(&self.label, "--label", |_| None)?;
         let insecure = self.allow.contains(&Entitlement::Insecure);
-        Ok((dockerfile::Options { labels, insecure, ..options }, contexts))
+        Ok((frontend::Options { labels, insecure, ..options }, contexts))
     }
 
     fn epoch(&self, store: &Store, options: &Options) -> Result<Epoch, CliError> {

@@ -104,9 +104,3 @@ pub fn mount_target(cwd: &str, target: &str) -> Result<ImagePath, Fault> {
 pub fn base_name(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
-
-/// A number of a user or group.
-pub fn id(text: &str) -> Option<u32> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|id| *id <= i32::MAX.unsigned_abs() && digits)
-}

@@ -2,17 +2,17 @@
 
 use crate::diag::{Source, escape};
 
-/// The largest Dockerfile, in bytes.
+/// The largest build file, in bytes.
 pub const MAX_FILE: usize = 16 << 20;
 
-/// Why bytes are not the text of a Dockerfile. Lines and columns count from 1; columns count bytes.
+/// Why bytes are not the text of a build file. Lines and columns count from 1; columns count bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    #[error("{name}:{line}:{column}: invalid UTF-8 near \"{excerpt}\"; a Dockerfile is UTF-8 text")]
+    #[error("{name}:{line}:{column}: invalid UTF-8 near \"{excerpt}\"; a build file is UTF-8 text")]
     Utf8 { name: String, line: usize, column: usize, excerpt: String },
-    #[error("{name}:{line}:{column}: zero byte near \"{excerpt}\"; a Dockerfile is UTF-8 text")]
+    #[error("{name}:{line}:{column}: zero byte near \"{excerpt}\"; a build file is UTF-8 text")]
     Nul { name: String, line: usize, column: usize, excerpt: String },
-    #[error("{name}: the file is {size} bytes long; the most a Dockerfile may have is {MAX_FILE}")]
+    #[error("{name}: the file is {size} bytes long; the most a build file may have is {MAX_FILE}")]
     TooLarge { name: String, size: usize },
 }
 

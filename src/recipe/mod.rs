@@ -48,6 +48,8 @@ pub enum Base {
     Stage(usize),
     /// An image, by the reference as written (after expansion).
     Image(String),
+    /// Packages of a distribution.
+    Packages(PackageSet),
 }
 
 /// Where a step was written, for messages.

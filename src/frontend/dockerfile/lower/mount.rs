@@ -126,12 +126,10 @@ impl Lowering<'_> {
                 draft.mode = Some((self.number(mode, field, "an octal mode from 0 to 07777")?, span));
             }
             "uid" => {
-                draft.uid =
-                    Some((self.number(files::id(&text), field, "a number from 0 to 2147483647")?, span))
+                draft.uid = Some((self.number(id(&text), field, "a number from 0 to 2147483647")?, span))
             }
             "gid" => {
-                draft.gid =
-                    Some((self.number(files::id(&text), field, "a number from 0 to 2147483647")?, span))
+                draft.gid = Some((self.number(id(&text), field, "a number from 0 to 2147483647")?, span))
             }
             "required" if draft.kind.may_be_required() => draft.required = self.flag(value, field)?,
             "size" if draft.kind == Kind::Tmpfs => {
@@ -358,6 +356,10 @@ fn access(writable: bool) -> Access {
 
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id <= i32::MAX.unsigned_abs() && is_digits(text))
 }
 
 /// The target's text if nothing else is said, as BuildKit takes it: the working directory does not matter.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::{build, caches, gc, history, images, import, inspect, lint, log, names, plan, save, verify, why};
+use super::{
+    build, caches, convert, gc, history, images, import, inspect, lint, log, names, plan, save, verify, why,
+};
 
 /// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
 #[derive(Debug, Parser)]
@@ -26,6 +28,8 @@ enum Verb {
     Lint(lint::Lint),
     /// Show the steps of a build with their keys, and which would be hits
     Plan(plan::Plan),
+    /// Write KDL that comes to the same image as a Dockerfile
+    Convert(convert::Convert),
     /// Say which input made a step or an image differ from the build before
     Why(why::Why),
     /// Print what a step's process printed when it last ran
@@ -83,6 +87,7 @@ impl Args {
             Verb::Build(verb) => verb.run(root),
             Verb::Lint(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
+            Verb::Convert(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),
             Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),

@@ -21,7 +21,7 @@ use crate::exec::files::Files;
 use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
 use crate::fetch::{Access, FetchOptions};
-use crate::frontend::kdl::Imports;
+use crate::frontend::kdl::{self, Imports};
 use crate::frontend::{self, BuildFile, Configs};
 use crate::limits::ProcessLimits;
 use crate::oci::Reference;
@@ -140,6 +140,11 @@ pub type Images = BTreeMap<(String, Platform), Resolved>;
 /// Reads the file, resolves its images, opens its contexts.
 pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a>, BuildError> {
     let (recipe, images, warnings) = recipe(store, options)?;
+    let mut missing = missing_secrets(&recipe, &options.secrets);
+    missing.extend(bases_of_packages(&recipe));
+    if !missing.is_empty() {
+        return Err(BuildError::File(missing));
+    }
     let plan = Plan::new(&recipe);
     let context = options.context.open(store)?;
     let rules = Rules {
@@ -180,6 +185,13 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
         }
     };
     Ok(image.base.config.created.as_deref().and_then(Epoch::from_rfc3339))
+}
+
+/// What a Dockerfile comes to, as KDL that comes to the same.
+pub fn convert(store: &Store, options: &Options) -> Result<String, BuildError> {
+    let (recipe, images, _) = recipe(store, options)?;
+    let bases = images.into_iter().map(|(key, image)| (key, image.base.config)).collect();
+    Ok(kdl::write(&recipe, &options.frontend, &bases))
 }
 
 type Lowered = (Recipe, Images, Vec<Diagnostic>);
@@ -224,11 +236,6 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(broken)?;
     let warnings = check::build(&file, options, &configs, warnings)?;
-    let mut missing = missing_secrets(&recipe, &options.secrets);
-    missing.extend(bases_of_packages(&recipe));
-    if !missing.is_empty() {
-        return Err(BuildError::File(missing));
-    }
     Ok((recipe, images, warnings))
 }
 

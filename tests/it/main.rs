@@ -14,6 +14,7 @@ mod frontend;
 mod fuzz;
 mod git;
 mod image;
+mod kdl;
 mod layer;
 mod lint;
 mod rules;

@@ -148,9 +148,8 @@ impl Lowering<'_, '_> {
             }
             self.step(step);
         }
-        let mut config = self.scope.image.clone();
         if is_target {
-            config.config.labels.extend(self.options.labels.iter().cloned());
+            self.scope.config().labels.extend(self.options.labels.iter().cloned());
         }
         taking.finish_line(self.words);
         Stage {
@@ -158,7 +157,7 @@ impl Lowering<'_, '_> {
             base,
             platform: self.platform.clone(),
             steps: std::mem::take(&mut self.steps),
-            config,
+            config: self.scope.image.clone(),
             origin: self.files.origin(block.node.head),
         }
     }

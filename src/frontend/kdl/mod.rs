@@ -9,11 +9,13 @@ mod chars;
 mod imports;
 mod lower;
 mod params;
+mod printer;
 mod strings;
 mod syntax;
 mod taking;
 mod tree;
 mod words;
+mod write;
 
 use crate::diag::{Diagnostic, Source, Span};
 use crate::recipe::Recipe;
@@ -30,6 +32,7 @@ use params::Params;
 use taking::unknown;
 use tree::Node;
 use words::Words;
+pub use write::write;
 
 /// What may stand in no other node.
 const TOP: [&str; 4] = ["image", "import", "param", "stage"];

@@ -18,7 +18,7 @@ use super::super::created_by;
 use super::super::options::Options;
 use super::super::scope::Scope;
 use super::super::shown::shown;
-use super::blocks::{Block, Blocks};
+use super::blocks::{Block, Blocks, Kind};
 use super::imports::Files;
 use super::taking::{Taking, unknown};
 use super::tree::{Node, Text};
@@ -139,12 +139,15 @@ struct Lowering<'a, 'b> {
 impl Lowering<'_, '_> {
     fn block(&mut self, block: &Block, is_target: bool) -> Stage {
         let mut taking = Taking::new(block.node);
-        taking.raw_args(self.words);
+        taking.skip_args();
         self.platform(&mut taking);
         let base = self.base(block, &mut taking);
         for step in &block.node.children {
             if self.words.exhausted {
                 break;
+            }
+            if step.name.text == "stage" && block.kind == Kind::Stage {
+                self.words.problems.error(step.name.span, "a stage holds no other stage");
             }
             self.step(step);
         }

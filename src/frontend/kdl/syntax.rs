@@ -116,7 +116,12 @@ impl<'a> Reader<'a> {
             match result {
                 Ok(true) => {}
                 Ok(false) => return nodes,
-                Err(Broken) => self.skip_line(),
+                Err(Broken) => {
+                    if let Some(opening) = self.skip_line() {
+                        // What is wrong with the children is said even if their node is.
+                        let _ = self.children_after(opening);
+                    }
+                }
             }
         }
     }
@@ -292,6 +297,10 @@ impl<'a> Reader<'a> {
     fn children(&mut self) -> Result<(Vec<Node>, Span), Broken> {
         let opening = self.here();
         self.at += 1;
+        Ok((self.children_after(opening)?, opening))
+    }
+
+    fn children_after(&mut self, opening: Span) -> Result<Vec<Node>, Broken> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             // What is inside cannot be told from what is after it.
@@ -302,7 +311,7 @@ impl<'a> Reader<'a> {
         let nodes = self.nodes();
         self.depth -= 1;
         if self.eat("}") {
-            return Ok((nodes, opening));
+            return Ok(nodes);
         }
         self.fail_help(opening, "this { is not closed", "close it with }")
     }
@@ -422,14 +431,20 @@ impl<'a> Reader<'a> {
         Ok(Value::Text(text.to_owned()))
     }
 
-    /// To the end of the line, or before a brace that closes what is around.
-    fn skip_line(&mut self) {
+    /// To the end of the line, or before a brace that closes what is around. Gives the brace that the line ends in, if it
+    /// opens one.
+    fn skip_line(&mut self) -> Option<Span> {
+        let mut last = None;
         while let Some(c) = self.peek() {
             if is_newline(c) || c == '}' && self.depth > 0 {
-                return;
+                break;
+            }
+            if !is_blank(c) {
+                last = Some((c, self.at));
             }
             self.at += c.len_utf8();
         }
+        last.filter(|(c, _)| *c == '{').map(|(_, at)| self.span(at, at + 1))
     }
 }
 

@@ -121,10 +121,19 @@ impl Writer<'_> {
 
     fn base(&self, stage: &Stage) -> Out {
         let node = Out::new("base");
+        // They are among the steps.
+        let noted =
+            |node: Out, left: &[String]| if left.is_empty() { node } else { node.word("triggers=#false") };
         match &stage.base {
             Base::Scratch => node.arg("scratch"),
-            Base::Image(reference) => node.arg(reference),
-            Base::Stage(index) => node.prop("stage", &self.names[*index]),
+            Base::Image(reference) => {
+                let config = self.bases.get(&(reference.clone(), stage.platform.clone()));
+                noted(node.arg(reference), config.map_or(&[], |config| &config.config.on_build))
+            }
+            Base::Stage(index) => {
+                let left = &self.recipe.stages[*index].config.config.on_build;
+                noted(node.prop("stage", &self.names[*index]), left)
+            }
             Base::Packages(set) => {
                 let one = |name: &'static str, text: &Option<String>| {
                     text.as_ref().map(|text| Out::new(name).arg(text))
@@ -164,8 +173,12 @@ impl Writer<'_> {
     fn author_at<'b>(&self, stage: &'b Stage, start: &ImageConfig) -> Option<(usize, &'b str)> {
         let author = stage.config.author.as_deref().filter(|_| stage.config.author != start.author)?;
         let text = format!("MAINTAINER {author}");
-        let named = |step: &Step| step.op == Op::Config && step.history.created_by.as_deref() == Some(&text);
-        stage.steps.iter().rposition(named).map(|at| (at, author))
+        let config = |step: &Step| matches!(step.op, Op::Config | Op::MakeDir { .. });
+        let named = |step: &Step| {
+            config(step) && step.history.created_by.as_ref().is_some_and(|said| said.contains(&text))
+        };
+        let at = stage.steps.iter().rposition(named).or_else(|| stage.steps.iter().rposition(config));
+        at.map(|at| (at, author))
     }
 
     fn step(&self, stage: usize, number: usize, step: &Step, change: &Change, cmd_set: &mut bool) -> Out {

@@ -1,5 +1,6 @@
 //! What a block stands on.
 
+use crate::diag::Diagnostic;
 use crate::oci::ImageConfig;
 use crate::path::ImagePath;
 use crate::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, PackageSet, Unpack};
@@ -10,8 +11,8 @@ use super::super::super::scope::Scope;
 use super::super::super::shown::shown;
 use super::super::blocks::Block;
 use super::super::taking::Taking;
-use super::super::tree::{Node, Text};
-use super::{Lowering, Part};
+use super::super::tree::{Node, Text, Value};
+use super::{End, Lowering, Part};
 
 /// Properties that name a file or directory with an image.
 const ARCHIVES: [&str; 3] = ["oci-layout", "docker-archive", "rootfs"];
@@ -46,7 +47,13 @@ impl Lowering<'_, '_> {
         let suite = taking.text("debian", self.words);
         let archives: Vec<Text> =
             ARCHIVES.into_iter().filter_map(|scheme| self.archive(&mut taking, scheme)).collect();
-        let count = node.args.len() + node.props.len();
+        let triggers = taking.flag("triggers", self.words);
+        if triggers == Some(true) {
+            let message = "triggers of a base are not run: the file says itself what they would do";
+            self.words.problems.error(node.head, message);
+        }
+        let named = node.props.iter().filter(|prop| prop.name.text != "triggers");
+        let count = node.args.len() + named.count();
         if count != 1 && !node.props.iter().any(|prop| !known(&prop.name.text)) {
             let message =
                 "a base is one of: an image, stage=, debian=, oci-layout=, docker-archive=, rootfs=";
@@ -160,15 +167,36 @@ impl Lowering<'_, '_> {
             },
         };
         self.words.spend(scope.weight_of_stage(), node.head);
+        self.left_triggers(base, node);
         (self.scope, self.guess) = (scope, guess);
+    }
+
+    /// Warns of triggers (ONBUILD) that nobody runs.
+    fn left_triggers(&mut self, base: &Base, node: &Node) {
+        let left = match base {
+            Base::Scratch | Base::Packages(_) => 0,
+            Base::Stage(_) => self.stage_named(node).map_or(0, |end| end.scope.image.config.on_build.len()),
+            Base::Image(reference) => match self.bases.get(reference, &self.platform) {
+                Known::Config(config) => config.config.on_build.len(),
+                Known::NotYet | Known::Missing => 0,
+            },
+        };
+        if left > 0 && self.words.needed && node.props.iter().all(|prop| prop.name.text != "triggers") {
+            let message = format!("triggers of the base (ONBUILD, {left} of them) are not run");
+            let help = "add steps that do what they would; triggers=#false takes note of that";
+            self.words.problems.push(Diagnostic::warning(node.head, message).with_help(help));
+        }
     }
 
     /// What the stage that a base names left.
     fn named_end(&self, node: &Node) -> Option<(Scope, bool)> {
+        self.stage_named(node).map(|end| (Scope::on_stage(&end.scope), end.guess))
+    }
+
+    fn stage_named(&self, node: &Node) -> Option<&End> {
         let stage = node.props.iter().find(|prop| prop.name.text == "stage")?;
-        let super::super::tree::Value::Text(name) = &stage.value else { return None };
-        let end = self.done.ends[self.blocks.get(name)?].as_ref()?;
-        Some((Scope::on_stage(&end.scope), end.guess))
+        let Value::Text(name) = &stage.value else { return None };
+        self.done.ends[self.blocks.get(name)?].as_ref()
     }
 
     /// The directory that takes the place of an image, by the name that is kept of it.
@@ -200,7 +228,7 @@ impl Lowering<'_, '_> {
 }
 
 fn known(prop: &str) -> bool {
-    matches!(prop, "stage" | "debian") || ARCHIVES.contains(&prop)
+    matches!(prop, "stage" | "debian" | "triggers") || ARCHIVES.contains(&prop)
 }
 
 /// `20261101T000000Z`.

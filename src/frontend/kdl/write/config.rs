@@ -30,12 +30,16 @@ impl Change<'_> {
         let (before, after) = (self.before, &self.step.config);
         let workdir = matches!(self.step.op, Op::MakeDir { .. }) || before.working_dir != after.working_dir;
         let text = |name: &'static str, changed: bool, text: &str| changed.then(|| Out::new(name).arg(text));
+        // The directory is made for whoever is the user by then.
+        let user = || text("user", before.user != after.user, &after.user);
+        let later = matches!(&self.step.op, Op::MakeDir { user, .. } if *user == before.user);
         let new_port = |port: &&String| !before.exposed_ports.contains_key(*port);
         let new_volume = |volume: &&String| !before.volumes.contains_key(*volume);
         let parts = [
             self.author.map(|author| Out::new("author").arg(author)),
+            user().filter(|_| !later),
             text("workdir", workdir, &after.working_dir),
-            text("user", before.user != after.user, &after.user),
+            user().filter(|_| later),
             self.env(),
             self.labels(),
             listed("expose", after.exposed_ports.keys().filter(new_port).collect()),

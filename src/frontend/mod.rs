@@ -22,4 +22,4 @@ pub use contexts::{ContextKind, NamedContexts};
 pub use env::{MAX_ENV, MAX_VALUE};
 pub use language::{BuildFile, Language};
 pub use options::Options;
-pub use source::{MAX_FILE, SourceError, source_from_bytes};
+pub use source::{MAX_FILE, MAX_LINE, SourceError, source_from_bytes};

@@ -4,6 +4,8 @@ use crate::diag::{Source, escape};
 
 /// The largest build file, in bytes.
 pub const MAX_FILE: usize = 16 << 20;
+/// The longest physical line, in bytes without its line feed.
+pub const MAX_LINE: usize = 65_535;
 
 /// Why bytes are not the text of a build file. Lines and columns count from 1; columns count bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

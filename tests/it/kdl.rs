@@ -169,12 +169,12 @@ fn found(text: &str) -> Vec<Diagnostic> {
 #[test]
 fn nesting_without_end() {
     let message = "nodes are nested more than 32 deep";
-    assert!(found(&"a {".repeat(500_000)).iter().any(|d| d.message == message));
+    assert!(found(&"a {\n".repeat(500_000)).iter().any(|d| d.message == message));
     let whole = format!("{}{}", "a {\n".repeat(300_000), "}\n".repeat(300_000));
     assert!(found(&whole).iter().any(|d| d.message == message));
-    let dropped = format!("image \"x\" {}", "/- { a ".repeat(300_000));
+    let dropped = format!("image \"x\" {}", "/- {\na ".repeat(300_000));
     assert!(found(&dropped).iter().any(|d| d.message == message));
-    let comments = found(&"/*".repeat(500_000));
+    let comments = found(&"/*\n".repeat(500_000));
     assert_eq!(comments[0].message, "comments are nested more than 32 deep");
 }
 
@@ -185,7 +185,9 @@ fn a_million_of_anything() {
         "a\n", "$", "\r",
     ] {
         for head in ["", "image \"x\" {\n base \"scratch\"\n run "] {
-            let text = format!("{head}{}", piece.repeat(1_000_000 / piece.len()));
+            // Lines as long as they may be.
+            let line = piece.repeat(60_000 / piece.len()) + "\n";
+            let text = format!("{head}{}", line.repeat(16));
             let source = source(&text);
             if let Err(found) = build(&source, &Imports::new(), &crate::frontend::options()) {
                 assert!(found.len() <= 201, "{piece:?}: {}", found.len());
@@ -193,6 +195,22 @@ fn a_million_of_anything() {
             }
         }
     }
+}
+
+#[test]
+fn a_line_that_is_too_long() {
+    let found = found(&format!("image \"x\" {{\n base \"scratch\"\n user \"{}\"\n}}\n", "a".repeat(70_000)));
+    assert_eq!(found[0].message, "line is longer than 65535 bytes");
+}
+
+#[test]
+fn long_commands_are_written_on_several_lines() {
+    let run = format!("RUN a{}", " \\\n && b  \t${x}".repeat(50_000));
+    let copy = format!("COPY {} /d/", "source \\\n".repeat(20_000));
+    let text = format!("FROM scratch\n{run}\n{copy}\nRUN <<E\n{}\nE\n", "x \u{e9}\n".repeat(20_000));
+    let options = crate::frontend::options();
+    let (recipe, _) = build_dockerfile(&Source { name: "Dockerfile".into(), text }, &options).unwrap();
+    again(&recipe, &options, &Configs::new()).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod support;
 mod architecture;
 mod cli;
 mod context;
+mod convert;
 mod dockerignore;
 mod fetch;
 mod frontend;

@@ -21,16 +21,17 @@ mod words;
 use crate::diag::{Diagnostic, Source, Span};
 
 pub use super::{
-    Configs, ContextKind, ImageUse, MAX_ENV, MAX_FILE, MAX_VALUE, NamedContexts, Options, SourceError,
-    source_from_bytes,
+    Configs, ContextKind, ImageUse, MAX_ENV, MAX_FILE, MAX_LINE, MAX_VALUE, NamedContexts, Options,
+    SourceError, source_from_bytes,
 };
 pub use ast::Dockerfile;
-pub use lines::MAX_LINE;
 pub use lint::{Facts, Level, Linted, RULES, Rule, RuleOrigin};
 pub use outline::{Arg, Outline, Target, Wanted};
 
 use super::shown::{clipped, shown, similar};
-use super::{bases, contexts, created_by, duration, env, files, options, ports, problems, scope, signal};
+use super::{
+    bases, contexts, created_by, duration, env, files, options, ports, problems, scope, signal, source,
+};
 use instructions::Parsed;
 use problems::Problems;
 

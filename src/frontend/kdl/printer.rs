@@ -4,6 +4,8 @@ use super::chars::{is_blank, is_forbidden, is_identifier, is_newline};
 
 /// Blanks of one level.
 const INDENT: &str = "    ";
+/// A line that grows beyond so many characters is continued on the next.
+const LONG: usize = 4096;
 
 /// A node to be written.
 #[derive(Debug, Default)]
@@ -74,7 +76,13 @@ impl Out {
         out.push_str(&INDENT.repeat(depth));
         out.push_str(self.name);
         for part in &self.parts {
-            out.push(' ');
+            let column = out.len() - out.rfind('\n').map_or(0, |newline| newline + 1);
+            if column > LONG {
+                out.push_str(" \\\n");
+                out.push_str(&INDENT.repeat(depth + 1));
+            } else {
+                out.push(' ');
+            }
             match part {
                 Part::Text(text) => string(text, depth, out),
                 Part::Word(word) => out.push_str(word),
@@ -145,7 +153,18 @@ fn lines(text: &str, depth: usize, out: &mut String) {
 
 /// With everything an escape that would not come back as it is, or that nobody could see.
 fn escaped(text: &str, out: &mut String) {
+    let mut column = 0;
     for (at, c) in text.char_indices() {
+        column += 1;
+        if column > LONG {
+            out.push_str("\\\n");
+            column = 0;
+            // A blank would go with the end of the line.
+            if c == ' ' {
+                out.push_str("\\s");
+                continue;
+            }
+        }
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             '\t' => out.push_str("\\t"),

@@ -7,6 +7,7 @@ use crate::diag::Span;
 
 use super::super::problems::Problems;
 use super::super::shown::shown;
+use super::super::source::MAX_LINE;
 use super::chars::{is_blank, is_forbidden, is_identifier, is_newline};
 use super::tree::{Arg, Node, Prop, Text, Value};
 
@@ -26,6 +27,16 @@ pub fn read(text: &str, start: usize, problems: &mut Problems) -> Vec<Node> {
         let span = reader.span(at, at + c.len_utf8());
         reader.problems.error_help(span, message, format!("in a string write \\u{{{:x}}}", u32::from(c)));
         return Vec::new();
+    }
+    let mut before = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim_end_matches('\n').len() > MAX_LINE {
+            let span = reader.span(before, before);
+            let help = "a \\ at its end continues a line, inside strings too";
+            reader.problems.error_help(span, format!("line is longer than {MAX_LINE} bytes"), help);
+            return Vec::new();
+        }
+        before += line.len();
     }
     let mut nodes = Vec::new();
     loop {

@@ -246,6 +246,10 @@ fn clear(name: &str) -> String {
 
 /// Reports a name that is not known where it stands.
 pub fn unknown(name: &Text, message: String, known: &[&str], words: &mut Words) {
+    // Nobody reads what the thousandth may have meant.
+    if words.problems.is_full() {
+        return words.problems.error(name.span, message);
+    }
     let help = match similar(&name.text, known.iter().copied()) {
         Some(known) => Some(format!("did you mean {known}?")),
         None if known.is_empty() => None,

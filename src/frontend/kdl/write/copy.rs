@@ -20,7 +20,7 @@ impl Writer<'_> {
                 excluded(meta(pinned(node, source), copy), copy)
             }
             (sources, _) if copy.unpack != Unpack::Never || sources.iter().any(is_remote) => {
-                let node = taken(Out::new("add"), copy);
+                let node = placed(taken(Out::new("add"), copy), copy);
                 let node = match copy.unpack {
                     Unpack::Archives => node,
                     Unpack::All => node.word("unpack=#true"),
@@ -30,7 +30,7 @@ impl Writer<'_> {
                 inline(excluded(meta(node, copy), copy), copy)
             }
             _ => {
-                let node = self.from(taken(Out::new("copy"), copy), &copy.from);
+                let node = placed(self.from(taken(Out::new("copy"), copy), &copy.from), copy);
                 inline(excluded(meta(node, copy), copy), copy)
             }
         })
@@ -51,9 +51,12 @@ fn is_remote(source: &CopySource) -> bool {
 }
 
 fn taken(node: Out, copy: &Copy) -> Out {
+    node.args(copy.sources.iter().map(|source| text(source, copy)))
+}
+
+fn placed(node: Out, copy: &Copy) -> Out {
     let parents = copy.sources.iter().any(|source| matches!(source, CopySource::Below { .. }));
-    let sources = copy.sources.iter().map(|source| text(source, copy));
-    node.args(sources).prop("to", destination(copy)).flag("parents", parents)
+    node.prop("to", destination(copy)).flag("parents", parents)
 }
 
 fn meta(node: Out, copy: &Copy) -> Out {

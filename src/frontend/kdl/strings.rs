@@ -50,9 +50,7 @@ impl Reader<'_> {
     /// Takes the opening quotes. Whether the string has several lines.
     fn opening(&mut self, hashes: &str) -> bool {
         let rest = &self.rest()[hashes.len()..];
-        // `"""` closes itself if no line ends behind it: an empty string and an open one.
-        let several =
-            rest.strip_prefix(THREE).is_some_and(|rest| hashes.is_empty() || !rest.starts_with(hashes));
+        let several = rest.starts_with(THREE);
         self.at += hashes.len() + if several { THREE.len() } else { 1 };
         several
     }

@@ -263,7 +263,8 @@ impl<'a> Reader<'a> {
             children: Vec::new(),
             head: self.span(from, self.at),
         };
-        let mut closed = false;
+        // Whether children were there, and whether any of them count.
+        let (mut behind, mut closed) = (false, false);
         loop {
             let blank = self.blanks()?;
             match self.peek() {
@@ -274,6 +275,7 @@ impl<'a> Reader<'a> {
             let dropped = self.slashdash()?;
             if self.peek() == Some('{') {
                 let (children, opening) = self.children()?;
+                behind = true;
                 if !dropped && closed {
                     return self.fail(opening, format!("{} has children already", shown(&node.name.text)));
                 }
@@ -283,7 +285,7 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            if closed {
+            if behind {
                 return self.fail_help(
                     self.here(),
                     "nothing may follow the children of a node",
@@ -478,6 +480,10 @@ fn number(text: &str, unsigned: &str) -> Option<Value> {
         let value = value.map(|value| if negative { -value } else { value });
         return Some(value.and_then(|value| i64::try_from(value).ok()).map_or(Value::Number, Value::Int));
     }
-    let float = radix == 10 && !plain.ends_with('.') && !plain.contains(".e") && plain.parse::<f64>().is_ok();
+    let float = radix == 10
+        && !digits.contains("._")
+        && !plain.ends_with('.')
+        && !plain.contains(".e")
+        && plain.parse::<f64>().is_ok();
     float.then_some(Value::Number)
 }

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::{
-    build, caches, gc, history, images, import, inspect, lint, lock, log, names, plan, save, vendor, verify,
-    why,
+    build, caches, convert, gc, history, images, import, inspect, lint, lock, log, names, plan, save, vendor,
+    verify, why,
 };
 
 /// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
@@ -33,6 +33,8 @@ enum Verb {
     Vendor(vendor::Vendor),
     /// Show the steps of a build with their keys, and which would be hits
     Plan(plan::Plan),
+    /// Write KDL that comes to the same image as a Dockerfile
+    Convert(convert::Convert),
     /// Say which input made a step or an image differ from the build before
     Why(why::Why),
     /// Print what a step's process printed when it last ran
@@ -92,6 +94,7 @@ impl Args {
             Verb::Lock(verb) => verb.run(root),
             Verb::Vendor(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
+            Verb::Convert(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),
             Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),

@@ -26,7 +26,7 @@ use crate::engine::pins::Pins;
 use crate::engine::{self, BuildError, Fresh, Options};
 use crate::epoch::Epoch;
 use crate::fetch::Access;
-use crate::frontend::dockerfile;
+use crate::frontend;
 use crate::recipe::Network;
 use crate::store::Store;
 
@@ -171,11 +171,12 @@ impl What {
         let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };
-        let Origin { context, dockerfile } = self.language.contexts.read(reach)?;
+        let Origin { context, dockerfile, imports } = self.language.contexts.read(reach)?;
         let (frontend, contexts) = self.language_options()?;
         let mut options = Options {
             context,
             dockerfile,
+            imports,
             frontend,
             contexts,
             names: vec![],
@@ -221,13 +222,11 @@ impl What {
     }
 
     /// The options that the language sees, and the named contexts.
-    pub fn language_options(
-        &self,
-    ) -> Result<(dockerfile::Options, BTreeMap<String, NamedContext>), CliError> {
+    pub fn language_options(&self) -> Result<(frontend::Options, BTreeMap<String, NamedContext>), CliError> {
         let (options, contexts) = self.language.options()?;
         let labels = pairs(&self.label, "--label", |_| None)?;
         let insecure = self.allow.contains(&Entitlement::Insecure);
-        Ok((dockerfile::Options { labels, insecure, ..options }, contexts))
+        Ok((frontend::Options { labels, insecure, ..options }, contexts))
     }
 
     fn epoch(&self, store: &Store, options: &Options) -> Result<Epoch, CliError> {

@@ -8,14 +8,15 @@ use clap::Args;
 
 use super::CliError;
 use super::build::pairs;
-use super::files::{Files, stdin};
+use super::files::{Files, NAMES, imports, stdin};
 use crate::diag::Source;
 use crate::engine::contexts::{self, Came, ContextSource, NamedContext, Packed};
 use crate::engine::pins::Pins;
 use crate::exec::ExecError;
 use crate::exec::files::spool;
 use crate::fetch::{Access, FetchOptions};
-use crate::frontend::dockerfile::{self, ContextKind, NamedContexts};
+use crate::frontend::kdl::Imports;
+use crate::frontend::{ContextKind, NamedContexts, source_from_bytes};
 use crate::path::ImagePath;
 use crate::remote::Remote;
 use crate::store::Store;
@@ -46,6 +47,7 @@ pub struct Reach<'a> {
 pub struct Origin {
     pub context: ContextSource,
     pub dockerfile: Source,
+    pub imports: Imports,
 }
 
 impl ContextArgs {
@@ -57,7 +59,7 @@ impl ContextArgs {
         if self.files.context.is_dir() {
             let text = self.files.read()?;
             let context = ContextSource::Directory { path: self.files.context.clone(), ignore: text.ignore };
-            return Ok(Origin { context, dockerfile: text.dockerfile });
+            return Ok(Origin { context, dockerfile: text.dockerfile, imports: text.imports });
         }
         let text = self.files.context.to_string_lossy();
         let store = reach.store;
@@ -132,7 +134,8 @@ impl ContextArgs {
             return Err(CliError::Usage(format!("{shown} is a Dockerfile, so -f must not name another")));
         }
         let dockerfile = source("Dockerfile", bytes)?;
-        Ok(Origin { context: ContextSource::Packed(Packed { shown, ..Packed::default() }), dockerfile })
+        let context = ContextSource::Packed(Packed { shown, ..Packed::default() });
+        Ok(Origin { context, dockerfile, imports: Imports::new() })
     }
 
     /// The Dockerfile of a context that came as one.
@@ -140,9 +143,15 @@ impl ContextArgs {
         let dockerfile = match &self.files.file {
             Some(_) if self.files.file_is_stdin() => source("Dockerfile", stdin()?)?,
             Some(name) => self.file_inside(store, &packed, &[&name.to_string_lossy()])?,
-            None => self.file_inside(store, &packed, &["Dockerfile", "dockerfile"])?,
+            None => self.file_inside(store, &packed, &NAMES)?,
         };
-        Ok(Origin { context: ContextSource::Packed(packed), dockerfile })
+        let own = ImagePath::clamped(dockerfile.name.as_bytes()).unwrap_or_default();
+        let directory = own.parent().unwrap_or_default();
+        let imports = imports(&dockerfile, |path| {
+            let read = contexts::read(store, &packed, &directory.join(path));
+            read.map_err(|error| error.to_string())?.ok_or_else(|| "the context has no such file".to_owned())
+        });
+        Ok(Origin { context: ContextSource::Packed(packed), dockerfile, imports })
     }
 
     /// The first of some names that the context has.
@@ -181,5 +190,5 @@ fn engine(error: ExecError) -> CliError {
 }
 
 fn source(name: &str, bytes: Vec<u8>) -> Result<Source, CliError> {
-    dockerfile::source_from_bytes(name, bytes).map_err(|error| CliError::Usage(error.to_string()))
+    source_from_bytes(name, bytes).map_err(|error| CliError::Usage(error.to_string()))
 }

@@ -12,7 +12,7 @@ use super::files::Text;
 use super::session::{self, Need, variable};
 use crate::engine::contexts::{ContextSource, NamedContext};
 use crate::fetch::{Access, FetchOptions};
-use crate::frontend::dockerfile;
+use crate::frontend::{self, Language};
 use crate::platform::Platform;
 
 /// Where the Dockerfile is, and how it is read.
@@ -32,9 +32,9 @@ pub struct LanguageArgs {
 
 impl LanguageArgs {
     /// The language's options without labels and allowances, and the named contexts.
-    pub fn options(&self) -> Result<(dockerfile::Options, BTreeMap<String, NamedContext>), CliError> {
+    pub fn options(&self) -> Result<(frontend::Options, BTreeMap<String, NamedContext>), CliError> {
         let (named_contexts, contexts) = self.contexts.named()?;
-        let options = dockerfile::Options {
+        let options = frontend::Options {
             build_args: pairs(&self.build_arg, "--build-arg", variable)?,
             labels: Vec::new(),
             targets: self.target.clone(),
@@ -46,8 +46,25 @@ impl LanguageArgs {
         Ok((options, contexts))
     }
 
-    /// The Dockerfile and its ignore file. There is a store only for what comes from elsewhere.
+    /// The Dockerfile and its ignore file, for what is asked of Dockerfiles alone. There is a store only for what comes
+    /// from elsewhere.
     pub fn text(
+        &self,
+        root: Option<&Path>,
+        access: Access<'_>,
+        fetch: &FetchOptions,
+    ) -> Result<Text, CliError> {
+        let text = self.any_text(root, access, fetch)?;
+        if Language::of(&text.dockerfile.name) == Language::Kdl {
+            return Err(CliError::Usage(format!(
+                "{} is KDL; the linter and --call know Dockerfiles alone",
+                text.dockerfile.name
+            )));
+        }
+        Ok(text)
+    }
+
+    fn any_text(
         &self,
         root: Option<&Path>,
         access: Access<'_>,
@@ -58,11 +75,11 @@ impl LanguageArgs {
         }
         let store = session::open(root, Need::Store)?.store;
         let reach = Reach { store: &store, fetch, access };
-        let Origin { context, dockerfile } = self.contexts.read(reach)?;
+        let Origin { context, dockerfile, imports } = self.contexts.read(reach)?;
         let ignore = match context {
             ContextSource::Directory { ignore, .. } => ignore,
             ContextSource::Packed(_) => Default::default(),
         };
-        Ok(Text { dockerfile, ignore })
+        Ok(Text { dockerfile, imports, ignore })
     }
 }

@@ -5,6 +5,7 @@ mod build;
 mod caches;
 mod call;
 mod contexts;
+mod convert;
 mod errors;
 mod files;
 mod find;

@@ -8,7 +8,7 @@ use super::contexts::NamedContext;
 use crate::digest::BlobDigest;
 use crate::epoch::Epoch;
 use crate::exec::observe::Rootfs;
-use crate::frontend::dockerfile::NamedContexts;
+use crate::frontend::NamedContexts;
 use crate::image::{Base, ImportError, ImportOptions, LoadError, LoadOptions, StoredError, StoredImage};
 use crate::image::{import, load_path};
 use crate::oci::{Reference, ReferenceError};

@@ -3,7 +3,8 @@
 use super::{BuildError, Options};
 use crate::context::ignore::Ignore;
 use crate::diag::{Diagnostic, Severity, Source};
-use crate::frontend::dockerfile::{self, Configs, Dockerfile, Facts, Level, Linted};
+use crate::frontend::dockerfile::{self, Dockerfile, Facts, Level, Linted};
+use crate::frontend::{BuildFile, Configs};
 use crate::path::ImagePath;
 
 /// Whether anything found stops a build.
@@ -29,7 +30,7 @@ pub fn lint(source: &Source, options: &dockerfile::Options, ignore: &[u8]) -> Li
 
 /// The warnings of a build, those of the linter among them.
 pub(super) fn build(
-    file: &Dockerfile,
+    file: &BuildFile,
     options: &Options,
     bases: &Configs,
     warnings: Vec<Diagnostic>,
@@ -46,15 +47,13 @@ pub(super) fn build(
 }
 
 /// Errors with the warnings of the linter among them.
-pub(super) fn with_warnings(
-    file: &Dockerfile,
-    options: &Options,
-    errors: Vec<Diagnostic>,
-) -> Vec<Diagnostic> {
+pub(super) fn with_warnings(file: &BuildFile, options: &Options, errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
     by_place(errors, in_build(file, options, &Configs::new()).found)
 }
 
-fn in_build(file: &Dockerfile, options: &Options, bases: &Configs) -> Linted {
+/// The linter knows one language.
+fn in_build(file: &BuildFile, options: &Options, bases: &Configs) -> Linted {
+    let BuildFile::Dockerfile(file) = file else { return Linted::default() };
     run(file, &options.dockerfile, &options.frontend, bases, options.context.rules(), Level::Build)
 }
 

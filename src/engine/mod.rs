@@ -25,7 +25,8 @@ use crate::exec::files::Files;
 use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
 use crate::fetch::{Access, FetchOptions};
-use crate::frontend::dockerfile::{self, Configs};
+use crate::frontend::kdl::{self, Imports};
+use crate::frontend::{self, BuildFile, Configs};
 use crate::limits::ProcessLimits;
 use crate::oci::Reference;
 use crate::plan::Plan;
@@ -48,8 +49,10 @@ pub struct Options {
     /// What COPY takes files from.
     pub context: ContextSource,
     pub dockerfile: Source,
-    pub frontend: dockerfile::Options,
-    /// By the names that [`dockerfile::NamedContexts`] keeps.
+    /// What it imports, if its language can.
+    pub imports: Imports,
+    pub frontend: frontend::Options,
+    /// By the names that [`frontend::NamedContexts`] keeps.
     pub contexts: BTreeMap<String, NamedContext>,
     pub names: Vec<Name>,
     /// Put into the manifest of every target.
@@ -150,6 +153,11 @@ pub type Images = BTreeMap<(String, Platform), Resolved>;
 /// Reads the file, resolves its images, opens its contexts.
 pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a>, BuildError> {
     let (recipe, images, warnings) = recipe(store, options)?;
+    let mut missing = missing_secrets(&recipe, &options.secrets);
+    missing.extend(bases_of_packages(&recipe));
+    if !missing.is_empty() {
+        return Err(BuildError::File(missing));
+    }
     let plan = Plan::new(&recipe);
     let context = options.context.open(store)?;
     let rules = Rules {
@@ -184,7 +192,7 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
     let mut stage = &recipe.stages[recipe.targets[0]];
     let image = loop {
         match &stage.base {
-            Base::Scratch => return Ok(None),
+            Base::Scratch | Base::Packages(_) => return Ok(None),
             Base::Stage(earlier) => stage = &recipe.stages[*earlier],
             Base::Image(reference) => break &images[&(reference.clone(), stage.platform.clone())],
         }
@@ -197,10 +205,17 @@ fn prepare_recipe(store: &Store, options: &Options) -> Result<(Recipe, Images), 
     recipe(store, options).map(|(recipe, images, _)| (recipe, images))
 }
 
+/// What a Dockerfile comes to, as KDL that comes to the same.
+pub fn convert(store: &Store, options: &Options) -> Result<String, BuildError> {
+    let (recipe, images, _) = recipe(store, options)?;
+    let bases = images.into_iter().map(|(key, image)| (key, image.base.config)).collect();
+    Ok(kdl::write(&recipe, &options.frontend, &bases))
+}
+
 type Lowered = (Recipe, Images, Vec<Diagnostic>);
 
 fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
-    let (file, found) = dockerfile::parse(&options.dockerfile);
+    let (file, found) = BuildFile::parse(&options.dockerfile, &options.imports);
     let broken = |found| BuildError::File(check::with_warnings(&file, options, found));
     if check::has_errors(&found) {
         return Err(broken(found));
@@ -229,7 +244,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
                 file: options.dockerfile.name.clone(),
                 reference: wanted.reference.clone(),
                 line: options.dockerfile.position(wanted.span.start).0,
-                source: Box::new(source.or_stage(file.stage_names())),
+                source: Box::new(source.or_stage(file.stage_names().iter().map(String::as_str))),
             })?;
             configs.insert(key.clone(), resolved.base.config.clone());
             images.insert(key, resolved);
@@ -241,24 +256,24 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(broken)?;
     let warnings = check::build(&file, options, &configs, warnings)?;
-    let mut missing = pins::unpinned(options, &recipe, &used);
-    missing.extend(missing_secrets(&recipe, &options.secrets));
-    if !missing.is_empty() {
-        return Err(BuildError::File(missing));
+    let unpinned = pins::unpinned(options, &recipe, &used);
+    if !unpinned.is_empty() {
+        return Err(BuildError::File(unpinned));
     }
     Ok((recipe, images, warnings))
 }
 
 /// A filter that names no stage of the file would quietly rebuild nothing.
-fn check_fresh(file: &dockerfile::Dockerfile, options: &Options) -> Result<(), BuildError> {
+fn check_fresh(file: &BuildFile, options: &Options) -> Result<(), BuildError> {
     let Fresh::Stages(names) = &options.fresh else { return Ok(()) };
+    let stages = file.stage_names();
     for name in names {
-        if !file.stage_names().any(|known| known.eq_ignore_ascii_case(name)) {
+        if !stages.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             return Err(BuildError::NoStage {
                 option: "--no-cache-filter",
                 file: options.dockerfile.name.clone(),
                 name: name.clone(),
-                similar: crate::diag::suggest(name, file.stage_names()).map(str::to_owned),
+                similar: crate::diag::suggest(name, stages.iter().map(String::as_str)).map(str::to_owned),
             });
         }
     }
@@ -286,6 +301,15 @@ fn missing_secrets(recipe: &Recipe, secrets: &Secrets) -> Vec<Diagnostic> {
         }
     }
     missing
+}
+
+/// Bases that nothing can make yet.
+fn bases_of_packages(recipe: &Recipe) -> impl Iterator<Item = Diagnostic> {
+    let stages = recipe.stages.iter().filter(|stage| matches!(stage.base, Base::Packages(_)));
+    stages.map(|stage| {
+        Diagnostic::error(stage.origin.span, "packages of a distribution cannot be built yet")
+            .with_help("stand on an image instead: base \"NAME\"")
+    })
 }
 
 /// Opens the named contexts whose files some step takes.

@@ -9,7 +9,7 @@ use crate::diag::{Diagnostic, Span};
 use crate::digest::BlobDigest;
 use crate::exec::ExecError;
 use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher, Vendored};
-use crate::frontend::dockerfile::{self, NamedContexts};
+use crate::frontend::{BuildFile, ImageUse, NamedContexts};
 use crate::image::{LoadError, LoadOptions, StoredImage, load_path};
 use crate::lock::{GitPin, Lock, UrlPin, git_name, url_name};
 use crate::oci::Reference;
@@ -173,11 +173,7 @@ pub(super) fn taken<'a>(options: &Options, stages: impl IntoIterator<Item = &'a 
 }
 
 /// One error for every source that has no pin, where nothing may be taken without.
-pub(super) fn unpinned(
-    options: &Options,
-    recipe: &Recipe,
-    images: &[dockerfile::ImageUse],
-) -> Vec<Diagnostic> {
+pub(super) fn unpinned(options: &Options, recipe: &Recipe, images: &[ImageUse]) -> Vec<Diagnostic> {
     if !options.pins.locked {
         return Vec::new();
     }
@@ -204,11 +200,11 @@ pub(super) fn unpinned(
 pub(super) fn all_stages(options: &Options) -> Result<Options, BuildError> {
     let mut options = options.clone();
     if options.frontend.targets.is_empty() {
-        let (file, found) = dockerfile::parse(&options.dockerfile);
+        let (file, found) = BuildFile::parse(&options.dockerfile, &options.imports);
         if has_errors(&found) {
             return Err(BuildError::File(found));
         }
-        options.frontend.targets = (0..file.targets().len()).map(|number| number.to_string()).collect();
+        options.frontend.targets = file.all_targets();
     }
     Ok(options)
 }

@@ -82,6 +82,7 @@ impl Asker<'_> {
         let stage = &self.prepared.recipe.stages[at];
         let (base, mut rootfs) = match &stage.base {
             Base::Scratch => ("scratch".to_owned(), Some(Arc::default())),
+            Base::Packages(set) => (set.suite.clone(), Some(Arc::default())),
             Base::Image(name) => {
                 (name.clone(), Some(self.prepared.image(name, &stage.platform).rootfs.clone()))
             }
@@ -89,7 +90,7 @@ impl Asker<'_> {
         };
         let mut below = match &stage.base {
             Base::Stage(earlier) => vec![self.prepared.stage_name(*earlier)],
-            Base::Scratch | Base::Image(_) => vec![],
+            Base::Scratch | Base::Image(_) | Base::Packages(_) => vec![],
         };
         let mut steps = Vec::new();
         for (number, step) in stage.steps.iter().enumerate() {

@@ -80,7 +80,7 @@ impl Steps {
         match layered {
             Some(step) => self.rootfs.get(&StepId { stage, step }).cloned(),
             None => match &spec.base {
-                Base::Scratch => Some(Arc::default()),
+                Base::Scratch | Base::Packages(_) => Some(Arc::default()),
                 Base::Image(reference) => Some(prepared.image(reference, &spec.platform).rootfs.clone()),
                 Base::Stage(earlier) => self.end(prepared, *earlier),
             },
@@ -105,7 +105,7 @@ impl Steps {
                 let steps = prepared.recipe.stages[earlier].steps.len();
                 self.nearest(prepared, StepId { stage: earlier, step: steps })
             }
-            Base::Scratch | Base::Image(_) => Arc::default(),
+            Base::Scratch | Base::Image(_) | Base::Packages(_) => Arc::default(),
         })
     }
 }

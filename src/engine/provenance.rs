@@ -130,7 +130,7 @@ fn images(prepared: &Prepared<'_>, stages: &[&Stage]) -> BTreeSet<Dependency> {
     for stage in stages {
         let base = match &stage.base {
             Base::Image(reference) => Some(reference),
-            Base::Scratch | Base::Stage(_) => None,
+            Base::Scratch | Base::Stage(_) | Base::Packages(_) => None,
         };
         let inputs = stage.steps.iter().flat_map(|step| step.op.inputs()).filter_map(|from| match from {
             FilesFrom::Image(reference) => Some(reference),

@@ -356,7 +356,7 @@ mod tests {
         refused(&url.replace("url \"u\"", "url u"), "expected a name");
         refused(&url.replace(" sha256", "  sha256"), "not as lith writes it");
         refused(&format!("{url} // mine"), "expected key=");
-        refused(&format!("{url}; {url}"), "number of bytes");
+        refused(&format!("{url}; {url}"), "url has no");
         refused(&format!("{url} {{ }}"), "expected key=");
         refused(&format!("/* */ {url}"), "no kind of pin");
         refused(&url.replace("size=1", "size=-1"), "number of bytes");

@@ -49,7 +49,7 @@ impl Plan {
         for (stage, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
             let mut below = match recipe.stages[stage].base {
                 Base::Stage(earlier) => ends[earlier],
-                Base::Scratch | Base::Image(_) => None,
+                Base::Scratch | Base::Image(_) | Base::Packages(_) => None,
             };
             for (step, spec) in recipe.stages[stage].steps.iter().enumerate() {
                 let id = StepId { stage, step };

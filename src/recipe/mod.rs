@@ -6,6 +6,7 @@
 pub mod chmod;
 mod effect;
 pub mod mount;
+mod packages;
 
 use crate::diag::Span;
 use crate::digest::BlobDigest;
@@ -16,6 +17,7 @@ use crate::remote::GitRepo;
 use chmod::Chmod;
 pub use effect::Effect;
 use mount::Mount;
+pub use packages::PackageSet;
 
 /// All stages of a file in order, and those that are wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +48,8 @@ pub enum Base {
     Stage(usize),
     /// An image, by the reference as written (after expansion).
     Image(String),
+    /// Packages of a distribution.
+    Packages(PackageSet),
 }
 
 /// Where a step was written, for messages.

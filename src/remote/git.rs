@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{RemoteError, parse_url, percent_decoded, scheme, shown};
+use super::{RemoteError, parse_url, percent_decoded, percent_encoded, scheme, shown};
 use crate::csv;
 use crate::diag::escape;
 use crate::path::ImagePath;
@@ -122,6 +122,31 @@ impl GitRepo {
         let path = self.url.trim_end_matches('/');
         let name = path.rsplit(['/', ':']).next().unwrap_or_default();
         name.strip_suffix(".git").unwrap_or(name)
+    }
+
+    /// A text that names the repository again. It has no checksum if it names no reference: that would become one.
+    pub fn text(&self) -> String {
+        let mut said = Vec::new();
+        if let Some(reference) = &self.reference {
+            said.push(format!("ref={}", percent_encoded(reference.as_bytes())));
+            said.extend(self.checksum.as_ref().map(|checksum| format!("commit={checksum}")));
+        }
+        if !self.subdir.is_root() {
+            said.push(format!("subdir={}", percent_encoded(self.subdir.as_bytes())));
+        }
+        said.extend(self.keep_git_dir.map(|keep| format!("keep-git-dir={keep}")));
+        if !self.submodules {
+            said.push("submodules=false".to_owned());
+        }
+        let url = match (&self.credentials, self.url.split_once("://")) {
+            (Some(known), Some((scheme, rest))) => {
+                let [user, password] =
+                    [&known.user, &known.password].map(|text| percent_encoded(text.as_bytes()));
+                format!("{scheme}://{user}:{password}@{rest}")
+            }
+            _ => self.url.clone(),
+        };
+        if said.is_empty() { url } else { format!("{url}?{}", said.join("&")) }
     }
 
     /// For people, without credentials.

@@ -98,6 +98,14 @@ fn parse_url(text: &str) -> Result<Url, RemoteError> {
     Ok(url)
 }
 
+/// With `%` escapes for all but what means itself everywhere in a URL.
+fn percent_encoded(bytes: &[u8]) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/');
+    let encoded =
+        |byte: &u8| if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    bytes.iter().map(encoded).collect()
+}
+
 /// With `%` escapes resolved.
 pub fn percent_decoded(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();

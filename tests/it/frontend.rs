@@ -23,7 +23,7 @@ use lith::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Run, Sec
 
 use crate::support::{bless, data};
 
-fn options() -> Options {
+pub fn options() -> Options {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
     Options {
         build_args: Vec::new(),
@@ -37,7 +37,7 @@ fn options() -> Options {
 }
 
 /// The options that a case's head asks for.
-fn case_options(text: &str) -> Options {
+pub fn case_options(text: &str) -> Options {
     let mut options = options();
     let pair = |text: &str| {
         let (name, value) = text.split_once('=').expect("K=V in the head of a case");
@@ -77,7 +77,7 @@ fn base() -> ImageConfig {
     serde_json::from_str(text).unwrap()
 }
 
-fn config_of(reference: &str, platform: &Platform) -> ImageConfig {
+pub fn config_of(reference: &str, platform: &Platform) -> ImageConfig {
     match reference {
         "base" => base(),
         "base-with-triggers" => {
@@ -106,7 +106,7 @@ fn config_of(reference: &str, platform: &Platform) -> ImageConfig {
 }
 
 /// Everything a file comes to: the recipe with its warnings, or the errors.
-fn build(source: &Source, options: &Options) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
+pub fn build(source: &Source, options: &Options) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (file, mut found) = dockerfile::parse(source);
     if found.iter().any(|d| d.severity == Severity::Error) {
         return Err(found);
@@ -132,13 +132,13 @@ fn source(text: &str) -> Source {
     Source { name: "Dockerfile".into(), text: text.into() }
 }
 
-fn render(source: &Source, found: &[Diagnostic]) -> String {
+pub fn render(source: &Source, found: &[Diagnostic]) -> String {
     found.iter().map(|d| source.render(d)).collect()
 }
 
 // A small stable dump of a recipe: one fact a line, defaults left out.
 
-fn dump(recipe: &Recipe) -> String {
+pub fn dump(recipe: &Recipe) -> String {
     let mut out = String::new();
     for (index, stage) in recipe.stages.iter().enumerate() {
         let mark = if recipe.targets.contains(&index) { " (target)" } else { "" };
@@ -153,6 +153,7 @@ fn dump_stage(out: &mut String, index: usize, stage: &Stage, mark: &str) {
         Base::Scratch => "scratch".to_owned(),
         Base::Stage(base) => format!("stage {base}"),
         Base::Image(reference) => format!("image {reference}"),
+        Base::Packages(set) => format!("{set:?}"),
     };
     let _ = writeln!(out, "stage {index} {name} from {base} for {}{mark}", stage.platform);
     let mut last = None;

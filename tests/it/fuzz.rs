@@ -27,6 +27,12 @@ fn dockerfiles() {
 }
 
 #[test]
+fn kdl_files() {
+    let cases = data("tests/data/kdl").into_iter().map(|case| case.join("image.kdl"));
+    check(&cases.collect::<Vec<_>>(), oracles::kdl::check);
+}
+
+#[test]
 fn words() {
     check(&data("tests/fuzz/finds/words"), oracles::words::check);
 }

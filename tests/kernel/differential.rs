@@ -3,7 +3,7 @@
 //! is gone. `LITH_CASES=PREFIX` builds only the cases whose name begins so.
 
 mod builder;
-mod case;
+pub mod case;
 mod image;
 mod known;
 mod tree;

@@ -9,7 +9,7 @@ use indexmap::IndexSet;
 
 use crate::diag::escape;
 
-use super::env::{Budget, Env, MAX_VALUE};
+use super::env::{Budget, Env, Exhausted, MAX_VALUE};
 use super::pattern::{Greed, Pattern};
 
 /// How deep `${` may nest.
@@ -38,8 +38,8 @@ pub enum ExpandError {
     TooLarge,
     #[error("more than 100 nested ${{")]
     TooDeep,
-    #[error("expanding this file makes more than 268435456 bytes of text")]
-    Exhausted,
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
 }
 
 /// What quotes do.

@@ -10,10 +10,8 @@ use crate::diag::{Source, Span};
 use super::ast::{Heredoc, Word};
 use super::heredoc;
 use super::problems::Problems;
+use super::source::MAX_LINE;
 use super::words;
-
-/// The longest physical line, in bytes without its line feed.
-pub const MAX_LINE: usize = 65_535;
 
 /// One instruction's text, continuation lines joined.
 #[derive(Debug)]

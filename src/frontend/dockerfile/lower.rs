@@ -15,15 +15,13 @@ use crate::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Stage, 
 use super::ast::{Dockerfile, Instruction, Kind, Word};
 use super::bases::{Bases, Configs, Known};
 use super::env::Budget;
-use super::expand::{ExpandError, Lexer};
+use super::expand::Lexer;
+use super::files::Fault;
 use super::options::Options;
 use super::problems::Problems;
 use super::scope::Scope;
 use super::stages::{Resolved, ResolvedStage, resolve};
 use super::{created_by, shown, similar, trigger};
-
-/// Of a file that is to come from scratch.
-const NO_FILES: &str = "scratch is empty: nothing but / can be taken from it";
 
 impl Dockerfile {
     /// The recipe of the targets: stages they do not need are left out, the others keep their order.
@@ -107,7 +105,7 @@ fn recipe(
         }
         let guess = match &stage.base {
             Base::Image(reference) => matches!(bases.get(reference, &stage.platform), Known::NotYet),
-            Base::Scratch => false,
+            Base::Scratch | Base::Packages(_) => false,
             Base::Stage(index) => guessed[*index],
         };
         guessed.push(guess);
@@ -141,7 +139,7 @@ fn base_scope(
 ) -> Scope {
     let span = file.stages[stage.index].base.span;
     match &stage.base {
-        Base::Scratch => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
+        Base::Scratch | Base::Packages(_) => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
         Base::Stage(index) => Scope::on_stage(&scopes[*index]),
         Base::Image(reference) => match bases.get(reference, &stage.platform) {
             Known::NotYet => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
@@ -268,6 +266,13 @@ impl Lowering<'_> {
         }))
     }
 
+    fn checked<T>(&mut self, result: Result<T, Fault>, span: Span) -> Result<T, Failed> {
+        result.map_err(|fault| {
+            self.problems.fault(span, fault);
+            Failed
+        })
+    }
+
     fn path(&mut self, text: &str, span: Span) -> Result<ImagePath, Failed> {
         ImagePath::clamped(text.as_bytes()).or_else(|error: PathError| self.fail(span, error.to_string()))
     }
@@ -278,7 +283,7 @@ impl Lowering<'_> {
         self.expanded(result, word.span)
     }
 
-    fn expanded<T>(&mut self, result: Result<T, ExpandError>, span: Span) -> Result<T, Failed> {
+    fn expanded<T>(&mut self, result: Result<T, impl std::fmt::Display>, span: Span) -> Result<T, Failed> {
         result.or_else(|error| self.fail(span, error.to_string()))
     }
 

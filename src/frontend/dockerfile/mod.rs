@@ -5,11 +5,6 @@
 //! recipe, given the configs of the base images. No step stops at the first problem, and none panics on any text.
 
 mod ast;
-mod bases;
-mod contexts;
-mod created_by;
-mod duration;
-mod env;
 mod expand;
 mod flags;
 mod heredoc;
@@ -17,31 +12,26 @@ mod instructions;
 mod lines;
 mod lint;
 mod lower;
-mod options;
 mod outline;
 mod pattern;
-mod ports;
-mod problems;
-mod scope;
-mod signal;
-mod source;
 mod stages;
 mod trigger;
 mod words;
 
-use crate::diag::{Diagnostic, Source, Span, escape};
+use crate::diag::{Diagnostic, Source, Span};
 
+pub use super::{
+    Configs, ContextKind, ImageUse, MAX_ENV, MAX_FILE, MAX_LINE, MAX_VALUE, NamedContexts, Options,
+    SourceError, source_from_bytes,
+};
 pub use ast::Dockerfile;
-pub use bases::Configs;
-pub use contexts::{ContextKind, NamedContexts};
-pub use env::{MAX_ENV, MAX_VALUE};
-pub use lines::MAX_LINE;
 pub use lint::{Facts, Level, Linted, RULES, Rule, RuleOrigin};
-pub use options::Options;
 pub use outline::{Arg, Outline, Target, Wanted};
-pub use source::{MAX_FILE, SourceError, source_from_bytes};
-pub use stages::ImageUse;
 
+use super::shown::{clipped, shown, similar};
+use super::{
+    bases, contexts, created_by, duration, env, files, options, ports, problems, scope, signal, source,
+};
 use instructions::Parsed;
 use problems::Problems;
 
@@ -93,28 +83,4 @@ pub fn parse(source: &Source) -> (Dockerfile, Vec<Diagnostic>) {
         problems.error(Span::default(), "no build stage: the file has no FROM");
     }
     (file, problems.finish())
-}
-
-/// A stranger's text in a message: escaped, and cut to what a line can show.
-fn shown(text: &str) -> String {
-    let short: String = text.chars().take(80).collect();
-    let cut = if short.len() < text.len() { "…" } else { "" };
-    format!("'{}'{cut}", escape(short.as_bytes()))
-}
-
-/// A stranger's text in a help, likewise, as it would be typed.
-fn clipped(text: &str) -> String {
-    let short: String = text.chars().take(80).collect();
-    escape(short.as_bytes())
-}
-
-/// The known name that a stranger's one may have been meant for.
-fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Distances cost the product of the lengths.
-    if name.len() > 60 {
-        return None;
-    }
-    // A name that cannot be shown as it is cannot be meant.
-    let plain = |known: &&str| escape(known.as_bytes()) == **known;
-    crate::diag::suggest(name, known.into_iter().filter(|known| known.len() <= 60).take(1000).filter(plain))
 }

@@ -179,6 +179,7 @@ fn part_at(
 
 #[cfg(test)]
 mod tests {
+    use super::super::env::Exhausted;
     use super::*;
 
     #[test]
@@ -223,6 +224,6 @@ mod tests {
     fn a_hopeless_search_ends() {
         let value = "a".repeat(1 << 20);
         let found = Pattern::parse("*ab").unwrap().replace(&value, "x", true, &mut Budget::new());
-        assert_eq!(found, Err(ExpandError::Exhausted));
+        assert_eq!(found, Err(ExpandError::Exhausted(Exhausted)));
     }
 }

@@ -7,7 +7,7 @@ use crate::platform::Platform;
 use crate::recipe::{Base, FilesFrom};
 
 use super::ast::{Dockerfile, Instruction, Kind, StageText, Word};
-use super::bases::{Bases, Configs, Known};
+use super::bases::{Bases, Configs, ImageUse, Known};
 use super::contexts::ContextKind;
 use super::env::{Budget, Env};
 use super::expand::Lexer;
@@ -20,19 +20,6 @@ use super::{lower, shown};
 const TRIGGER: usize = 1024;
 /// So many stages of a cycle are shown.
 const SHOWN: usize = 12;
-
-/// An image that a build needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageUse {
-    /// As written, after expansion.
-    pub reference: String,
-    /// Of the FROM or `--from` that names it first.
-    pub span: Span,
-    /// Whether a stage stands on it, so that its config is needed.
-    pub as_base: bool,
-    /// What it is wanted for.
-    pub platform: Platform,
-}
 
 /// The stages that are needed, in the order of the file.
 pub struct Resolved {
@@ -290,7 +277,7 @@ impl Resolver<'_> {
     fn triggers(&mut self, base: &Base, text: &StageText, platform: &Platform) -> Vec<Instruction> {
         let from = Place { line: text.origin.line, span: text.base.span };
         let left: Vec<(String, Place)> = match base {
-            Base::Scratch => Vec::new(),
+            Base::Scratch | Base::Packages(_) => Vec::new(),
             Base::Stage(stage) => {
                 let left = self.file.stages[*stage].body.iter().filter_map(|instruction| {
                     let place = Place { line: instruction.origin.line, span: instruction.origin.span };

@@ -103,7 +103,7 @@ fn bases(
     }
 }
 
-fn base(platform: &Platform, triggers: &[String]) -> ImageConfig {
+pub fn base(platform: &Platform, triggers: &[String]) -> ImageConfig {
     let mut config = ImageConfig::scratch(platform);
     config.config.env = vec!["PATH=/bin".into(), "BARE".into(), "A=base".into()];
     config.config.user = "nobody".into();
@@ -111,13 +111,13 @@ fn base(platform: &Platform, triggers: &[String]) -> ImageConfig {
     config
 }
 
-fn check_errors(source: &Source, found: &[Diagnostic]) {
+pub fn check_errors(source: &Source, found: &[Diagnostic]) {
     check_found(source, found);
     assert!(found.iter().any(|d| d.severity == Severity::Error), "no result without an error: {found:?}");
 }
 
 /// Diagnostics point into the text, and can be shown.
-fn check_found(source: &Source, found: &[Diagnostic]) {
+pub fn check_found(source: &Source, found: &[Diagnostic]) {
     assert!(found.len() <= 201, "{} diagnostics", found.len());
     for diagnostic in found {
         assert!(source.text.get(diagnostic.span.range()).is_some(), "{diagnostic:?}");
@@ -130,7 +130,7 @@ fn check_found(source: &Source, found: &[Diagnostic]) {
 }
 
 /// A recipe names only what is there, and what came before.
-fn check_recipe(source: &Source, options: &Options, recipe: &Recipe) {
+pub fn check_recipe(source: &Source, options: &Options, recipe: &Recipe) {
     assert!(!recipe.targets.is_empty());
     let targets: BTreeSet<usize> = recipe.targets.iter().copied().collect();
     assert!(targets.iter().all(|target| *target < recipe.stages.len()));
@@ -178,9 +178,14 @@ fn head(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn options(text: &str) -> Options {
+    options_of(head(text))
+}
+
+/// Options by keys and values.
+pub fn options_of<'a>(said: impl Iterator<Item = (&'a str, &'a str)>) -> Options {
     let mut options = plain_options();
     let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    for (key, value) in head(text) {
+    for (key, value) in said {
         match key {
             "arg" => options.build_args.extend(pair(value)),
             "label" => options.labels.extend(pair(value)),

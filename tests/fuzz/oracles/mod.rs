@@ -4,6 +4,7 @@
 pub mod dockerfile;
 pub mod glob;
 pub mod ignore;
+pub mod kdl;
 pub mod names;
 pub mod words;
 

@@ -1,7 +1,6 @@
 //! Instructions that change the config alone, and WORKDIR.
 
 use crate::diag::{Span, escape};
-use crate::oci::RunConfig;
 use crate::oci::config::Empty;
 use crate::recipe::Op;
 
@@ -128,23 +127,14 @@ impl Lowering<'_> {
     pub(super) fn cmd(&mut self, command: &CommandLine) -> Lowered {
         let argv = self.argv(command);
         let message = format!("CMD {}", created_by::quoted_list(&argv));
-        self.scope.cmd_set = true;
-        let config: &mut RunConfig = self.scope.config();
-        config.cmd = Some(argv).filter(|argv| !argv.is_empty());
-        config.args_escaped = true;
+        self.scope.set_cmd(argv);
         Lowered::config(message)
     }
 
-    /// A CMD that came from the base belongs to the base's entry point, not to this one.
     pub(super) fn entrypoint(&mut self, command: &CommandLine) -> Lowered {
         let argv = self.argv(command);
         let message = format!("ENTRYPOINT {}", created_by::quoted_list(&argv));
-        let keep = self.scope.cmd_set;
-        let config = self.scope.config();
-        config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
-        if !keep {
-            config.cmd = None;
-        }
+        self.scope.set_entrypoint(argv);
         Lowered::config(message)
     }
 

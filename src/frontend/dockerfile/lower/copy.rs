@@ -1,19 +1,16 @@
 //! COPY and ADD: sources, destination, options.
 
-use crate::context::Filter;
-use crate::context::ignore::IgnoreError;
-use crate::context::pattern::{Pattern, PatternError, is_wild};
 use crate::diag::Span;
-use crate::path::ImagePath;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
 use crate::remote::{Remote, without_credentials};
 
 use super::super::ast::{CopyKind, CopyText, Heredoc, Word};
 use super::super::expand::Lexer;
+use super::super::files::{self, NO_FILES};
 use super::super::scope::clean;
 use super::super::{instructions, shown};
-use super::{Failed, Lowered, Lowering, NO_FILES};
+use super::{Failed, Lowered, Lowering};
 
 impl Lowering<'_> {
     pub(super) fn copy(&mut self, number: usize, copy: &CopyText) -> Result<Lowered, Failed> {
@@ -39,7 +36,7 @@ impl Lowering<'_> {
             // (BuildKit keeps user and password.)
             message.extend([" ", &without_credentials(&text)]);
             let source = self.source(copy, &text, word)?;
-            if from == FilesFrom::Scratch && names_a_file(&source) {
+            if from == FilesFrom::Scratch && files::names_a_file(&source) {
                 return self.fail(word.span, NO_FILES);
             }
             sources.push(source);
@@ -62,7 +59,7 @@ impl Lowering<'_> {
             sources,
             inline,
             dest: self.path(&clean(&self.scope.cwd(), &dest), copy.dest.span)?,
-            dest_is_dir: is_directory(&dest),
+            dest_is_dir: files::is_directory(&dest),
             chown,
             link,
             chmod,
@@ -90,8 +87,7 @@ impl Lowering<'_> {
 
     /// The owner of a linked copy, which has no file system below it where a name could be looked up.
     fn owner_without_names(&mut self, owner: &str, word: &Word) -> Result<(), Failed> {
-        let known = |part: &str| part == "root" || part.bytes().all(|byte| byte.is_ascii_digit());
-        match owner.split(':').find(|part| !known(part)) {
+        match files::owner_by_name(owner) {
             None => Ok(()),
             Some(name) => {
                 let message = format!("{} in --chown of a linked copy is no number", shown(name));
@@ -159,48 +155,16 @@ impl Lowering<'_> {
             CopyKind::Copy => {}
         }
         if !copy.parents {
-            return Ok(CopySource::Path(self.names(text, word.span)?));
+            return Ok(CopySource::Path(self.checked(files::source_path(text), word.span)?));
         }
-        let (base, pattern) = text.split_once("/./").unwrap_or(("/", text));
-        let (base, pattern) = (self.names(base, word.span)?, self.path(pattern, word.span)?);
-        let taking = Filter::default().taking(&pattern);
-        self.matcher(taking, &Word { text: text.to_owned(), span: word.span })?;
-        Ok(CopySource::Below { base, pattern })
-    }
-
-    /// A path each of whose names may be a pattern.
-    fn names(&mut self, text: &str, span: Span) -> Result<ImagePath, Failed> {
-        let path = self.path(text, span)?;
-        for name in path.names().filter(|name| is_wild(name)) {
-            if let Err(error) = Pattern::parse(name) {
-                let message = format!("pattern {} is malformed: {error}", shown(text));
-                let help = "a plain '[' is written [[]; a list of paths is JSON: [\"a\", \"b\"]";
-                match error {
-                    PatternError::Class => self.problems.error_help(span, message, help),
-                    PatternError::Backslash => self.problems.error(span, message),
-                }
-                return Err(Failed);
-            }
-        }
-        Ok(path)
+        self.checked(files::source_below(text), word.span)
     }
 
     fn exclusions(&mut self, words: &[Word]) -> Result<Vec<String>, Failed> {
         for word in words {
-            self.matcher(Filter::excluding(std::slice::from_ref(&word.text)), word)?;
+            self.checked(files::exclusion(&word.text), word.span)?;
         }
         Ok(words.iter().map(|word| word.text.clone()).collect())
-    }
-
-    /// Reports what is no pattern as a `.dockerignore` has them.
-    fn matcher(&mut self, filter: Result<Filter, IgnoreError>, word: &Word) -> Result<(), Failed> {
-        let problem = match filter {
-            Ok(_) => return Ok(()),
-            Err(IgnoreError::Malformed { problem, .. }) => problem,
-            Err(IgnoreError::LoneExclamation { .. }) => "nothing follows '!'",
-            Err(IgnoreError::TooLong { .. }) => "it is too long",
-        };
-        self.fail(word.span, format!("pattern {} is malformed: {problem}", shown(&word.text)))
     }
 
     /// What ADD fetches; `None` if the text is a path.
@@ -225,19 +189,4 @@ impl Lowering<'_> {
         let result = lexer.word(&body, self.budget);
         self.expanded(result, document.span)
     }
-}
-
-/// Whether a source asks for more than a root directory; a pattern may match nothing.
-fn names_a_file(source: &CopySource) -> bool {
-    let path = match source {
-        CopySource::Path(path) => path,
-        CopySource::Below { base, .. } => base,
-        CopySource::Url { .. } | CopySource::Git(_) => return false,
-    };
-    !path.is_root() && !path.names().any(is_wild)
-}
-
-/// Whether a destination as written must be a directory.
-fn is_directory(dest: &str) -> bool {
-    matches!(dest, "" | ".") || dest.ends_with('/') || dest.ends_with("/.")
 }

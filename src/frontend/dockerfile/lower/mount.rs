@@ -9,9 +9,10 @@ use crate::recipe::mount::{
 use crate::size;
 
 use super::super::ast::{MountField, MountText, Word};
+use super::super::files::{self, Fault, NO_FILES};
 use super::super::scope::clean;
 use super::super::shown;
-use super::{Failed, Lowering, NO_FILES};
+use super::{Failed, Lowering};
 
 /// What `type=` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,7 +317,7 @@ impl Lowering<'_> {
 
     fn secret(&mut self, draft: &Draft, owner: NodeOwner) -> Result<Mount, Failed> {
         let named = [&draft.source.0, &draft.id.0].into_iter().find(|name| !name.is_empty()).cloned();
-        let id = named.unwrap_or_else(|| base_name(&draft.target.0).to_owned());
+        let id = named.unwrap_or_else(|| files::base_name(&draft.target.0).to_owned());
         if let Some((name, span)) =
             draft.env.as_ref().filter(|(name, _)| name.is_empty() || name.contains('='))
         {
@@ -324,7 +325,7 @@ impl Lowering<'_> {
         }
         let file = match (draft.target.0.as_str(), &draft.env) {
             ("", Some(_)) => None,
-            ("", None) => Some((format!("/run/secrets/{}", base_name(&id)), None)),
+            ("", None) => Some((format!("/run/secrets/{}", files::base_name(&id)), None)),
             _ => Some(draft.target.clone()),
         };
         let file = file.map(|file| self.target(&file, draft)).transpose()?;
@@ -339,18 +340,13 @@ impl Lowering<'_> {
         draft: &Draft,
     ) -> Result<ImagePath, Failed> {
         let span = span.unwrap_or(draft.span);
-        let path = self.path(&clean(&self.scope.cwd(), target), span)?;
-        let refused = match path.as_bytes() {
-            // Not sure while the base's working directory is not known.
-            b"" if self.guess && !target.starts_with('/') => return Err(Failed),
-            b"" => "nothing can be mounted over the root",
-            b"dev" => "it belongs to the sandbox",
-            _ if matches!(path.names().next(), Some(b"proc" | b"sys")) => "it belongs to the sandbox",
-            _ => return Ok(path),
-        };
-        let message = format!("invalid mount target {}: {refused}", shown(target));
-        self.problems.error_help(span, message, "write target=PATH");
-        Err(Failed)
+        let cwd = self.scope.cwd();
+        // Not sure while the base's working directory is not known.
+        if self.guess && !target.starts_with('/') && clean(&cwd, target) == "/" {
+            return Err(Failed);
+        }
+        let with_help = |fault: Fault| Fault { help: Some("write target=PATH".to_owned()), ..fault };
+        self.checked(files::mount_target(&cwd, target).map_err(with_help), span)
     }
 }
 
@@ -377,8 +373,4 @@ fn cache_id(draft: &Draft) -> String {
         (false, path) if path == "/" => ".".to_owned(),
         (false, path) => path[1..].to_owned(),
     }
-}
-
-fn base_name(path: &str) -> &str {
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }

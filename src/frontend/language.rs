@@ -1,0 +1,83 @@
+//! The languages of build files, and what all of them can be asked.
+
+use crate::diag::{Diagnostic, Source};
+use crate::recipe::Recipe;
+
+use super::bases::{Configs, ImageUse};
+use super::dockerfile::{self, Dockerfile};
+use super::kdl::{self, Imports, KdlFile};
+use super::options::Options;
+
+/// What a build file is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Dockerfile,
+    Kdl,
+}
+
+impl Language {
+    /// By the file's name: KDL if it ends in `.kdl`.
+    pub fn of(name: &str) -> Self {
+        if name.ends_with(".kdl") { Self::Kdl } else { Self::Dockerfile }
+    }
+}
+
+/// A build file that was read.
+#[derive(Debug)]
+pub enum BuildFile {
+    Dockerfile(Dockerfile),
+    Kdl(KdlFile),
+}
+
+impl BuildFile {
+    /// Reads a file in the language of its name. The result is complete only if none of the diagnostics is an error.
+    pub fn parse(source: &Source, imports: &Imports) -> (Self, Vec<Diagnostic>) {
+        match Language::of(&source.name) {
+            Language::Dockerfile => {
+                let (file, found) = dockerfile::parse(source);
+                (Self::Dockerfile(file), found)
+            }
+            Language::Kdl => {
+                let (file, found) = kdl::parse(source, imports);
+                (Self::Kdl(file), found)
+            }
+        }
+    }
+
+    /// Names of stages, in the order of the file.
+    pub fn stage_names(&self) -> Vec<String> {
+        match self {
+            Self::Dockerfile(file) => file.stage_names().map(str::to_owned).collect(),
+            Self::Kdl(file) => file.names(),
+        }
+    }
+
+    /// What names every stage as a target.
+    pub fn all_targets(&self) -> Vec<String> {
+        match self {
+            Self::Dockerfile(file) => (0..file.targets().len()).map(|number| number.to_string()).collect(),
+            Self::Kdl(file) => file.names(),
+        }
+    }
+
+    /// The images that the wanted stages need. `bases` has the configs that are known so far; more may show that more
+    /// images are needed.
+    pub fn images(&self, options: &Options, bases: &Configs) -> Result<Vec<ImageUse>, Vec<Diagnostic>> {
+        match self {
+            Self::Dockerfile(file) => file.images(options, bases),
+            Self::Kdl(file) => file.images(options, bases),
+        }
+    }
+
+    /// The recipe, with warnings. `bases` has the config of every image that stages stand on.
+    pub fn lower(
+        &self,
+        options: &Options,
+        bases: &Configs,
+    ) -> Result<(Recipe, Vec<Diagnostic>), Vec<Diagnostic>> {
+        match self {
+            Self::Dockerfile(file) => file.lower(options, bases),
+            Self::Kdl(file) => file.lower(options, bases),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which file is built, in which language; `lith convert`.
+
+use crate::support::{Lab, Ran};
+
+const KDL: &str = "image \"from-kdl\" {\n    base \"scratch\"\n    copy \"a\" to=\"/b\"\n}\n";
+
+fn lab() -> Lab {
+    let lab = Lab::new();
+    lab.write("ctx/a", "a");
+    lab
+}
+
+#[track_caller]
+fn refused(ran: &Ran, text: &str) {
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains(text), "{}", ran.err);
+}
+
+#[test]
+fn a_dockerfile_goes_before_a_kdl_file() {
+    let lab = lab();
+    lab.write("ctx/image.kdl", KDL);
+    assert!(lab.ok("store", &["plan", "ctx"]).out.starts_with("from-kdl from scratch"));
+    lab.write("ctx/Dockerfile", "FROM scratch AS from-dockerfile\nCOPY a b\n");
+    assert!(lab.ok("store", &["plan", "ctx"]).out.starts_with("from-dockerfile from scratch"));
+    assert!(
+        lab.ok("store", &["plan", "-f", "ctx/image.kdl", "ctx"]).out.starts_with("from-kdl from scratch")
+    );
+}
+
+#[test]
+fn a_tar_may_hold_a_kdl_file_and_what_it_imports() {
+    let lab = lab();
+    lab.write("ctx/build/image.kdl", format!("import \"lib/p.kdl\"\n{KDL}"));
+    lab.write("ctx/build/lib/p.kdl", "param \"p\" default=\"x\"\n");
+    let tar = lab.path("ctx.tar");
+    let mut pack = std::process::Command::new("tar");
+    pack.args(["-C", "ctx", "-cf"]).arg(&tar).arg(".").current_dir(lab.path(""));
+    assert!(pack.status().unwrap().success());
+    let ran = lab.ok("store", &["plan", "-f", "build/image.kdl", "ctx.tar"]);
+    assert!(ran.out.starts_with("from-kdl from scratch"), "{}", ran.out);
+}
+
+#[test]
+fn an_import_does_not_lead_out_of_its_directory() {
+    let lab = lab();
+    lab.write("secret.kdl", "param \"p\"\n");
+    lab.write("ctx/image.kdl", format!("import \"link.kdl\"\nimport \"dir\"\n{KDL}"));
+    std::os::unix::fs::symlink("../secret.kdl", lab.path("ctx/link.kdl")).unwrap();
+    std::fs::create_dir(lab.path("ctx/dir")).unwrap();
+    let ran = lab.run("store", &["plan", "ctx"]);
+    refused(&ran, "image.kdl:1:1: error: import link.kdl: it leads out of the directory of the first file");
+    refused(&ran, "image.kdl:2:1: error: import dir: ");
+}
+
+#[test]
+fn the_linter_and_packages_are_refused() {
+    let lab = lab();
+    lab.write("ctx/image.kdl", KDL);
+    refused(
+        &lab.run("store", &["lint", "ctx"]),
+        "ctx/image.kdl is KDL; the linter and --call know Dockerfiles alone",
+    );
+    refused(&lab.run("store", &["build", "--call", "targets", "ctx"]), "is KDL");
+    refused(&lab.run("store", &["convert", "ctx"]), "ctx/image.kdl is KDL already");
+    lab.write("ctx/image.kdl", "image \"x\" {\n    base debian=\"bookworm\" { packages \"hello\" }\n}\n");
+    refused(
+        &lab.run("store", &["plan", "ctx"]),
+        "ctx/image.kdl:1:1: error: packages of a distribution cannot be built yet",
+    );
+    lab.write("ctx/image.kdl", "image \"x\" {\n    base \"nowhere\"\n}\n");
+    refused(
+        &lab.run("store", &["plan", "ctx"]),
+        "ctx/image.kdl:2: base image nowhere: image nowhere:latest is not in the store",
+    );
+}
+
+#[test]
+fn a_dockerfile_is_written_as_kdl() {
+    let lab = lab();
+    lab.write(
+        "ctx/Dockerfile",
+        "ARG V=1\nFROM scratch AS made\nARG V\nCOPY --chmod=755 a /b\nRUN --mount=type=cache,target=/c <<E\nset -e\nmake \"$V\" ${V}\nE\n\
+         FROM scratch\nCOPY --from=made /b /c/\nENV A=1 B=\"x y\"\nCMD [\"b\"]\nONBUILD RUN x\n",
+    );
+    let ran = lab.ok("store", &["convert", "ctx"]);
+    let wanted = r#"stage "made" {
+    base "scratch"
+    history "ARG V=1"
+    copy "a" to="/b" mode="0755" {
+        history "COPY --chmod=755 a /b # buildkit"
+    }
+    run "/bin/sh" "-c" """
+        set -e
+        make \"$V\" $${V}
+
+        """ network=#true {
+        mount "cache" at="/c"
+        env V="1"
+    }
+}
+
+image "stage1" {
+    base "scratch"
+    copy "/b" from="made" to="/c/"
+    env A="1" B="x y"
+    cmd "b"
+    onbuild "RUN x"
+}
+"#;
+    assert_eq!(ran.out, wanted);
+}

@@ -13,11 +13,14 @@ use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::chmod::Chmod;
 use crate::recipe::mount::{Access, Mount, NodeOwner};
-use crate::recipe::{Link, Security, Unpack};
+use crate::recipe::{Link, PackageLayer, Security, Unpack};
 
 /// The version of the encoding in `spec/step-hash.md`. It also stands for everything that decides the bytes of a
 /// layer (layer format, distribution litter rules): a change there is a new version here.
 pub const ACTION_VERSION: u32 = 1;
+
+/// The version of the rules by which packages become a layer (spec/packages.md, "Layers" and "Database").
+pub const PACKAGES_VERSION: u64 = 1;
 
 /// A step with everything it depends on but its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,7 @@ pub enum BoundOp {
     MakeDir { path: ImagePath, user: String },
     Copy(BoundCopy),
     Run(BoundRun),
+    Packages(PackageLayer),
 }
 
 /// COPY or ADD with its sources read.
@@ -123,6 +127,10 @@ impl Action {
                 sink.open("run");
                 run.describe(sink);
             }
+            BoundOp::Packages(layer) => {
+                sink.open("packages");
+                packages(layer, sink);
+            }
         }
         sink.close();
     }
@@ -139,6 +147,23 @@ impl Action {
         let mut printer = Printer::default();
         self.describe(&mut printer);
         printer.finish()
+    }
+}
+
+/// Each package by what it is and by its bytes, not by where it comes from.
+fn packages(layer: &PackageLayer, sink: &mut dyn Sink) {
+    sink.number("version", PACKAGES_VERSION);
+    let (kind, replaces) = match layer {
+        PackageLayer::Files { replaces, .. } => ("files", replaces.as_slice()),
+        PackageLayer::Database { .. } => ("database", [].as_slice()),
+    };
+    sink.text("kind", kind);
+    for pin in layer.pins() {
+        sink.text("package", &format!("{} {} {}", pin.name, pin.version, pin.architecture));
+        sink.text("sha256", &pin.sha256.to_string());
+    }
+    for (by, whom) in replaces {
+        sink.text("replaces", &format!("{by} {whom}"));
     }
 }
 

@@ -5,6 +5,7 @@ pub mod bind;
 pub mod check;
 pub mod contexts;
 pub mod finish;
+pub mod packages;
 pub mod preview;
 pub mod progress;
 pub mod report;
@@ -15,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::context::ContextError;
+use crate::debian::{Asking, DebianError, Machine};
 use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
 use crate::exec::files::Files;
@@ -60,6 +62,8 @@ pub struct Options {
     pub secrets: Arc<Secrets>,
     pub limits: ProcessLimits,
     pub fetch: FetchOptions,
+    /// Where packages come from, if a file does not say.
+    pub machine: Machine,
     pub no_sandbox: Option<String>,
 }
 
@@ -102,6 +106,8 @@ pub enum BuildError {
     Exec(#[from] ExecError),
     #[error("{file}:{line}: base image {reference}: {source}")]
     Base { file: String, line: usize, reference: String, source: Box<BaseError> },
+    #[error("{file}:{line}: packages of {suite}: {source}")]
+    Packages { file: String, line: usize, suite: String, source: Box<DebianError> },
     #[error("{option}: {file} has no stage {name}{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
     NoStage { option: &'static str, file: String, name: String, similar: Option<String> },
     #[error(transparent)]
@@ -134,9 +140,23 @@ pub struct Prepared<'a> {
 /// Images of a build, by reference as written and platform.
 pub type Images = BTreeMap<(String, Platform), Resolved>;
 
-/// Reads the file, resolves its images, opens its contexts.
-pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a>, BuildError> {
-    let (recipe, images, warnings) = recipe(store, options)?;
+/// Reads the file, resolves its images and packages, opens its contexts.
+pub fn prepare<'a>(
+    store: &'a Store,
+    options: &'a Options,
+    asking: Asking,
+) -> Result<Prepared<'a>, BuildError> {
+    prepare_recipe(store, options, recipe(store, options)?, asking)
+}
+
+/// The same of a recipe that is there, with its images and what is odd about it.
+pub fn prepare_recipe<'a>(
+    store: &'a Store,
+    options: &'a Options,
+    (mut recipe, images, warnings): Lowered,
+    asking: Asking,
+) -> Result<Prepared<'a>, BuildError> {
+    packages::settle(store, options, &mut recipe, asking)?;
     let plan = Plan::new(&recipe);
     let context = options.context.open(store)?;
     let rules = Rules {
@@ -147,6 +167,7 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         debug: options.debug,
         secrets: options.secrets.clone(),
         limits: options.limits.clone(),
+        fetch: options.fetch.clone(),
         cache_namespace: options.frontend.cache_namespace().to_owned(),
     };
     let named = named_contexts(store, options, &recipe)?;
@@ -155,7 +176,11 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
 
 /// Builds the target.
 pub fn build(store: &Store, options: &Options, ui: &dyn Ui) -> Result<finish::Built, BuildError> {
-    let mut prepared = prepare(store, options)?;
+    build_prepared(prepare(store, options, Asking::Allowed)?, ui)
+}
+
+/// Builds the targets of what was prepared.
+pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish::Built, BuildError> {
     if !prepared.warnings.is_empty() {
         ui.event(Event::Odd(&prepared.warnings));
     }
@@ -171,7 +196,7 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
     let mut stage = &recipe.stages[recipe.targets[0]];
     let image = loop {
         match &stage.base {
-            Base::Scratch => return Ok(None),
+            Base::Scratch | Base::Packages(_) => return Ok(None),
             Base::Stage(earlier) => stage = &recipe.stages[*earlier],
             Base::Image(reference) => break &images[&(reference.clone(), stage.platform.clone())],
         }
@@ -179,7 +204,8 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
     Ok(image.base.config.created.as_deref().and_then(Epoch::from_rfc3339))
 }
 
-type Lowered = (Recipe, Images, Vec<Diagnostic>);
+/// A recipe, its images, and what is odd about its file.
+pub type Lowered = (Recipe, Images, Vec<Diagnostic>);
 
 fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     let (file, found) = dockerfile::parse(&options.dockerfile);

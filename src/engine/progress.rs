@@ -80,7 +80,8 @@ impl Steps {
         match layered {
             Some(step) => self.rootfs.get(&StepId { stage, step }).cloned(),
             None => match &spec.base {
-                Base::Scratch => Some(Arc::default()),
+                // Packages are steps by now.
+                Base::Scratch | Base::Packages(_) => Some(Arc::default()),
                 Base::Image(reference) => Some(prepared.image(reference, &spec.platform).rootfs.clone()),
                 Base::Stage(earlier) => self.end(prepared, *earlier),
             },
@@ -105,7 +106,7 @@ impl Steps {
                 let steps = prepared.recipe.stages[earlier].steps.len();
                 self.nearest(prepared, StepId { stage: earlier, step: steps })
             }
-            Base::Scratch | Base::Image(_) => Arc::default(),
+            Base::Scratch | Base::Image(_) | Base::Packages(_) => Arc::default(),
         })
     }
 }
@@ -243,6 +244,7 @@ impl Running<'_> {
             Op::MakeDir { path, user } => {
                 inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform)
             }
+            Op::Packages(layer) => inputs.job(BoundOp::Packages(layer.clone()), platform),
             Op::Copy(_) => {
                 let ready = self.ready.lock().expect("no panic while held").remove(&id);
                 let ready = ready.expect("the plan puts Prepare before Settle");

@@ -65,8 +65,13 @@ impl<'a> Fetcher<'a> {
 
     /// The file with a checksum that a URL named before, if it is in the store.
     pub fn here(&self, text: &str, checksum: Option<BlobDigest>) -> Option<Fetched> {
+        self.last(text).filter(|last| checksum == Some(last.blob))
+    }
+
+    /// What a URL was when it was last fetched, if that is in the store.
+    pub fn last(&self, text: &str) -> Option<Fetched> {
         let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob))?;
-        (checksum == Some(known.blob)).then(|| fetched(&known))
+        Some(fetched(&known))
     }
 
     /// The file a URL names. With a checksum whose file is in the store no server is asked; without one the server is

@@ -49,7 +49,7 @@ impl Plan {
         for (stage, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
             let mut below = match recipe.stages[stage].base {
                 Base::Stage(earlier) => ends[earlier],
-                Base::Scratch | Base::Image(_) => None,
+                Base::Scratch | Base::Image(_) | Base::Packages(_) => None,
             };
             for (step, spec) in recipe.stages[stage].steps.iter().enumerate() {
                 let id = StepId { stage, step };
@@ -57,7 +57,7 @@ impl Plan {
                 let sources = spec.op.stages().filter_map(|from| ends[from]);
                 match &spec.op {
                     Op::Config => continue,
-                    Op::Run(_) | Op::MakeDir { .. } => needs.extend(sources),
+                    Op::Run(_) | Op::MakeDir { .. } | Op::Packages(_) => needs.extend(sources),
                     Op::Copy(_) => {
                         nodes.push(Node { step: id, phase: Phase::Prepare, needs: sources.collect() });
                         needs.push(nodes.len() - 1);

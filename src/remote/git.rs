@@ -206,7 +206,7 @@ impl Said {
         credentials: Option<Credentials>,
         whole: &str,
     ) -> Result<GitRepo, RemoteError> {
-                let reference = self.reference.or_else(|| self.checksum.clone());
+        let reference = self.reference.or_else(|| self.checksum.clone());
         if let Some(reference) = reference.as_deref().filter(|text| !is_reference(text)) {
             return Err(RemoteError::Reference {
                 url: shown(whole),

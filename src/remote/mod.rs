@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn messages_can_be_shown() {
         let long = format!("https://{}@h:x/", "p".repeat(500));
-        for text in ["a@b:c\u{7f}", "a@b:c\u{202e}d\n", "ftp://u:p@h/\u{1b}[1m", "https://u:p@h\u{7}/", &long] {
+        for text in ["a@b:c\u{7f}", "a@b:c\u{202e}d\n", "ftp://u:p@h/\u{1b}[1m", "https://u:p@h\u{7}/", &long]
+        {
             match Remote::parse(text).and_then(|_| Remote::parse(&format!("{text}.git"))) {
                 Err(error) => {
                     let said = error.to_string();

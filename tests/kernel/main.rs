@@ -17,6 +17,7 @@ mod faults;
 mod layer;
 mod limits;
 mod mounts;
+mod packages;
 mod peers;
 mod platforms;
 mod rootless;

@@ -4,6 +4,7 @@
 
 pub mod dockerignore;
 pub mod git;
+pub mod packages;
 pub mod server;
 
 use std::fs;

@@ -107,7 +107,7 @@ fn recipe(
         }
         let guess = match &stage.base {
             Base::Image(reference) => matches!(bases.get(reference, &stage.platform), Known::NotYet),
-            Base::Scratch => false,
+            Base::Scratch | Base::Packages(_) => false,
             Base::Stage(index) => guessed[*index],
         };
         guessed.push(guess);
@@ -141,7 +141,7 @@ fn base_scope(
 ) -> Scope {
     let span = file.stages[stage.index].base.span;
     match &stage.base {
-        Base::Scratch => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
+        Base::Scratch | Base::Packages(_) => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),
         Base::Stage(index) => Scope::on_stage(&scopes[*index]),
         Base::Image(reference) => match bases.get(reference, &stage.platform) {
             Known::NotYet => Scope::on_scratch(ImageConfig::scratch(&stage.platform)),

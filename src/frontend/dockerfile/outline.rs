@@ -137,7 +137,7 @@ impl Survey<'_> {
         for (number, stage) in resolved.stages.iter().enumerate() {
             let mut env = match stage.base {
                 Base::Stage(base) => ends[&base].clone(),
-                Base::Scratch | Base::Image(_) => Env::default(),
+                Base::Scratch | Base::Image(_) | Base::Packages(_) => Env::default(),
             };
             for instruction in stage.body(self.file) {
                 self.instruction(instruction, &mut env, resolved);

@@ -290,7 +290,7 @@ impl Resolver<'_> {
     fn triggers(&mut self, base: &Base, text: &StageText, platform: &Platform) -> Vec<Instruction> {
         let from = Place { line: text.origin.line, span: text.base.span };
         let left: Vec<(String, Place)> = match base {
-            Base::Scratch => Vec::new(),
+            Base::Scratch | Base::Packages(_) => Vec::new(),
             Base::Stage(stage) => {
                 let left = self.file.stages[*stage].body.iter().filter_map(|instruction| {
                     let place = Place { line: instruction.origin.line, span: instruction.origin.span };

@@ -347,6 +347,8 @@ pub struct LayerRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::BlobDigest;
+    use crate::recipe::Pin;
     use crate::recipe::mount::{BindMount, CacheMount, SecretMount, Sharing, SshMount, TmpfsMount};
 
     fn run() -> BoundRun {
@@ -375,6 +377,40 @@ mod tests {
         // spec/step-hash.md: a change of these values is a change of format and needs a new ACTION_VERSION.
         assert_eq!(action(BoundOp::Run(run())).key().to_string(), PINNED_RUN);
         assert_eq!(action(BoundOp::Copy(copy())).key().to_string(), PINNED_COPY);
+        assert_eq!(action(BoundOp::Packages(files())).key().to_string(), PINNED_PACKAGES);
+    }
+
+    fn pin() -> Pin {
+        Pin {
+            name: "a".into(),
+            version: "1".into(),
+            architecture: "all".into(),
+            sha256: BlobDigest::of(b"a"),
+            size: 1,
+            url: "http://a.invalid/a.deb".into(),
+        }
+    }
+
+    fn files() -> PackageLayer {
+        PackageLayer::Files { pins: vec![pin()], replaces: vec![("a".into(), "b".into())] }
+    }
+
+    #[test]
+    fn packages_are_what_they_are_wherever_they_come_from() {
+        let key = |layer: PackageLayer| action(BoundOp::Packages(layer)).key();
+        let with =
+            |pin: Pin| PackageLayer::Files { pins: vec![pin], replaces: vec![("a".into(), "b".into())] };
+        assert_eq!(key(files()), key(with(Pin { url: "http://b.invalid/x".into(), ..pin() })));
+        let others = [
+            with(Pin { name: "b".into(), ..pin() }),
+            with(Pin { version: "2".into(), ..pin() }),
+            with(Pin { architecture: "amd64".into(), ..pin() }),
+            with(Pin { sha256: BlobDigest::of(b"b"), ..pin() }),
+            PackageLayer::Files { pins: vec![pin()], replaces: vec![] },
+            PackageLayer::Database { pins: vec![pin()] },
+        ];
+        let keys: std::collections::BTreeSet<_> = others.into_iter().chain([files()]).map(key).collect();
+        assert_eq!(keys.len(), 7);
     }
 
     #[test]
@@ -397,6 +433,8 @@ mod tests {
 
     const PINNED_RUN: &str = "blake3:411b3e60e7744ac5b956654e1f44a419013ff9e64ca79bcf847fb5bda6555b00";
     const PINNED_COPY: &str = "blake3:6cdd2a6c841489013baaf536a54c231167c07c15af3f108b83afa4b53808ec41";
+
+    const PINNED_PACKAGES: &str = "blake3:";
 
     fn copy() -> BoundCopy {
         BoundCopy {

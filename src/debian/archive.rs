@@ -285,19 +285,37 @@ pub fn bring(store: &Store, options: &FetchOptions, pins: &[Pin]) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use super::super::sources::Keys;
     use super::*;
 
-    #[test]
-    fn platforms_have_debians_names() {
-        let set = PackageSet {
+    fn set() -> PackageSet {
+        PackageSet {
             suite: "bookworm".into(),
             components: vec![],
             mirror: None,
             snapshot: None,
-            names: vec![],
+            names: vec!["a".into()],
             essential: false,
             configure: false,
+        }
+    }
+
+    #[test]
+    fn pinned_vector() {
+        // spec/packages.md: a change of this value needs a new SELECTION_VERSION.
+        let source = Source {
+            uri: "http://a.invalid".into(),
+            suite: "sid".into(),
+            components: vec!["main".into()],
+            keys: Keys::Machine,
         };
+        let signed = Signed { source, url: String::new(), blob: BlobDigest::of(b"release") };
+        assert_eq!(key(&set(), "amd64", &[signed]).to_string(), "blake3:");
+    }
+
+    #[test]
+    fn platforms_have_debians_names() {
+        let set = set();
         let word = |text: &str| checked(&set, &text.parse().unwrap()).ok();
         assert_eq!(word("linux/amd64"), Some("amd64"));
         assert_eq!(word("linux/386"), Some("i386"));

@@ -43,7 +43,7 @@ pub enum DebianError {
     #[error("{text:?} is not a moment of a snapshot archive; expected one such as 20261101T000000Z")]
     Moment { text: String },
     #[error(
-        "maintainer scripts are not run yet; leave `configure` out, and let a step run `dpkg --configure -a`"
+        "maintainer scripts are not run yet; leave `configure` out, and let a RUN do it: `dpkg --force-depends --configure base-passwd && dpkg --configure -a`"
     )]
     Configure,
     #[error("packages for {platform} are not known; expected an architecture that Debian has")]

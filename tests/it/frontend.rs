@@ -153,6 +153,7 @@ fn dump_stage(out: &mut String, index: usize, stage: &Stage, mark: &str) {
         Base::Scratch => "scratch".to_owned(),
         Base::Stage(base) => format!("stage {base}"),
         Base::Image(reference) => format!("image {reference}"),
+        Base::Packages(set) => format!("packages {set:?}"),
     };
     let _ = writeln!(out, "stage {index} {name} from {base} for {}{mark}", stage.platform);
     let mut last = None;
@@ -166,6 +167,7 @@ fn dump_stage(out: &mut String, index: usize, stage: &Stage, mark: &str) {
             }
             Op::Copy(copy) => dump_copy(out, copy),
             Op::Run(run) => dump_run(out, run),
+            Op::Packages(_) => unreachable!("no frontend makes it"),
         }
         dump_history(out, &step.history);
         last = Some(&step.config);

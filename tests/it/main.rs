@@ -16,5 +16,6 @@ mod git;
 mod image;
 mod layer;
 mod lint;
+mod packages;
 mod rules;
 mod store;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod archive;
 pub mod dockerignore;
 pub mod git;
 pub mod packages;

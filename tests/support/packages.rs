@@ -132,7 +132,7 @@ impl Lab {
 
     /// The diff ids of an image of a store.
     pub fn diff_ids(&self, store: &str) -> Vec<String> {
-        let inspected = self.ok(store, &["inspect", "rootfs"]).out;
+        let inspected = self.ok(store, &["image", "inspect", "rootfs"]).out;
         let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
         let layers = inspected[0]["RootFS"]["Layers"].as_array().unwrap_or_else(|| panic!("{inspected}"));
         layers.iter().map(|layer| layer.as_str().unwrap().to_owned()).collect()

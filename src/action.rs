@@ -434,7 +434,7 @@ mod tests {
     const PINNED_RUN: &str = "blake3:411b3e60e7744ac5b956654e1f44a419013ff9e64ca79bcf847fb5bda6555b00";
     const PINNED_COPY: &str = "blake3:6cdd2a6c841489013baaf536a54c231167c07c15af3f108b83afa4b53808ec41";
 
-    const PINNED_PACKAGES: &str = "blake3:";
+    const PINNED_PACKAGES: &str = "blake3:8d7d56c5f62c273b2c7ccb8d1aa1898c02f805a368bd718157058e66efb4d243";
 
     fn copy() -> BoundCopy {
         BoundCopy {

@@ -288,6 +288,8 @@ mod tests {
     use super::super::sources::Keys;
     use super::*;
 
+    const PINNED: &str = "blake3:93eed8546c4b79b675dc4543e56b614648b3f09b8046f739627608f4e3e4cac8";
+
     fn set() -> PackageSet {
         PackageSet {
             suite: "bookworm".into(),
@@ -310,7 +312,7 @@ mod tests {
             keys: Keys::Machine,
         };
         let signed = Signed { source, url: String::new(), blob: BlobDigest::of(b"release") };
-        assert_eq!(key(&set(), "amd64", &[signed]).to_string(), "blake3:");
+        assert_eq!(key(&set(), "amd64", &[signed]).to_string(), PINNED);
     }
 
     #[test]

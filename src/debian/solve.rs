@@ -3,7 +3,7 @@
 //! Of a clause the first alternative counts, of several providers the one that apt would take, of a name its newest
 //! version. What was chosen before is kept if it fits. Where apt would give up, the last choice is made anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::relation::{Clause, Relation};
@@ -28,6 +28,8 @@ pub enum SolveError {
     Request(String),
     #[error("the archive has no package {name}{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
     Unknown { name: String, similar: Option<String> },
+    #[error("{name} is a name that several packages provide: {}; choose one", .providers.join(", "))]
+    Virtual { name: String, providers: Vec<String> },
     #[error("the archive has no version {wanted} of {name}; it has {}", .known.join(", "))]
     Version { name: String, wanted: Version, known: Vec<String> },
     #[error("{name} is asked for as {wanted}, but the platform's packages are {native}")]
@@ -158,8 +160,7 @@ impl<'a> Solver<'_, 'a> {
                 found
             }
         };
-        let similar = || universe.similar(name).map(str::to_owned);
-        let id = id.ok_or_else(|| SolveError::Unknown { name: name.clone(), similar: similar() })?;
+        let id = id.ok_or_else(|| self.unknown(name))?;
         if self.forced.insert(name.clone(), id).is_some_and(|known| known != id) {
             return Err(SolveError::Twice { name: name.clone() });
         }
@@ -181,6 +182,18 @@ impl<'a> Solver<'_, 'a> {
     fn sole_provider(&self, name: &str) -> Option<PackageId> {
         let mut providers = self.universe.providers(name).filter(|id| self.is_candidate(*id));
         providers.next().filter(|_| providers.next().is_none())
+    }
+
+    fn unknown(&self, name: &str) -> SolveError {
+        let universe = self.universe;
+        let providers: BTreeSet<&str> =
+            universe.providers(name).map(|id| universe.package(id).name).collect();
+        if !providers.is_empty() {
+            let providers = providers.into_iter().map(str::to_owned).collect();
+            return SolveError::Virtual { name: name.to_owned(), providers };
+        }
+        let similar = universe.similar(name).map(str::to_owned);
+        SolveError::Unknown { name: name.to_owned(), similar }
     }
 
     fn is_candidate(&self, id: PackageId) -> bool {
@@ -414,6 +427,8 @@ mod tests {
         ];
         assert_eq!(solved(&all, &["a"]).unwrap(), ["a=1", "p=1"]);
         assert_eq!(solved(&all[..4], &["a"]).unwrap(), ["a=1", "z=1"]);
+        assert!(solved(&all, &["mta"]).unwrap_err().contains("p, x, y, z; choose one"));
+        assert_eq!(solved(&all[..2], &["mta"]).unwrap(), ["x=1"]);
         let error = solved(&all[..3], &["a"]).unwrap_err();
         assert!(error.contains("a needs mta (>= 2), which no package of the archive is"), "{error}");
     }

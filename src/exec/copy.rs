@@ -251,7 +251,7 @@ impl Landing<'_, '_> {
 }
 
 /// A file that a later source replaces may have other names: the first of them becomes the file.
-pub(super) fn keep_links_to(entries: &mut BTreeMap<ImagePath, Entry>, path: &ImagePath, old: Entry) {
+pub fn keep_links_to(entries: &mut BTreeMap<ImagePath, Entry>, path: &ImagePath, old: Entry) {
     if !matches!(old.node, SourceNode::File { .. }) {
         return;
     }
@@ -270,7 +270,7 @@ pub(super) fn keep_links_to(entries: &mut BTreeMap<ImagePath, Entry>, path: &Ima
 }
 
 /// In a layer the first name of a file holds its bytes; an archive may name them in any order.
-pub(super) fn lead_with_first_names(entries: &mut BTreeMap<ImagePath, Entry>) {
+pub fn lead_with_first_names(entries: &mut BTreeMap<ImagePath, Entry>) {
     let mut names: BTreeMap<ImagePath, Vec<ImagePath>> = BTreeMap::new();
     for (path, entry) in &*entries {
         if let SourceNode::Hardlink(to) = &entry.node {

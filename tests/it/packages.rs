@@ -313,3 +313,44 @@ fn versions_compare_as_dpkg_compares_them() {
         assert!(ran.success(), "{a} {operator} {b}");
     }
 }
+
+#[test]
+fn the_machines_own_sources() {
+    let Some(world) = world() else { return };
+    std::fs::remove_file(world.lab.path("apt/trusted.gpg.d/test.gpg")).unwrap();
+    world.mirror.publish(&three(), "");
+    let build = |signed: &str| {
+        let url = world.mirror.url();
+        let text = format!("Types: deb\nURIs: {url}\nSuites: sid\nComponents: main contrib\n{signed}");
+        world.lab.write("apt/sources.list.d/test.sources", text);
+        let options = options(world.mirror.machine.clone());
+        let built = world.lab.packages("store", &set("sid", &["a"]), &options);
+        built.map(drop).map_err(|error| error.to_string())
+    };
+    let unsigned = build("").unwrap_err();
+    assert!(unsigned.contains("there is no keyring to check that"), "{unsigned}");
+    let block = world.mirror.armored();
+    let lines: Vec<String> =
+        block.lines().map(|line| format!(" {}", if line.is_empty() { "." } else { line })).collect();
+    build(&format!("Signed-By:\n{}\n", lines.join("\n"))).unwrap();
+    let keyring = world.lab.write("apt/keyrings/test.asc", block);
+    build(&format!("Signed-By: {}\n", keyring.display())).unwrap();
+}
+
+#[test]
+fn a_snapshot_does_not_change() {
+    let Some(world) = world() else { return };
+    world.mirror.publish(&three(), "Valid-Until: Tue, 14 Nov 2000 22:13:19 UTC\n");
+    let moment = "20001101T000000Z";
+    let index = format!("dists/sid/main/binary-{}/Packages", host());
+    for path in ["dists/sid/InRelease", &index, "pool/a_1.deb", "pool/lib_1.5.deb"] {
+        world.mirror.put(&format!("{moment}/{path}"), world.mirror.get(path));
+    }
+    world.fails("store", &["a"], "was valid until");
+    let snapshot = PackageSet { snapshot: Some(moment.into()), ..world.set(&["a"]) };
+    let options = options(world.mirror.machine.clone());
+    for _ in 0..2 {
+        world.lab.packages("store", &snapshot, &options).map_err(|error| error.to_string()).unwrap();
+    }
+    assert_eq!(world.mirror.asked(&format!("{moment}/dists/sid/InRelease")), 1);
+}

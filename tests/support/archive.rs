@@ -182,6 +182,11 @@ impl Mirror {
         self.publish_by("archive@example.invalid", debs, more);
     }
 
+    /// The archive's key as text.
+    pub fn armored(&self) -> String {
+        String::from_utf8(self.gpg(&["--armor", "--export", "archive@example.invalid"])).unwrap()
+    }
+
     pub fn publish_by(&self, key: &str, debs: &[Deb], more: &str) {
         let mut index = String::new();
         for deb in debs {

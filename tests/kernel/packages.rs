@@ -104,7 +104,7 @@ fn apt_lists() -> Option<Vec<String>> {
 }
 
 /// How many sets of packages are held against apt's.
-const SETS: usize = 40;
+const SETS: usize = 20;
 
 #[test]
 fn choices_are_those_of_apt() {

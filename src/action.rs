@@ -13,11 +13,14 @@ use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::chmod::Chmod;
 use crate::recipe::mount::{Access, Mount, NodeOwner};
-use crate::recipe::{Link, Security, Unpack};
+use crate::recipe::{Link, PackageLayer, Security, Unpack};
 
 /// The version of the encoding in `spec/step-hash.md`. It also stands for everything that decides the bytes of a
 /// layer (layer format, distribution litter rules): a change there is a new version here.
 pub const ACTION_VERSION: u32 = 1;
+
+/// The version of the rules by which packages become a layer (spec/packages.md, "Layers" and "Database").
+pub const PACKAGES_VERSION: u64 = 1;
 
 /// A step with everything it depends on but its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,7 @@ pub enum BoundOp {
     MakeDir { path: ImagePath, user: String },
     Copy(BoundCopy),
     Run(BoundRun),
+    Packages(PackageLayer),
 }
 
 /// COPY or ADD with its sources read.
@@ -123,6 +127,10 @@ impl Action {
                 sink.open("run");
                 run.describe(sink);
             }
+            BoundOp::Packages(layer) => {
+                sink.open("packages");
+                packages(layer, sink);
+            }
         }
         sink.close();
     }
@@ -139,6 +147,23 @@ impl Action {
         let mut printer = Printer::default();
         self.describe(&mut printer);
         printer.finish()
+    }
+}
+
+/// Each package by what it is and by its bytes, not by where it comes from.
+fn packages(layer: &PackageLayer, sink: &mut dyn Sink) {
+    sink.number("version", PACKAGES_VERSION);
+    let (kind, replaces) = match layer {
+        PackageLayer::Files { replaces, .. } => ("files", replaces.as_slice()),
+        PackageLayer::Database { .. } => ("database", [].as_slice()),
+    };
+    sink.text("kind", kind);
+    for pin in layer.pins() {
+        sink.text("package", &format!("{} {} {}", pin.name, pin.version, pin.architecture));
+        sink.text("sha256", &pin.sha256.to_string());
+    }
+    for (by, whom) in replaces {
+        sink.text("replaces", &format!("{by} {whom}"));
     }
 }
 
@@ -324,6 +349,8 @@ pub struct LayerRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::BlobDigest;
+    use crate::recipe::Pin;
     use crate::recipe::mount::{BindMount, CacheMount, SecretMount, Sharing, SshMount, TmpfsMount};
 
     fn run() -> BoundRun {
@@ -352,6 +379,40 @@ mod tests {
         // spec/step-hash.md: a change of these values is a change of format and needs a new ACTION_VERSION.
         assert_eq!(action(BoundOp::Run(run())).key().to_string(), PINNED_RUN);
         assert_eq!(action(BoundOp::Copy(copy())).key().to_string(), PINNED_COPY);
+        assert_eq!(action(BoundOp::Packages(files())).key().to_string(), PINNED_PACKAGES);
+    }
+
+    fn pin() -> Pin {
+        Pin {
+            name: "a".into(),
+            version: "1".into(),
+            architecture: "all".into(),
+            sha256: BlobDigest::of(b"a"),
+            size: 1,
+            url: "http://a.invalid/a.deb".into(),
+        }
+    }
+
+    fn files() -> PackageLayer {
+        PackageLayer::Files { pins: vec![pin()], replaces: vec![("a".into(), "b".into())] }
+    }
+
+    #[test]
+    fn packages_are_what_they_are_wherever_they_come_from() {
+        let key = |layer: PackageLayer| action(BoundOp::Packages(layer)).key();
+        let with =
+            |pin: Pin| PackageLayer::Files { pins: vec![pin], replaces: vec![("a".into(), "b".into())] };
+        assert_eq!(key(files()), key(with(Pin { url: "http://b.invalid/x".into(), ..pin() })));
+        let others = [
+            with(Pin { name: "b".into(), ..pin() }),
+            with(Pin { version: "2".into(), ..pin() }),
+            with(Pin { architecture: "amd64".into(), ..pin() }),
+            with(Pin { sha256: BlobDigest::of(b"b"), ..pin() }),
+            PackageLayer::Files { pins: vec![pin()], replaces: vec![] },
+            PackageLayer::Database { pins: vec![pin()] },
+        ];
+        let keys: std::collections::BTreeSet<_> = others.into_iter().chain([files()]).map(key).collect();
+        assert_eq!(keys.len(), 7);
     }
 
     #[test]
@@ -374,6 +435,8 @@ mod tests {
 
     const PINNED_RUN: &str = "blake3:411b3e60e7744ac5b956654e1f44a419013ff9e64ca79bcf847fb5bda6555b00";
     const PINNED_COPY: &str = "blake3:6cdd2a6c841489013baaf536a54c231167c07c15af3f108b83afa4b53808ec41";
+
+    const PINNED_PACKAGES: &str = "blake3:8d7d56c5f62c273b2c7ccb8d1aa1898c02f805a368bd718157058e66efb4d243";
 
     fn copy() -> BoundCopy {
         BoundCopy {

@@ -39,6 +39,9 @@ pub mod fetch;
 pub mod image;
 pub mod sched;
 
+// Packages, with what was fetched.
+pub mod debian;
+
 // Floor 5 and 6.
 pub mod engine;
 pub mod exec;

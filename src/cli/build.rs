@@ -20,6 +20,7 @@ use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use super::{CliError, out};
+use crate::debian::Machine;
 use crate::diag::{Diagnostic, Source};
 use crate::engine::contexts::{ContextSource, NamedContext, Packed};
 use crate::engine::pins::Pins;
@@ -198,6 +199,7 @@ impl What {
             provenance: None,
             sbom: None,
             pins,
+            machine: Machine::new(now().seconds()),
             no_sandbox: None,
         };
         options.epoch = self.epoch(store, &options)?;
@@ -309,7 +311,10 @@ fn context_epoch(packed: &Packed) -> Result<Epoch, CliError> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "--epoch now asks for it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "--epoch now asks for it, and whether a release of an archive is over"
+)]
 fn now() -> Epoch {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).ok().and_then(Epoch::from_seconds).unwrap_or(Epoch::ZERO)

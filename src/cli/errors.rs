@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::build::render;
 use super::out;
+use crate::debian::DebianError;
 use crate::diag::{Diagnostic, Source};
 use crate::engine::BuildError;
 use crate::exec::ExecError;
@@ -132,6 +133,7 @@ fn build_code(error: &BuildError) -> u8 {
         | BuildError::IgnoreFile { .. }
         | BuildError::NotATree { .. }
         | BuildError::Context(_) => 2,
+        BuildError::Packages { source, .. } => packages_code(source),
         BuildError::Step { source, .. } => exec_code(source),
         BuildError::Exec(source) => exec_code(source),
         BuildError::Store(error) => store_code(error),
@@ -139,10 +141,34 @@ fn build_code(error: &BuildError) -> u8 {
     }
 }
 
+fn packages_code(error: &DebianError) -> u8 {
+    match error {
+        DebianError::NoGpgv | DebianError::NoKeyring { .. } => 3,
+        DebianError::Store(error) => store_code(error),
+        DebianError::SourceFile { .. }
+        | DebianError::NoSource { .. }
+        | DebianError::Moment { .. }
+        | DebianError::Configure
+        | DebianError::Platform { .. }
+        | DebianError::Solve(_) => 2,
+        DebianError::Fetch(_)
+        | DebianError::Read { .. }
+        | DebianError::Signature { .. }
+        | DebianError::Expired { .. }
+        | DebianError::Suite { .. }
+        | DebianError::Release { .. }
+        | DebianError::NoIndex { .. }
+        | DebianError::Index { .. }
+        | DebianError::BadIndex { .. }
+        | DebianError::Deb { .. } => 1,
+    }
+}
+
 fn exec_code(error: &ExecError) -> u8 {
     match error {
         ExecError::NoSandbox { .. } | ExecError::Foreign { .. } | ExecError::Sandbox(_) => 3,
         ExecError::Store(error) => store_code(error),
+        ExecError::Packages(error) => packages_code(error),
         _ => 1,
     }
 }

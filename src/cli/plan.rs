@@ -8,6 +8,7 @@ use clap::Args;
 use super::build::{What, render};
 use super::session::{self, Need};
 use super::{CliError, out};
+use crate::debian::Asking;
 use crate::engine;
 use crate::engine::preview::{Line, StageLines, Status, preview};
 
@@ -33,7 +34,7 @@ impl Plan {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
         let options = self.what.options(&store)?;
-        let result = engine::prepare(&store, &options).and_then(|prepared| {
+        let result = engine::prepare(&store, &options, Asking::Never).and_then(|prepared| {
             let stages = preview(&prepared)?;
             Ok((stages, prepared.warnings))
         });

@@ -66,6 +66,7 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
     let mut made: BTreeMap<usize, Assembled> = BTreeMap::new();
     for (at, stage) in prepared.recipe.stages.iter().enumerate().filter(|(at, _)| prepared.plan.wanted[*at]) {
         let mut lineage = match &stage.base {
+            // Packages are steps by now.
             recipe::Base::Scratch | recipe::Base::Packages(_) => Lineage::default(),
             recipe::Base::Image(name) => Lineage {
                 base: Some(prepared.image(name, &stage.platform).base.clone()),

@@ -5,6 +5,7 @@ pub mod bind;
 pub mod check;
 pub mod contexts;
 pub mod finish;
+pub mod packages;
 pub mod pins;
 pub mod preview;
 pub mod progress;
@@ -19,6 +20,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::context::ContextError;
+use crate::debian::{Asking, DebianError, Machine};
 use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
 use crate::exec::files::Files;
@@ -74,6 +76,8 @@ pub struct Options {
     pub provenance: Option<provenance::Detail>,
     /// Whether the images' packages are to be listed, and how.
     pub sbom: Option<Form>,
+    /// Where packages come from, if a file does not say.
+    pub machine: Machine,
     pub no_sandbox: Option<String>,
 }
 
@@ -116,6 +120,8 @@ pub enum BuildError {
     Exec(#[from] ExecError),
     #[error("{file}:{line}: base image {reference}: {source}")]
     Base { file: String, line: usize, reference: String, source: Box<BaseError> },
+    #[error("{file}:{line}: packages of {suite}: {source}")]
+    Packages { file: String, line: usize, suite: String, source: Box<DebianError> },
     #[error("{option}: {file} has no stage {name}{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
     NoStage { option: &'static str, file: String, name: String, similar: Option<String> },
     #[error(transparent)]
@@ -150,14 +156,27 @@ pub struct Prepared<'a> {
 /// Images of a build, by reference as written and platform.
 pub type Images = BTreeMap<(String, Platform), Resolved>;
 
-/// Reads the file, resolves its images, opens its contexts.
-pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a>, BuildError> {
-    let (recipe, images, warnings) = recipe(store, options)?;
-    let mut missing = missing_secrets(&recipe, &options.secrets);
-    missing.extend(bases_of_packages(&recipe));
+/// Reads the file, resolves its images and packages, opens its contexts.
+pub fn prepare<'a>(
+    store: &'a Store,
+    options: &'a Options,
+    asking: Asking,
+) -> Result<Prepared<'a>, BuildError> {
+    prepare_recipe(store, options, recipe(store, options)?, asking)
+}
+
+/// The same of a recipe that is there, with its images and what is odd about it.
+pub fn prepare_recipe<'a>(
+    store: &'a Store,
+    options: &'a Options,
+    (mut recipe, images, warnings): Lowered,
+    asking: Asking,
+) -> Result<Prepared<'a>, BuildError> {
+    let missing = missing_secrets(&recipe, &options.secrets);
     if !missing.is_empty() {
         return Err(BuildError::File(missing));
     }
+    packages::settle(store, options, &mut recipe, asking)?;
     let plan = Plan::new(&recipe);
     let context = options.context.open(store)?;
     let rules = Rules {
@@ -168,6 +187,7 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
         debug: options.debug,
         secrets: options.secrets.clone(),
         limits: options.limits.clone(),
+        fetch: options.fetch.clone(),
         cache_namespace: options.frontend.cache_namespace().to_owned(),
     };
     let named = named_contexts(store, options, &recipe)?;
@@ -176,7 +196,11 @@ pub fn prepare<'a>(store: &'a Store, options: &'a Options) -> Result<Prepared<'a
 
 /// Builds the target.
 pub fn build(store: &Store, options: &Options, ui: &dyn Ui) -> Result<finish::Built, BuildError> {
-    let mut prepared = prepare(store, options)?;
+    build_prepared(prepare(store, options, Asking::Allowed)?, ui)
+}
+
+/// Builds the targets of what was prepared.
+pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish::Built, BuildError> {
     if !prepared.warnings.is_empty() {
         ui.event(Event::Odd(&prepared.warnings));
     }
@@ -201,7 +225,7 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
 }
 
 /// The recipe and its images.
-fn prepare_recipe(store: &Store, options: &Options) -> Result<(Recipe, Images), BuildError> {
+fn recipe_and_images(store: &Store, options: &Options) -> Result<(Recipe, Images), BuildError> {
     recipe(store, options).map(|(recipe, images, _)| (recipe, images))
 }
 
@@ -212,7 +236,8 @@ pub fn convert(store: &Store, options: &Options) -> Result<String, BuildError> {
     Ok(kdl::write(&recipe, &options.frontend, &bases))
 }
 
-type Lowered = (Recipe, Images, Vec<Diagnostic>);
+/// A recipe, its images, and what is odd about its file.
+pub type Lowered = (Recipe, Images, Vec<Diagnostic>);
 
 fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     let (file, found) = BuildFile::parse(&options.dockerfile, &options.imports);
@@ -256,7 +281,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(broken)?;
     let warnings = check::build(&file, options, &configs, warnings)?;
-    let unpinned = pins::unpinned(options, &recipe, &used);
+    let unpinned = pins::unpinned(store, options, &recipe, &used)?;
     if !unpinned.is_empty() {
         return Err(BuildError::File(unpinned));
     }
@@ -301,15 +326,6 @@ fn missing_secrets(recipe: &Recipe, secrets: &Secrets) -> Vec<Diagnostic> {
         }
     }
     missing
-}
-
-/// Bases that nothing can make yet.
-fn bases_of_packages(recipe: &Recipe) -> impl Iterator<Item = Diagnostic> {
-    let stages = recipe.stages.iter().filter(|stage| matches!(stage.base, Base::Packages(_)));
-    stages.map(|stage| {
-        Diagnostic::error(stage.origin.span, "packages of a distribution cannot be built yet")
-            .with_help("stand on an image instead: base \"NAME\"")
-    })
 }
 
 /// Opens the named contexts whose files some step takes.

@@ -4,17 +4,19 @@
 use super::bases::{BaseError, Bases, Moved, Resolved};
 use super::check::has_errors;
 use super::contexts::NamedContext;
-use super::{BuildError, Options, prepare_recipe};
+use super::packages::{archive, failed, release_urls};
+use super::{BuildError, Options, recipe_and_images};
+use crate::debian::Releases;
 use crate::diag::{Diagnostic, Span};
 use crate::digest::BlobDigest;
 use crate::exec::ExecError;
-use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher, Vendored};
+use crate::fetch::{Commit, Commits, FetchError, FetchOptions, Fetched, Fetcher, Fetching, Vendored};
 use crate::frontend::{BuildFile, ImageUse, NamedContexts};
 use crate::image::{LoadError, LoadOptions, StoredImage, load_path};
 use crate::lock::{GitPin, Lock, UrlPin, git_name, url_name};
 use crate::oci::Reference;
 use crate::platform::Platform;
-use crate::recipe::{CopySource, FilesFrom, Op, Recipe, Stage};
+use crate::recipe::{Base, CopySource, FilesFrom, Op, Recipe, Stage};
 use crate::remote::{GitRepo, Remote};
 use crate::store::Store;
 
@@ -113,6 +115,17 @@ impl Pins {
     }
 }
 
+/// A release is pinned by the URL of its signed list.
+impl Releases for Pins {
+    fn fetch(&self, fetcher: &Fetcher<'_>, url: &str) -> Result<Fetched, FetchError> {
+        self.file(fetcher, url, None)
+    }
+
+    fn is_pinned(&self, url: &str) -> bool {
+        self.has_url(url, None)
+    }
+}
+
 /// Whether a reference may be another image tomorrow.
 fn is_open(names: &NamedContexts, reference: &str, platform: &Platform) -> bool {
     names.find(reference, platform).is_none() && own_digest(reference).is_none()
@@ -151,7 +164,7 @@ pub(super) fn taken<'a>(options: &Options, stages: impl IntoIterator<Item = &'a 
         let span = step.origin.span;
         let sources: &[CopySource] = match &step.op {
             Op::Copy(copy) => &copy.sources,
-            Op::Config | Op::MakeDir { .. } | Op::Run(_) => &[],
+            Op::Config | Op::MakeDir { .. } | Op::Run(_) | Op::Packages(_) => &[],
         };
         all.extend(sources.iter().filter_map(|source| match source {
             CopySource::Url { url, checksum } => {
@@ -173,9 +186,14 @@ pub(super) fn taken<'a>(options: &Options, stages: impl IntoIterator<Item = &'a 
 }
 
 /// One error for every source that has no pin, where nothing may be taken without.
-pub(super) fn unpinned(options: &Options, recipe: &Recipe, images: &[ImageUse]) -> Vec<Diagnostic> {
+pub(super) fn unpinned(
+    store: &Store,
+    options: &Options,
+    recipe: &Recipe,
+    images: &[ImageUse],
+) -> Result<Vec<Diagnostic>, BuildError> {
     if !options.pins.locked {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let missing = |span: Span, what: &str| {
         let what = crate::diag::escape(what.as_bytes());
@@ -193,7 +211,14 @@ pub(super) fn unpinned(options: &Options, recipe: &Recipe, images: &[ImageUse]) 
     let unknown = taken(options, &recipe.stages)
         .into_iter()
         .filter(|taken| !options.pins.knows(&taken.remote, taken.checksum));
-    images.chain(unknown.map(|taken| missing(taken.span, &taken.name()))).collect()
+    let mut all: Vec<Diagnostic> =
+        images.chain(unknown.map(|taken| missing(taken.span, &taken.name()))).collect();
+    for stage in &recipe.stages {
+        let urls = release_urls(store, options, stage)?;
+        let open = urls.iter().filter(|url| !options.pins.has_url(url, None));
+        all.extend(open.map(|url| missing(stage.origin.span, url)));
+    }
+    Ok(all)
 }
 
 /// The options of a build of all stages, unless they name targets.
@@ -221,7 +246,7 @@ pub enum Unused {
 /// are kept, what has none is asked for.
 pub fn lock(store: &Store, options: &Options, unused: Unused) -> Result<Lock, BuildError> {
     let options = all_stages(options)?;
-    let (recipe, images) = prepare_recipe(store, &options)?;
+    let (recipe, images) = recipe_and_images(store, &options)?;
     let mut lock = match unused {
         Unused::Keep => options.pins.lock.clone(),
         Unused::Drop => Lock::default(),
@@ -241,6 +266,18 @@ pub fn lock(store: &Store, options: &Options, unused: Unused) -> Result<Lock, Bu
                 let commit = options.pins.commit(&commits, repo).map_err(ExecError::from)?;
                 lock.git.insert(taken.name(), GitPin { commit: commit.id, tree: commit.tree });
             }
+        }
+    }
+    for stage in &recipe.stages {
+        let Base::Packages(set) = &stage.base else { continue };
+        let archive = archive(store, &options);
+        // What is pinned was checked: who signed it, and whether it is still valid.
+        archive.lists(set, &stage.platform).map_err(|source| failed(&options, stage, set, source))?;
+        for url in release_urls(store, &options, stage)? {
+            let offline = FetchOptions { fetching: Fetching::Offline, ..options.fetch.clone() };
+            let fetched = options.pins.file(&Fetcher::new(store, &offline), &url, None);
+            let fetched = fetched.map_err(ExecError::from)?;
+            lock.urls.insert(url_name(&url), UrlPin { sha256: fetched.blob, size: fetched.size });
         }
     }
     Ok(lock)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::bind::Inputs;
 use super::pins::Pins;
 use super::report::StepInfo;
-use super::{BuildError, Prepared};
+use super::{BuildError, Prepared, packages};
 use crate::action::BoundOp;
 use crate::digest::ActionKey;
 use crate::exec::observe::Rootfs;
@@ -82,7 +82,8 @@ impl Asker<'_> {
         let stage = &self.prepared.recipe.stages[at];
         let (base, mut rootfs) = match &stage.base {
             Base::Scratch => ("scratch".to_owned(), Some(Arc::default())),
-            Base::Packages(set) => (set.suite.clone(), Some(Arc::default())),
+            // Which ones is not known without asking a server.
+            Base::Packages(set) => (packages::shown(set), None),
             Base::Image(name) => {
                 (name.clone(), Some(self.prepared.image(name, &stage.platform).rootfs.clone()))
             }
@@ -157,6 +158,7 @@ impl Asker<'_> {
             Op::MakeDir { path, user } => {
                 Some(inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform))
             }
+            Op::Packages(layer) => Some(inputs.job(BoundOp::Packages(layer.clone()), platform)),
             Op::Copy(copy) => match inputs.copy(copy, &known, platform) {
                 Err(BuildError::Exec(ExecError::Fetch(FetchError::NotHere { .. }))) => None,
                 result => Some(result?),
@@ -168,6 +170,9 @@ impl Asker<'_> {
 
 /// Whether everything a step fetches is pinned; `None` if it fetches nothing.
 fn pinned(op: &Op, pins: &Pins) -> Option<bool> {
+    if matches!(op, Op::Packages(_)) {
+        return Some(true);
+    }
     let Op::Copy(copy) = op else { return None };
     let pinned: Vec<bool> = copy
         .sources

@@ -80,6 +80,7 @@ impl Steps {
         match layered {
             Some(step) => self.rootfs.get(&StepId { stage, step }).cloned(),
             None => match &spec.base {
+                // Packages are steps by now.
                 Base::Scratch | Base::Packages(_) => Some(Arc::default()),
                 Base::Image(reference) => Some(prepared.image(reference, &spec.platform).rootfs.clone()),
                 Base::Stage(earlier) => self.end(prepared, *earlier),
@@ -243,6 +244,7 @@ impl Running<'_> {
             Op::MakeDir { path, user } => {
                 inputs.job(BoundOp::MakeDir { path: path.clone(), user: user.clone() }, platform)
             }
+            Op::Packages(layer) => inputs.job(BoundOp::Packages(layer.clone()), platform),
             Op::Copy(_) => {
                 let ready = self.ready.lock().expect("no panic while held").remove(&id);
                 let ready = ready.expect("the plan puts Prepare before Settle");

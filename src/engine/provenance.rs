@@ -13,8 +13,8 @@ use crate::fetch::{Commits, FetchOptions, Fetcher, Fetching};
 use crate::lock::{git_name, url_name};
 use crate::oci::attest::Attestation;
 use crate::plan;
-use crate::recipe::{Base, CopySource, FilesFrom, Network, Op, Stage};
-use crate::remote::Remote;
+use crate::recipe::{Base, CopySource, FilesFrom, Network, Op, Pin, Stage, Step};
+use crate::remote::{Remote, without_credentials};
 
 const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 const BUILD_TYPE: &str = "urn:lith:build:1";
@@ -60,6 +60,7 @@ pub(super) fn provenance(
         dependencies.insert(fetched(prepared, taken)?);
     }
     dependencies.extend(done.iter().flat_map(|done| files(prepared, done)));
+    dependencies.extend(stages.iter().flat_map(|stage| &stage.steps).flat_map(packages));
     let predicate = json!({
         "buildDefinition": {
             "buildType": BUILD_TYPE,
@@ -148,6 +149,18 @@ fn images(prepared: &Prepared<'_>, stages: &[&Stage]) -> BTreeSet<Dependency> {
         }
     }
     all
+}
+
+/// The packages of a layer.
+fn packages(step: &Step) -> Vec<Dependency> {
+    let Op::Packages(layer) = &step.op else { return Vec::new() };
+    let dependency = |pin: &Pin| Dependency {
+        uri: without_credentials(&pin.url),
+        algorithm: "sha256",
+        digest: pin.sha256.hex(),
+        name: Some(format!("{} {} {}", pin.name, pin.version, pin.architecture)),
+    };
+    layer.pins().iter().map(dependency).collect()
 }
 
 /// What came from another machine: the store knows what it was in this build.

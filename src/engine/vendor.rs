@@ -1,12 +1,16 @@
 //! Everything that a build takes from elsewhere, put into a directory (spec/lockfile.md, "Vendoring").
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::packages::{archive, failed};
 use super::pins;
-use super::{BuildError, Options, prepare_recipe};
+use super::{BuildError, Options, recipe_and_images};
+use crate::debian::{Asking, bring};
 use crate::digest::BlobDigest;
 use crate::fetch::{Commits, FetchError, Fetcher, Vendored};
 use crate::image::{ExportError, StoredError, StoredImage, add_to_layout};
+use crate::recipe::{Base, Pin};
 use crate::remote::{GitRepo, Remote};
 use crate::store::{Store, StoreError};
 
@@ -37,7 +41,7 @@ pub struct Counts {
 /// All of them must be pinned.
 pub fn vendor(store: &Store, options: &Options, dir: &Path) -> Result<Counts, VendorError> {
     let options = pins::all_stages(options)?;
-    let (recipe, images) = prepare_recipe(store, &options)?;
+    let (recipe, images) = recipe_and_images(store, &options)?;
     let dir = Vendored::create(dir).map_err(StoreError::from)?;
     let mut counts = Counts::default();
     for ((name, _), image) in &images {
@@ -55,6 +59,21 @@ pub fn vendor(store: &Store, options: &Options, dir: &Path) -> Result<Counts, Ve
             }
             Remote::Git(repo) => counts.commits += put_commits(store, &options, &dir, repo)?,
         }
+    }
+    for stage in &recipe.stages {
+        let Base::Packages(set) = &stage.base else { continue };
+        let failed = |source| failed(&options, stage, set, source);
+        let archive = archive(store, &options);
+        let lists = archive.lists(set, &stage.platform).map_err(failed)?;
+        let layers = archive.select(set, &stage.platform, Asking::Allowed).map_err(failed)?;
+        let pins: Vec<Pin> = layers.into_iter().flatten().flat_map(|layer| layer.pins().to_vec()).collect();
+        bring(store, &options.fetch, &pins).map_err(failed)?;
+        let files: BTreeSet<BlobDigest> =
+            lists.into_iter().chain(pins.iter().map(|pin| pin.sha256)).collect();
+        for file in &files {
+            dir.put_file(file, store.open_blob(file)?.0)?;
+        }
+        counts.files += files.len();
     }
     Ok(counts)
 }

@@ -5,12 +5,12 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
 use super::ExecError;
-use super::pack::Section;
 use super::source::{Body, Entry, Form, Source, SourceNode};
 use crate::layer::compress::Decompressor;
 use crate::layer::read::{self, Fault, Limits, Purpose};
 use crate::layer::{Meta, Node};
 use crate::store::Store;
+use crate::sys::file::Section;
 
 /// The archive's entries as a directory source, or `None` if the file is no archive.
 pub fn open(store: &Store, source: &Source) -> Result<Option<Source>, ExecError> {

@@ -177,28 +177,9 @@ impl Landing<'_, '_> {
         }
         let meta = self.meta(entry, form);
         if let Some(old) = self.entries.insert(path.clone(), Entry { meta, node }) {
-            self.keep_links_to(&path, old);
+            keep_links_to(&mut self.entries, &path, old);
         }
         Ok(())
-    }
-
-    /// A file that a later source replaces may have other names: the first of them becomes the file.
-    fn keep_links_to(&mut self, path: &ImagePath, old: Entry) {
-        if !matches!(old.node, SourceNode::File { .. }) {
-            return;
-        }
-        let mut heir: Option<ImagePath> = None;
-        for (name, entry) in &mut self.entries {
-            if matches!(&entry.node, SourceNode::Hardlink(to) if to == path) {
-                match &heir {
-                    None => {
-                        entry.node = old.node.clone();
-                        heir = Some(name.clone());
-                    }
-                    Some(heir) => entry.node = SourceNode::Hardlink(heir.clone()),
-                }
-            }
-        }
     }
 
     /// What a new entry would meet at a path. Below a directory that this layer makes nothing exists, so nothing is
@@ -242,29 +223,9 @@ impl Landing<'_, '_> {
         meta
     }
 
-    /// In a layer the first name of a file holds its bytes; an archive may name them in any order.
-    fn lead_with_first_names(&mut self) {
-        let mut names: BTreeMap<ImagePath, Vec<ImagePath>> = BTreeMap::new();
-        for (path, entry) in &self.entries {
-            if let SourceNode::Hardlink(to) = &entry.node {
-                names.entry(to.clone()).or_default().push(path.clone());
-            }
-        }
-        for (holder, links) in names {
-            // Links come in layer order, so the first of them is the one that may stand before the holder.
-            let Some(first) = links.first().filter(|first| **first < holder).cloned() else { continue };
-            let Some(file) = self.entries.get(&holder).cloned() else { continue };
-            for name in links.iter().chain([&holder]) {
-                let node = SourceNode::Hardlink(first.clone());
-                self.entries.insert(name.clone(), Entry { meta: file.meta.clone(), node });
-            }
-            self.entries.insert(first, file);
-        }
-    }
-
     /// Adds the existing directories above all entries, as a layer shows them.
     fn finish(mut self) -> Result<Planned, ExecError> {
-        self.lead_with_first_names();
+        lead_with_first_names(&mut self.entries);
         let mut above: BTreeMap<ImagePath, Entry> = BTreeMap::new();
         let mut last = None;
         for path in self.entries.keys() {
@@ -286,5 +247,44 @@ impl Landing<'_, '_> {
         }
         self.entries.append(&mut above);
         Ok(self.entries.into_iter().collect())
+    }
+}
+
+/// A file that a later source replaces may have other names: the first of them becomes the file.
+pub fn keep_links_to(entries: &mut BTreeMap<ImagePath, Entry>, path: &ImagePath, old: Entry) {
+    if !matches!(old.node, SourceNode::File { .. }) {
+        return;
+    }
+    let mut heir: Option<ImagePath> = None;
+    for (name, entry) in entries {
+        if matches!(&entry.node, SourceNode::Hardlink(to) if to == path) {
+            match &heir {
+                None => {
+                    entry.node = old.node.clone();
+                    heir = Some(name.clone());
+                }
+                Some(heir) => entry.node = SourceNode::Hardlink(heir.clone()),
+            }
+        }
+    }
+}
+
+/// In a layer the first name of a file holds its bytes; an archive may name them in any order.
+pub fn lead_with_first_names(entries: &mut BTreeMap<ImagePath, Entry>) {
+    let mut names: BTreeMap<ImagePath, Vec<ImagePath>> = BTreeMap::new();
+    for (path, entry) in &*entries {
+        if let SourceNode::Hardlink(to) = &entry.node {
+            names.entry(to.clone()).or_default().push(path.clone());
+        }
+    }
+    for (holder, links) in names {
+        // Links come in layer order, so the first of them is the one that may stand before the holder.
+        let Some(first) = links.first().filter(|first| **first < holder).cloned() else { continue };
+        let Some(file) = entries.get(&holder).cloned() else { continue };
+        for name in links.iter().chain([&holder]) {
+            let node = SourceNode::Hardlink(first.clone());
+            entries.insert(name.clone(), Entry { meta: file.meta.clone(), node });
+        }
+        entries.insert(first, file);
     }
 }

@@ -11,6 +11,7 @@ pub mod mask;
 pub mod mounts;
 pub mod observe;
 pub mod pack;
+pub mod packages;
 pub mod run;
 pub mod secrets;
 pub mod select;
@@ -25,6 +26,7 @@ use crate::action::{Action, BoundOp, Observation};
 use crate::context::ContextError;
 use crate::digest::ActionKey;
 use crate::epoch::Epoch;
+use crate::fetch::FetchOptions;
 use crate::limits::{ProcessLimits, Reached};
 use crate::path::ImagePath;
 use crate::platform::Platform;
@@ -91,6 +93,12 @@ pub enum ExecError {
     Archive { name: String, source: crate::layer::read::ReadError },
     #[error("archive {name} is cut: it ends without the two zero blocks that end a tar")]
     ArchiveCut { name: String },
+    #[error(transparent)]
+    Packages(#[from] crate::debian::DebianError),
+    #[error(
+        "{path} is in two packages, {first} and {second}, and neither replaces the other's files; leave one of them out"
+    )]
+    FileConflict { path: ImagePath, first: String, second: String },
     #[error("secret {id} was not given to the build, and the step requires it")]
     NoSecret { id: String },
     #[error("secret {id} is not text without zero bytes, so it cannot be the variable {variable}")]
@@ -120,6 +128,8 @@ pub struct Rules {
     pub debug: bool,
     pub secrets: Arc<Secrets>,
     pub limits: ProcessLimits,
+    /// For packages that are not in the store.
+    pub fetch: FetchOptions,
     /// Goes before the names of cache mounts; empty if there is none.
     pub cache_namespace: String,
 }
@@ -266,6 +276,7 @@ impl<'a> Executor<'a> {
                 let layer = self.run(job, run, parent, output)?;
                 Ok((vec![observe::whole(parent)], layer))
             }
+            BoundOp::Packages(layer) => self.packages(layer, parent, epoch),
             BoundOp::MakeDir { path, user } => {
                 let observer = self.observer(parent)?;
                 let planned = copy::make_dir(&observer, path, user, epoch)?;

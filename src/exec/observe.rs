@@ -57,6 +57,11 @@ impl<'a> Observer<'a> {
         matches!(self.tree.get(path), Some(found) if found.entry.node == Node::Dir)
     }
 
+    /// What a directory holds, by name. Not noted: whoever relies on it notes what it looks at.
+    pub fn children(&self, dir: &ImagePath) -> Vec<ImagePath> {
+        self.tree.list(dir).iter().map(|found| found.entry.path.clone()).collect()
+    }
+
     /// The bytes of a small regular file, symlinks on the way followed in the root; `None` if there is none.
     pub fn small_file(&self, path: &ImagePath) -> Result<Option<Vec<u8>>, ExecError> {
         let path = self.resolve(path)?;

@@ -1,7 +1,7 @@
 //! Planned entries to a layer, in one streaming pass: small files are read ahead in parallel while earlier ones are
 //! written, large ones stream through.
 
-use std::io::Read;
+use std::io::Read as _;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
@@ -16,6 +16,7 @@ use crate::layer::Node;
 use crate::layer::write::{LayerWriter, Written};
 use crate::path::ImagePath;
 use crate::store::blobs::LayerSink;
+use crate::sys::file::Section;
 
 /// Files up to this size are read whole, ahead of the writer.
 const SMALL: u64 = 1 << 20;
@@ -151,21 +152,4 @@ fn stream(
             writer.stream(path, &entry.meta, size, &mut file)?
         }
     })
-}
-
-/// A part of a file, read without moving its position.
-pub(super) struct Section<F> {
-    pub file: F,
-    pub at: u64,
-    pub left: u64,
-}
-
-impl<F: std::ops::Deref<Target = std::fs::File>> Read for Section<F> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let got = self.file.read_at(&mut buffer[..want], self.at)?;
-        self.at += got as u64;
-        self.left -= got as u64;
-        Ok(got)
-    }
 }

@@ -64,6 +64,12 @@ impl<'a> Fetcher<'a> {
         Self { store, options, agent: config.into() }
     }
 
+    /// What a URL was when it was last fetched, if that is in the store.
+    pub fn last(&self, text: &str) -> Option<Fetched> {
+        let known = self.store.download(text).filter(|known| self.store.has_blob(&known.blob))?;
+        Some(fetched(&known))
+    }
+
     /// The file a URL names. With a checksum whose file is in the store no server is asked; without one the server is
     /// asked whether the file is still what it was.
     pub fn file(&self, text: &str, checksum: Option<BlobDigest>) -> Result<Fetched, FetchError> {

@@ -57,7 +57,7 @@ impl Plan {
                 let sources = spec.op.stages().filter_map(|from| ends[from]);
                 match &spec.op {
                     Op::Config => continue,
-                    Op::Run(_) | Op::MakeDir { .. } => needs.extend(sources),
+                    Op::Run(_) | Op::MakeDir { .. } | Op::Packages(_) => needs.extend(sources),
                     Op::Copy(_) => {
                         nodes.push(Node { step: id, phase: Phase::Prepare, needs: sources.collect() });
                         needs.push(nodes.len() - 1);

@@ -17,7 +17,7 @@ use crate::remote::GitRepo;
 use chmod::Chmod;
 pub use effect::Effect;
 use mount::Mount;
-pub use packages::PackageSet;
+pub use packages::{PackageLayer, PackageSet, Pin};
 
 /// All stages of a file in order, and those that are wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,13 +85,15 @@ pub enum Op {
     },
     Copy(Copy),
     Run(Run),
+    /// A layer of packages. No frontend makes it: it is what binding makes of a base of packages.
+    Packages(PackageLayer),
 }
 
 impl Op {
     /// Whose files it takes, each as often as it is named.
     pub fn inputs(&self) -> Vec<&FilesFrom> {
         match self {
-            Self::Config | Self::MakeDir { .. } => Vec::new(),
+            Self::Config | Self::MakeDir { .. } | Self::Packages(_) => Vec::new(),
             Self::Copy(copy) => vec![&copy.from],
             Self::Run(run) => run.mounts.iter().filter_map(Mount::from).collect(),
         }

@@ -1,5 +1,9 @@
 //! Root file systems that are made of a distribution's packages.
 
+use serde::{Deserialize, Serialize};
+
+use crate::digest::BlobDigest;
+
 /// Packages of Debian or of a derivative, by name; which versions they are is settled when the recipe is bound.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageSet {
@@ -17,4 +21,39 @@ pub struct PackageSet {
     pub essential: bool,
     /// Whether maintainer scripts run, in the sandbox and without a network.
     pub configure: bool,
+}
+
+/// One package, exactly: its sha256 says which file it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub name: String,
+    pub version: String,
+    pub architecture: String,
+    pub sha256: BlobDigest,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Where it can be had; decides nothing.
+    pub url: String,
+}
+
+/// One layer of a root file system that is made of packages (spec/packages.md, "Layers").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PackageLayer {
+    /// The files of packages, in the order they are unpacked.
+    Files {
+        pins: Vec<Pin>,
+        /// Who replaces files of whom: pairs of names, at least one of them of this layer, the other of this or one below.
+        replaces: Vec<(String, String)>,
+    },
+    /// What dpkg knows of all of them.
+    Database { pins: Vec<Pin> },
+}
+
+impl PackageLayer {
+    /// The packages whose files it needs.
+    pub fn pins(&self) -> &[Pin] {
+        match self {
+            Self::Files { pins, .. } | Self::Database { pins } => pins,
+        }
+    }
 }

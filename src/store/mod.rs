@@ -12,6 +12,7 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod logs;
+pub mod selections;
 pub mod snapshots;
 pub mod verify;
 
@@ -77,7 +78,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 17] = [
+const DIRS: [&str; 18] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -94,6 +95,7 @@ const DIRS: [&str; 17] = [
     "git",
     "locks",
     "logs",
+    "packages",
     "tmp",
 ];
 

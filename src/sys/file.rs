@@ -1,8 +1,9 @@
 //! Files that appear whole or not at all, and advisory locks.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -219,6 +220,25 @@ fn open_lock(path: &Path) -> io::Result<File> {
             _ => Err(error),
         })
         .map_err(|e| context(e, "open lock", path))
+}
+
+/// A part of a file, read without moving its position.
+pub struct Section<F> {
+    pub file: F,
+    /// Where the part begins, or what is left of it.
+    pub at: u64,
+    /// Bytes that are left.
+    pub left: u64,
+}
+
+impl<F: std::ops::Deref<Target = File>> Read for Section<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let got = self.file.read_at(&mut buffer[..want], self.at)?;
+        self.at += got as u64;
+        self.left -= got as u64;
+        Ok(got)
+    }
 }
 
 #[cfg(test)]

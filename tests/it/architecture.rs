@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::children;
 
 /// Floors from the bottom up; modules of one line may name each other only as `SAME` says.
-const FLOORS: [&[&str]; 10] = [
+const FLOORS: [&[&str]; 11] = [
     &["csv", "diag", "limits", "size"],
     &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
     &["oci", "remote"],
@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 10] = [
     &["frontend", "context", "layer"],
     &["plan", "store", "sandbox"],
     &["sched", "image", "fetch"],
+    &["debian"],
     &["exec"],
     &["engine"],
     &["cli"],

@@ -167,6 +167,7 @@ fn dump_stage(out: &mut String, index: usize, stage: &Stage, mark: &str) {
             }
             Op::Copy(copy) => dump_copy(out, copy),
             Op::Run(run) => dump_run(out, run),
+            Op::Packages(_) => unreachable!("no frontend makes it"),
         }
         dump_history(out, &step.history);
         last = Some(&step.config);

@@ -19,6 +19,7 @@ mod kdl;
 mod layer;
 mod lint;
 mod lock;
+mod packages;
 mod provenance;
 mod rules;
 mod store;

@@ -19,6 +19,7 @@ mod layer;
 mod limits;
 mod lock;
 mod mounts;
+mod packages;
 mod peers;
 mod platforms;
 mod rootless;

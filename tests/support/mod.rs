@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod archive;
 pub mod dockerignore;
 pub mod git;
+pub mod packages;
 pub mod server;
 
 use std::fs;

@@ -186,6 +186,8 @@ impl Writer<'_> {
             Op::Config | Op::MakeDir { .. } => change.node(cmd_set),
             Op::Copy(copy) => self.copy(copy),
             Op::Run(run) => self.run(run, &step.config),
+            // They are steps only once they are settled, which no file is.
+            Op::Packages(_) => None,
         };
         let text = step.history.created_by.clone().unwrap_or_default();
         let Some(node) = node else { return Out::new("history").arg(text) };

@@ -1,0 +1,198 @@
+//! Chosen packages in groups, one layer each (spec/packages.md, "Layers").
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::solve::Solution;
+use super::universe::{IndexError, PackageId, Universe};
+use crate::recipe::{PackageLayer, Pin};
+
+/// How many of the requested packages have a layer of their own; the rest share one.
+const OWN_LAYERS: usize = 40;
+/// Unpacked before all others of its layer: it says what the directories of a system are like.
+const FIRST: &str = "base-files";
+
+/// The layers of a solution, bottom first. The first `base` of what was asked for is the base of the rest; `urls` has the
+/// archive of each index.
+pub fn layers(
+    universe: &Universe<'_>,
+    solution: &Solution,
+    base: usize,
+    urls: &[String],
+) -> Result<Vec<PackageLayer>, IndexError> {
+    let edges = edges(universe, solution)?;
+    let mut layers = Vec::new();
+    let mut below: Vec<PackageId> = Vec::new();
+    let mut all = Vec::new();
+    for group in groups(solution, base, &edges) {
+        let mut group: Vec<PackageId> = group.into_iter().collect();
+        group.sort_by_key(|id| {
+            let name = universe.package(*id).name;
+            (name != FIRST, name)
+        });
+        let pins: Vec<Pin> = group.iter().map(|id| pin(universe, *id, urls)).collect();
+        all.extend(pins.clone());
+        let replaces = replaces(universe, &group, &below)?;
+        layers.push(PackageLayer::Files { pins, replaces });
+        below.extend(group);
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    layers.push(PackageLayer::Database { pins: all });
+    Ok(layers)
+}
+
+fn pin(universe: &Universe<'_>, id: PackageId, urls: &[String]) -> Pin {
+    let package = universe.package(id);
+    Pin {
+        name: package.name.to_owned(),
+        version: package.version.to_string(),
+        architecture: package.architecture.to_owned(),
+        sha256: package.sha256,
+        size: package.size,
+        url: format!("{}/{}", urls[package.index], package.filename),
+    }
+}
+
+/// What each package brings along: of each clause the first alternative that was chosen.
+fn edges(
+    universe: &Universe<'_>,
+    solution: &Solution,
+) -> Result<BTreeMap<PackageId, Vec<PackageId>>, IndexError> {
+    let mut sorted = solution.packages.clone();
+    sorted.sort_by_key(|id| universe.package(*id).name);
+    let mut edges = BTreeMap::new();
+    for id in &solution.packages {
+        let mut brings = Vec::new();
+        for clause in universe.package(*id).needs()? {
+            let met = clause.0.iter().find_map(|relation| {
+                let own = |other: &&PackageId| universe.package(**other).name == relation.name;
+                let mut fits = sorted.iter().filter(|other| universe.meets(**other, relation));
+                fits.clone().find(own).or_else(|| fits.next())
+            });
+            brings.extend(met.copied());
+        }
+        edges.insert(*id, brings);
+    }
+    Ok(edges)
+}
+
+/// Groups of packages: the base and all it brings; what several requests bring; what each request alone brings.
+fn groups(
+    solution: &Solution,
+    base: usize,
+    edges: &BTreeMap<PackageId, Vec<PackageId>>,
+) -> Vec<BTreeSet<PackageId>> {
+    let (base, asked) = solution.asked.split_at(base);
+    let mut first = BTreeSet::new();
+    base.iter().for_each(|root| reach(*root, edges, &mut first));
+    let mut reached: BTreeMap<PackageId, BTreeSet<PackageId>> = BTreeMap::new();
+    for root in asked {
+        let mut brings = BTreeSet::new();
+        reach(*root, edges, &mut brings);
+        for id in brings.difference(&first) {
+            reached.entry(*id).or_default().insert(*root);
+        }
+    }
+    let of = |wanted: &BTreeSet<PackageId>| {
+        let own = reached.iter().filter(|(_, roots)| *roots == wanted);
+        own.map(|(id, _)| *id).collect::<BTreeSet<_>>()
+    };
+    let shared = reached.iter().filter(|(_, roots)| roots.len() > 1).map(|(id, _)| *id).collect();
+    let mut groups = vec![first, shared];
+    for (at, root) in asked.iter().enumerate() {
+        let own = of(&BTreeSet::from([*root]));
+        match groups.last_mut().filter(|_| at > OWN_LAYERS) {
+            Some(last) => last.extend(own),
+            None => groups.push(own),
+        }
+    }
+    groups.retain(|group| !group.is_empty());
+    let mut seen = BTreeSet::new();
+    groups.retain(|group| seen.insert(group.clone()));
+    groups
+}
+
+fn reach(root: PackageId, edges: &BTreeMap<PackageId, Vec<PackageId>>, into: &mut BTreeSet<PackageId>) {
+    let mut ahead = vec![root];
+    while let Some(id) = ahead.pop() {
+        if into.insert(id) {
+            ahead.extend(edges.get(&id).into_iter().flatten());
+        }
+    }
+}
+
+/// Pairs of names, the first of which may take over files of the second.
+fn replaces(
+    universe: &Universe<'_>,
+    group: &[PackageId],
+    below: &[PackageId],
+) -> Result<Vec<(String, String)>, IndexError> {
+    let mut pairs = BTreeSet::new();
+    let mut note = |by: PackageId, whom: &[PackageId]| -> Result<(), IndexError> {
+        for relation in universe.package(by).replaces()? {
+            let named = whom.iter().map(|id| universe.package(*id));
+            let meant = named.filter(|other| other.name == relation.name && relation.admits(&other.version));
+            pairs.extend(meant.map(|other| (universe.package(by).name.to_owned(), other.name.to_owned())));
+        }
+        Ok(())
+    };
+    let all: Vec<PackageId> = group.iter().chain(below).copied().collect();
+    for id in group {
+        note(*id, &all)?;
+    }
+    for id in below {
+        note(*id, group)?;
+    }
+    Ok(pairs.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::solve::{Request, solve};
+
+    fn shown(packages: &[(&str, &str)], base: &[&str], names: &[&str]) -> Vec<Vec<String>> {
+        let digest = "0".repeat(64);
+        let paragraphs: Vec<String> = packages
+            .iter()
+            .map(|(name, more)| {
+                format!(
+                    "Package: {name}\nVersion: 1\nArchitecture: all\nFilename: {name}.deb\nSize: 1\nSHA256: {digest}\n{more}\n"
+                )
+            })
+            .collect();
+        let indices = [paragraphs.join("\n")];
+        let universe = Universe::new(&indices, "amd64").unwrap();
+        let requests: Vec<Request> = base.iter().chain(names).map(|name| name.parse().unwrap()).collect();
+        let solution = solve(&universe, &requests).unwrap();
+        let layers = layers(&universe, &solution, base.len(), &["http://a.invalid".into()]).unwrap();
+        layers
+            .iter()
+            .map(|layer| match layer {
+                PackageLayer::Files { pins, replaces } => {
+                    let names = pins.iter().map(|pin| pin.name.clone());
+                    names.chain(replaces.iter().map(|(by, whom)| format!("{by}>{whom}"))).collect()
+                }
+                PackageLayer::Database { pins } => vec![format!("all {}", pins.len())],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_request_has_what_only_it_brings() {
+        let all = [
+            ("a", "Depends: x, lib"),
+            ("b", "Depends: y, lib, base-files"),
+            ("lib", ""),
+            ("x", "Replaces: awk, gone"),
+            ("y", ""),
+            ("base-files", "Depends: awk"),
+            ("awk", ""),
+        ];
+        assert_eq!(
+            shown(&all, &["base-files"], &["b", "a"]),
+            [vec!["base-files", "awk"], vec!["lib"], vec!["b", "y"], vec!["a", "x", "x>awk"], vec!["all 7"]]
+        );
+        assert_eq!(shown(&all, &[], &["y"]), [vec!["y"], vec!["all 1"]]);
+        assert_eq!(shown(&all, &[], &["a", "lib"]), [vec!["lib"], vec!["a", "x"], vec!["all 3"]]);
+    }
+}

@@ -1,4 +1,4 @@
-//! What a build says about a Dockerfile from outside.
+//! What a build says about its file from outside.
 
 use crate::platform::Platform;
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::Span;
+use crate::frontend::problems::Problems;
+use crate::frontend::shown::{shown, similar};
 
-use super::super::problems::Problems;
-use super::super::shown::{shown, similar};
 use super::tree::{Node, Text, Value};
 
 /// What a block is.

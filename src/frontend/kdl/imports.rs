@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::diag::{Diagnostic, Source, Span, escape};
+use crate::frontend::problems::Problems;
+use crate::frontend::shown::shown;
+use crate::frontend::source::MAX_FILE;
 use crate::path::ImagePath;
 use crate::recipe::Origin;
 
-use super::super::problems::Problems;
-use super::super::shown::shown;
-use super::super::source::MAX_FILE;
 use super::syntax;
 use super::tree::{Node, Value};
 
@@ -88,7 +88,7 @@ fn leads_out(text: &str, depth: usize) -> bool {
 
 /// The first file's name in its directory.
 fn own_path(source: &Source) -> ImagePath {
-    let name = super::super::files::base_name(&source.name);
+    let name = crate::frontend::files::base_name(&source.name);
     ImagePath::clamped(name.as_bytes()).unwrap_or_default()
 }
 

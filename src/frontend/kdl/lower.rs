@@ -8,16 +8,16 @@ mod run;
 
 use std::collections::BTreeSet;
 
+use crate::frontend::bases::{Bases, ImageUse};
+use crate::frontend::contexts::ContextKind;
+use crate::frontend::created_by;
+use crate::frontend::options::Options;
+use crate::frontend::scope::Scope;
+use crate::frontend::shown::shown;
 use crate::oci::RunConfig;
 use crate::platform::Platform;
 use crate::recipe::{FilesFrom, Op, Origin, Recipe, Stage, Step};
 
-use super::super::bases::{Bases, ImageUse};
-use super::super::contexts::ContextKind;
-use super::super::created_by;
-use super::super::options::Options;
-use super::super::scope::Scope;
-use super::super::shown::shown;
 use super::blocks::{Block, Blocks, Kind};
 use super::imports::Files;
 use super::taking::{Taking, unknown};
@@ -293,7 +293,7 @@ impl Lowering<'_, '_> {
             None if !self.words.needed => None,
             None => {
                 let message = format!("build context {} was not given", shown(&name.text));
-                let help = format!("pass --build-context {}=…", super::super::shown::clipped(&name.text));
+                let help = format!("pass --build-context {}=…", crate::frontend::shown::clipped(&name.text));
                 self.words.problems.error_help(name.span, message, help);
                 None
             }

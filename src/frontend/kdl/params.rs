@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::super::env::Env;
-use super::super::options::Options;
-use super::super::shown::{shown, similar};
+use crate::diag::{Diagnostic, Span};
+use crate::frontend::env::Env;
+use crate::frontend::options::Options;
+use crate::frontend::shown::{shown, similar};
+
 use super::taking::Taking;
 use super::tree::{Node, Text};
 use super::words::Words;
-use crate::diag::Diagnostic;
-use crate::diag::Span;
 
 /// Values of parameters by name.
 #[derive(Debug, Default)]

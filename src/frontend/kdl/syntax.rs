@@ -4,10 +4,10 @@
 //! [`MAX_DEPTH`] deep. After a mistake the next line is read as if nothing had been.
 
 use crate::diag::Span;
+use crate::frontend::problems::Problems;
+use crate::frontend::shown::shown;
+use crate::frontend::source::MAX_LINE;
 
-use super::super::problems::Problems;
-use super::super::shown::shown;
-use super::super::source::MAX_LINE;
 use super::chars::{is_blank, is_forbidden, is_identifier, is_newline};
 use super::tree::{Arg, Node, Prop, Text, Value};
 

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use crate::diag::Span;
+use crate::frontend::shown::{shown, similar};
 
-use super::super::shown::{shown, similar};
 use super::tree::{Node, Prop, Text, Value};
 use super::words::Words;
 

@@ -1,9 +1,9 @@
 //! Texts of the file made values, and note taken of what is wrong with them.
 
 use crate::diag::Span;
+use crate::frontend::env::{Budget, MAX_VALUE};
+use crate::frontend::problems::Problems;
 
-use super::super::env::{Budget, MAX_VALUE};
-use super::super::problems::Problems;
 use super::params::{self, Params};
 use super::tree::Text;
 

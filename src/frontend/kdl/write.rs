@@ -7,12 +7,12 @@ mod run;
 use std::collections::BTreeSet;
 
 use crate::diag::Source;
+use crate::frontend::bases::Configs;
+use crate::frontend::options::Options;
+use crate::frontend::scope::Scope;
 use crate::oci::{ImageConfig, RunConfig};
 use crate::recipe::{Base, FilesFrom, Op, Recipe, Stage, Step};
 
-use super::super::bases::Configs;
-use super::super::options::Options;
-use super::super::scope::Scope;
 use super::imports::Imports;
 use super::printer::Out;
 use config::Change;

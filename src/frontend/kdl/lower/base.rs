@@ -1,14 +1,14 @@
 //! What a block stands on.
 
 use crate::diag::Diagnostic;
+use crate::frontend::bases::Known;
+use crate::frontend::contexts::ContextKind;
+use crate::frontend::scope::Scope;
+use crate::frontend::shown::shown;
 use crate::oci::ImageConfig;
 use crate::path::ImagePath;
 use crate::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, PackageSet, Unpack};
 
-use super::super::super::bases::Known;
-use super::super::super::contexts::ContextKind;
-use super::super::super::scope::Scope;
-use super::super::super::shown::shown;
 use super::super::blocks::Block;
 use super::super::taking::Taking;
 use super::super::tree::{Node, Text, Value};

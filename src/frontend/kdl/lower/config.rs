@@ -1,15 +1,15 @@
 //! Steps that change the config alone, and `workdir`.
 
 use crate::diag::{Span, escape};
+use crate::frontend::env::MAX_ENV;
+use crate::frontend::scope::clean;
+use crate::frontend::shown::shown;
+use crate::frontend::{created_by, duration, ports, signal};
 use crate::oci::Healthcheck;
 use crate::oci::config::Empty;
 use crate::path::ImagePath;
 use crate::recipe::Op;
 
-use super::super::super::env::MAX_ENV;
-use super::super::super::scope::clean;
-use super::super::super::shown::shown;
-use super::super::super::{created_by, duration, ports, signal};
 use super::super::taking::{Taking, unknown};
 use super::super::tree::{Node, Text, Value};
 use super::{Lowering, Part};

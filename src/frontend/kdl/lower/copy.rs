@@ -1,12 +1,12 @@
 //! Steps that bring files: `copy`, `add`, `fetch`, `file`.
 
+use crate::frontend::files::{self, Fault, NO_FILES};
+use crate::frontend::scope::clean;
+use crate::frontend::shown::shown;
 use crate::recipe::chmod::{Chmod, ChmodError};
 use crate::recipe::{Copy, CopySource, FilesFrom, Link, Op, Unpack};
 use crate::remote::{Remote, redact};
 
-use super::super::super::files::{self, Fault, NO_FILES};
-use super::super::super::scope::clean;
-use super::super::super::shown::shown;
 use super::super::taking::Taking;
 use super::super::tree::{Node, Text};
 use super::{Lowering, Part};
@@ -27,6 +27,16 @@ struct Taken {
     inline: Vec<(String, Vec<u8>)>,
     /// As the history has it.
     text: String,
+}
+
+/// Everything about a copy but its destination.
+struct Made {
+    /// As the history has it.
+    verb: &'static str,
+    unpack: Unpack,
+    taken: Taken,
+    meta: Meta,
+    exclude: Vec<String>,
 }
 
 impl Lowering<'_, '_> {
@@ -117,11 +127,12 @@ impl Lowering<'_, '_> {
         }
         let mut taken = Taken::of(FilesFrom::Context);
         taken.inline(files::base_name(&path.text), content.text);
-        self.put(node, Unpack::Never, taken, meta, &path, Vec::new(), history, "COPY");
+        let made = Made { verb: "COPY", unpack: Unpack::Never, taken, meta, exclude: Vec::new() };
+        self.put(node, made, &path, history);
     }
 
     /// Everything that copies of all kinds have in common.
-    fn bring(&mut self, node: &Node, mut taking: Taking, taken: Taken, unpack: Unpack, verb: &str) {
+    fn bring(&mut self, node: &Node, mut taking: Taking, taken: Taken, unpack: Unpack, verb: &'static str) {
         let to = taking.needed_text("to", self.words);
         let meta = self.meta(&mut taking);
         let excluded = taking.lists("exclude", self.words);
@@ -133,23 +144,13 @@ impl Lowering<'_, '_> {
         }
         let exclude = excluded.into_iter().map(|pattern| pattern.text).collect();
         if let Some(to) = to {
-            self.put(node, unpack, taken, meta, &to, exclude, history, verb);
+            self.put(node, Made { verb, unpack, taken, meta, exclude }, &to, history);
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a copy, each read by somebody else")]
-    fn put(
-        &mut self,
-        node: &Node,
-        unpack: Unpack,
-        taken: Taken,
-        meta: Meta,
-        to: &Text,
-        exclude: Vec<String>,
-        history: Option<Text>,
-        verb: &str,
-    ) {
+    fn put(&mut self, node: &Node, made: Made, to: &Text, history: Option<Text>) {
         let Some(dest) = self.path(&clean(&self.scope.cwd(), &to.text), to.span) else { return };
+        let Made { verb, unpack, taken, meta, exclude } = made;
         let created_by = format!("{verb}{}{} {} # buildkit", meta.flags, taken.text, to.text);
         let op = Op::Copy(Copy {
             from: taken.from,

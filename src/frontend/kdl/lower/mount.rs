@@ -1,5 +1,8 @@
 //! `mount` of a `run`.
 
+use crate::frontend::files::{self, Fault, NO_FILES};
+use crate::frontend::scope::clean;
+use crate::frontend::shown::{shown, similar};
 use crate::path::ImagePath;
 use crate::recipe::FilesFrom;
 use crate::recipe::mount::{
@@ -7,9 +10,6 @@ use crate::recipe::mount::{
 };
 use crate::size;
 
-use super::super::super::files::{self, Fault, NO_FILES};
-use super::super::super::scope::clean;
-use super::super::super::shown::{shown, similar};
 use super::super::taking::Taking;
 use super::super::tree::{Node, Text, Value};
 use super::Lowering;

@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 
 use crate::diag::Span;
+use crate::frontend::created_by;
+use crate::frontend::shown::shown;
 use crate::recipe::{Network, Op, Run, Security};
 
-use super::super::super::created_by;
-use super::super::super::shown::shown;
 use super::super::taking::Taking;
 use super::super::tree::{Node, Text, Value};
 use super::{Lowering, Part};
 
 /// What runs a script that is one text: it stops at the first command that fails, and at a variable that is not set.
 const SHELL: [&str; 2] = ["/bin/sh", "-euc"];
+
+/// Names and values in order.
+type Pairs = Vec<(String, String)>;
 
 impl Lowering<'_, '_> {
     pub(super) fn run(&mut self, node: &Node) {
@@ -95,8 +98,7 @@ impl Lowering<'_, '_> {
     }
 
     /// What the process sees, and what of it the step itself says.
-    #[expect(clippy::type_complexity, reason = "two lists of names and values")]
-    fn environment(&mut self, taking: &mut Taking) -> (Vec<(String, String)>, Vec<(String, String)>) {
+    fn environment(&mut self, taking: &mut Taking) -> (Pairs, Pairs) {
         let mut own: indexmap::IndexMap<String, String> = indexmap::IndexMap::new();
         for child in taking.children("env") {
             let mut inner = Taking::new(child);

@@ -1,10 +1,10 @@
 //! What a step did to the config, as the parts that do it again.
 
+use crate::frontend::duration;
+use crate::frontend::env;
 use crate::oci::{Healthcheck, RunConfig};
 use crate::recipe::{Op, Step};
 
-use super::super::super::duration;
-use super::super::super::env;
 use super::super::printer::Out;
 
 /// One step and the config before it.

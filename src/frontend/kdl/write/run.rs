@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::frontend::files;
+use crate::frontend::scope::Scope;
 use crate::oci::{ImageConfig, RunConfig};
 use crate::path::ImagePath;
 use crate::recipe::mount::{Access, CacheMount, Mount, NodeOwner, SecretMount, Sharing, SshMount};
 use crate::recipe::{Network, Run, Security};
 
-use super::super::super::files;
-use super::super::super::scope::Scope;
 use super::super::printer::Out;
 use super::Writer;
 

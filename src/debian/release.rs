@@ -101,15 +101,16 @@ pub fn verified(url: &str, signed: &[u8], keys: &[KeyFile], place: &Path) -> Res
         let path = path.to_owned();
         move |source| DebianError::Read { path, source }
     };
-    let (input, output) = (place.join("signed"), place.join("payload"));
-    fs::write(&input, signed).map_err(io(&input))?;
+    // By their names alone: the store may be named by a relative path.
+    let (input, output) = ("signed", "payload");
+    fs::write(place.join(input), signed).map_err(io(place))?;
     let mut command = Command::new("gpgv");
     command.env_clear().env("PATH", SEARCH).env("LC_ALL", "C").current_dir(place).process_group(0);
-    command.arg("--homedir").arg(place).args(["--status-fd", "1", "--output"]).arg(&output);
+    command.args(["--homedir", ".", "--status-fd", "1", "--output", output]);
     for (number, key) in keys.iter().enumerate() {
         command.arg("--keyring").arg(key.at(place, number).map_err(io(place))?);
     }
-    let ran = command.arg(&input).stdin(Stdio::null()).output().map_err(|error| match error.kind() {
+    let ran = command.arg(input).stdin(Stdio::null()).output().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => DebianError::NoGpgv,
         _ => DebianError::Read { path: "gpgv".into(), source: error },
     })?;
@@ -118,7 +119,7 @@ pub fn verified(url: &str, signed: &[u8], keys: &[KeyFile], place: &Path) -> Res
         let reason: String = said.trim().replace('\n', "; ").chars().take(COMPLAINT).collect();
         DebianError::Signature { url: url.to_owned(), reason: crate::diag::escape(reason.as_bytes()) }
     })?;
-    let payload = fs::read(&output).map_err(io(&output))?;
+    let payload = fs::read(place.join(output)).map_err(io(place))?;
     String::from_utf8(payload)
         .map_err(|_| DebianError::Release { url: url.to_owned(), reason: "it is no text".into() })
 }
@@ -170,14 +171,14 @@ impl KeyFile {
         block.map(Self::Bytes).ok_or_else(|| DebianError::SourceFile { path, reason: NO_KEYS.into() })
     }
 
-    /// A path to the keyring, written below `place` if it is nowhere yet.
+    /// A path to the keyring for a process in `place`, written there if it is nowhere yet.
     fn at(&self, place: &Path, number: usize) -> io::Result<PathBuf> {
         match self {
             Self::Binary(path) => Ok(path.clone()),
             Self::Bytes(bytes) => {
-                let path = place.join(format!("keyring-{number}.gpg"));
-                fs::write(&path, bytes)?;
-                Ok(path)
+                let name = format!("keyring-{number}.gpg");
+                fs::write(place.join(&name), bytes)?;
+                Ok(Path::new(".").join(name))
             }
         }
     }

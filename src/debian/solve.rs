@@ -211,7 +211,7 @@ impl<'a> Solver<'_, 'a> {
         Ok(parsed)
     }
 
-    /// Takes what was asked for; what that needs comes in the order in which apt goes through it.
+    /// Takes what was asked for; what that needs comes in the same order.
     fn begin(&mut self, asked: &[PackageId]) -> Result<Agenda, SolveError> {
         for id in asked {
             if self.by_name.get(self.universe.package(*id).name) == Some(id) {
@@ -222,10 +222,9 @@ impl<'a> Solver<'_, 'a> {
             }
             self.choose(*id, None);
         }
-        let mut roots: Vec<PackageId> = self.chosen.iter().map(|chosen| chosen.id).collect();
-        roots.sort_by_key(|id| std::cmp::Reverse(self.universe.rank_of(*id)));
+        let roots: Vec<PackageId> = self.chosen.iter().map(|chosen| chosen.id).collect();
         let mut agenda = None;
-        for id in roots {
+        for id in roots.into_iter().rev() {
             agenda = self.needs(id, agenda)?;
         }
         Ok(agenda)

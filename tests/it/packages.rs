@@ -1,16 +1,17 @@
 //! Root file systems from the packages of an archive that a test makes.
 
 use std::cmp::Ordering;
+use std::io::Write as _;
 use std::process::Command;
 
 use lith::debian::version::Version;
 use lith::digest::DiffId;
 use lith::engine::preview::Status;
-use lith::layer::Node;
+use lith::layer::{Codec, Compressor, Node};
 use lith::recipe::PackageSet;
 use lith::store::{Store, Unpacking};
 
-use crate::support::archive::{Deb, Mirror, deb};
+use crate::support::archive::{Deb, Mirror, deb, tar_of};
 use crate::support::packages::{Ends, options, set};
 use crate::support::{Lab, has, skip};
 
@@ -106,6 +107,8 @@ fn each_group_is_a_layer() {
         ["/lib64 -> usr/lib64", "/usr", "/usr/bin", "/usr/bin/b", "/usr/lib64", "/usr/lib64/ld"]
     );
     assert_eq!(layers[3].len(), 0, "the database is below /var");
+    let history = world.lab.ok("store", &["history", "rootfs"]).out;
+    assert!(history.contains("PACKAGES sid a") && history.contains("PACKAGES sid (database)"), "{history}");
     let status = world.read("store", "var/lib/dpkg/status");
     assert!(status.starts_with("Package: a\nStatus: install ok installed\nVersion: 1\n"), "{status}");
     assert_eq!(status.matches("Package: ").count(), 3);
@@ -209,6 +212,22 @@ fn a_package_is_what_the_index_says() {
     let scripts = vec![("control".to_owned(), "Package: other\nVersion: 1\nArchitecture: all\n".to_owned())];
     world.mirror.publish(&[Deb { scripts, ..deb("odd", "1", "", &[]) }], "");
     world.fails("store", &["odd"], "its control file says Package: \"other\", not \"odd\"");
+}
+
+#[test]
+fn a_package_may_be_packed() {
+    let Some(world) = world() else { return };
+    let packed = |name: &str, codec: Codec| {
+        let mut compressor = Compressor::new(codec, Vec::new()).unwrap();
+        compressor.write_all(&tar_of(&[(format!("usr/{name}"), name.to_owned())])).unwrap();
+        Deb { data: Some(compressor.finish().unwrap()), ..deb(name, "1", "", &[]) }
+    };
+    world.mirror.publish(&[packed("gzip", Codec::Gzip), packed("zstd", Codec::Zstd)], "");
+    world.build("store", &["gzip", "zstd"]).unwrap();
+    assert_eq!(
+        (world.read("store", "usr/gzip"), world.read("store", "usr/zstd")),
+        ("gzip".into(), "zstd".into())
+    );
 }
 
 #[test]

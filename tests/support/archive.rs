@@ -44,7 +44,7 @@ pub fn deb(name: &str, version: &str, more: &str, files: &[(&str, &str)]) -> Deb
 }
 
 /// A tar of files, as [`Deb::files`] has them.
-fn tar(files: &[(String, String)]) -> Vec<u8> {
+pub fn tar_of(files: &[(String, String)]) -> Vec<u8> {
     let mut entries: BTreeMap<ImagePath, (u16, &str, bool)> = BTreeMap::new();
     for (path, text) in files {
         let path_of = ImagePath::parse(path.as_bytes()).unwrap();
@@ -79,8 +79,8 @@ impl Deb {
         files.extend(self.scripts.clone());
         let members = [
             ("debian-binary", b"2.0\n".to_vec()),
-            ("control.tar", tar(&files)),
-            ("data.tar", self.data.clone().unwrap_or_else(|| tar(&self.files))),
+            ("control.tar", tar_of(&files)),
+            ("data.tar", self.data.clone().unwrap_or_else(|| tar_of(&self.files))),
         ];
         let mut bytes = b"!<arch>\n".to_vec();
         for (name, body) in members {

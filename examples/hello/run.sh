@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# An image out of Debian's signed packages alone: pins what they are, builds the program beside this script in a stage
+# with a compiler, runs what the image holds, and builds the same again offline, from a vendored directory.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. scripts/packages.sh
+
+install_packages "${HELLO_PACKAGES[@]}"
+cargo build --release --locked
+lith=$PWD/target/release/lith
+
+work=$(mktemp -d)
+trap 'chmod -R u+rwX "$work" 2>/dev/null; rm -rf "$work"' EXIT
+export LITH_ROOT=$work/store
+cp -r examples/hello "$work/hello"
+cd "$work"
+
+echo "== lith lock: what the packages are today"
+"$lith" lock hello
+echo "== lith build"
+"$lith" build -t hello -o type=local,dest=out hello
+echo "== what is in the image"
+find out -type f
+out/bin/hello
+echo "== the same from a vendored directory, in another store"
+"$lith" vendor vendored hello
+first=$("$lith" build --quiet hello)
+again=$("$lith" --root "$work/other" build --quiet --locked --offline --vendored vendored hello)
+[ "$first" = "$again" ]
+echo "$again"

@@ -187,6 +187,24 @@ pub enum Link {
     Yes,
 }
 
+impl Copy {
+    /// Everything that a named context holds, to the root: how a stage on its files begins.
+    pub fn whole_context(name: String) -> Self {
+        Self {
+            from: FilesFrom::NamedContext(name),
+            sources: vec![CopySource::Path(ImagePath::root())],
+            inline: Vec::new(),
+            dest: ImagePath::root(),
+            dest_is_dir: true,
+            chown: None,
+            chmod: None,
+            unpack: Unpack::Never,
+            exclude: Vec::new(),
+            link: Link::No,
+        }
+    }
+}
+
 /// Whose files are copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilesFrom {

@@ -21,7 +21,7 @@ use lith::recipe::chmod::Chmod;
 use lith::recipe::mount::{Mount, NodeOwner};
 use lith::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Run, Security, Stage};
 
-use crate::support::{bless, data};
+use crate::support::{data, golden};
 
 pub fn options() -> Options {
     let platform = |text: &str| text.parse::<Platform>().unwrap();
@@ -351,14 +351,7 @@ fn cases_come_out_as_written_down() {
             Ok((made, warnings)) => (recipe, errors, render(&source, &warnings) + &dump(&made)),
             Err(found) => (errors, recipe, render(&source, &found)),
         };
-        if bless() {
-            std::fs::write(&path, &actual).unwrap();
-            let _ = std::fs::remove_file(&other);
-        }
-        let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        if expected != actual || other.exists() {
-            let _ = writeln!(wrong, "== {}\n{actual}\n-- expected\n{expected}", path.display());
-        }
+        golden(&path, &other, &actual, &mut wrong);
     }
     assert!(wrong.is_empty(), "{wrong}");
 }

@@ -16,7 +16,7 @@ use lith::recipe::{Base, Recipe, Stage};
 
 use crate::frontend::{build as build_dockerfile, case_options, config_of, dump, render};
 use crate::fuzz::oracles::kdl::plain;
-use crate::support::{bless, data};
+use crate::support::{data, golden};
 
 /// Everything a file comes to: the recipe with its warnings, or the errors.
 fn build(
@@ -80,14 +80,7 @@ fn cases_come_out_as_written_down() {
                 (errors, recipe, render(&source, &found))
             }
         };
-        if bless() {
-            std::fs::write(&path, &actual).unwrap();
-            let _ = std::fs::remove_file(&other);
-        }
-        let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        if expected != actual || other.exists() {
-            let _ = writeln!(wrong, "== {}\n{actual}\n-- expected\n{expected}", path.display());
-        }
+        golden(&path, &other, &actual, &mut wrong);
     }
     assert!(wrong.is_empty(), "{wrong}");
     assert!(good >= 60 && errors_seen >= 120, "{good} recipes, {errors_seen} errors");

@@ -74,6 +74,19 @@ pub fn bless() -> bool {
     std::env::var_os("LITH_BLESS").is_some()
 }
 
+/// Compares what came out with the file that says so; `other` must not be there. Notes in `wrong` what differs.
+pub fn golden(path: &Path, other: &Path, actual: &str, wrong: &mut String) {
+    use std::fmt::Write as _;
+    if bless() {
+        fs::write(path, actual).unwrap();
+        let _ = fs::remove_file(other);
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    if expected != actual || other.exists() {
+        let _ = writeln!(wrong, "== {}\n{actual}\n-- expected\n{expected}", path.display());
+    }
+}
+
 /// Runs a script in a directory.
 #[track_caller]
 pub fn shell(script: &Path, dir: &Path) {

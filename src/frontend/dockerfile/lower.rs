@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crate::diag::{Diagnostic, Span};
 use crate::oci::ImageConfig;
 use crate::path::{ImagePath, PathError};
-use crate::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, Recipe, Stage, Step, Unpack};
+use crate::recipe::{Base, Copy, Op, Recipe, Stage, Step};
 
 use super::ast::{Dockerfile, Instruction, Kind, Word};
 use super::bases::{Bases, Configs, Known};
@@ -212,18 +212,7 @@ impl Lowering<'_> {
     fn files(&self) -> Option<Step> {
         let name = self.stage.files.as_ref()?;
         let text = &self.file.stages[self.stage.index];
-        let copy = Copy {
-            from: FilesFrom::NamedContext(name.clone()),
-            sources: vec![CopySource::Path(ImagePath::root())],
-            inline: Vec::new(),
-            dest: ImagePath::root(),
-            dest_is_dir: true,
-            chown: None,
-            chmod: None,
-            unpack: Unpack::Never,
-            exclude: Vec::new(),
-            link: Link::No,
-        };
+        let copy = Copy::whole_context(name.clone());
         Some(Step {
             op: Op::Copy(copy),
             origin: text.origin.clone(),

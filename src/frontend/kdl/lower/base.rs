@@ -6,8 +6,7 @@ use crate::frontend::contexts::ContextKind;
 use crate::frontend::scope::Scope;
 use crate::frontend::shown::shown;
 use crate::oci::ImageConfig;
-use crate::path::ImagePath;
-use crate::recipe::{Base, Copy, CopySource, FilesFrom, Link, Op, PackageSet, Unpack};
+use crate::recipe::{Base, Copy, Op, PackageSet};
 
 use super::super::blocks::Block;
 use super::super::taking::Taking;
@@ -211,18 +210,7 @@ impl Lowering<'_, '_> {
     /// The step that a block on a named context's files begins with.
     fn files_of_context(&mut self, node: &Node, key: String) {
         let created_by = format!("FROM {key} # buildkit");
-        let copy = Copy {
-            from: FilesFrom::NamedContext(key),
-            sources: vec![CopySource::Path(ImagePath::root())],
-            inline: Vec::new(),
-            dest: ImagePath::root(),
-            dest_is_dir: true,
-            chown: None,
-            chmod: None,
-            unpack: Unpack::Never,
-            exclude: Vec::new(),
-            link: Link::No,
-        };
+        let copy = Copy::whole_context(key);
         self.push(node, Part { op: Op::Copy(copy), created_by }, None);
     }
 }

@@ -43,6 +43,11 @@ fn ignore_files() {
 }
 
 #[test]
+fn locks() {
+    check(&data("tests/fuzz/finds/lock"), oracles::lock::check);
+}
+
+#[test]
 fn names() {
     check(&data("tests/fuzz/finds/names"), oracles::names::check);
 }

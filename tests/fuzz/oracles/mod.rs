@@ -5,6 +5,7 @@ pub mod dockerfile;
 pub mod glob;
 pub mod ignore;
 pub mod kdl;
+pub mod lock;
 pub mod names;
 pub mod words;
 

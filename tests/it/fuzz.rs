@@ -29,7 +29,8 @@ fn dockerfiles() {
 #[test]
 fn kdl_files() {
     let cases = data("tests/data/kdl").into_iter().map(|case| case.join("image.kdl"));
-    check(&cases.collect::<Vec<_>>(), oracles::kdl::check);
+    let files: Vec<PathBuf> = cases.chain(data("tests/fuzz/finds/kdl")).collect();
+    check(&files, oracles::kdl::check);
 }
 
 #[test]

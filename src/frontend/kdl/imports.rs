@@ -135,7 +135,7 @@ impl Files {
     pub fn outward(&self, span: Span) -> (Span, Option<String>) {
         let mut placed = self.of(span);
         let (line, column) = placed.position(span.start);
-        let inside = placed.import.map(|_| format!("{}:{line}:{column}", escape(placed.name.as_bytes())));
+        let inside = placed.import.map(|_| format!("{}:{line}:{column}", clipped_path(&placed.name)));
         let mut outer = span;
         while let Some(import) = placed.import {
             (outer, placed) = (import, self.of(import));
@@ -231,15 +231,13 @@ impl Reading<'_> {
             }
         };
         if open.contains(&path) {
-            let circle: Vec<String> =
-                open.iter().chain([&path]).map(|path| escape(path.as_bytes())).collect();
-            problems.error(node.head, format!("the file imports itself: {}", circle.join(" -> ")));
+            problems.error(node.head, format!("the file imports itself: {}", circle(open, &path)));
             return Vec::new();
         }
         if self.done.contains(&path) {
             return Vec::new();
         }
-        let shown = escape(path.as_bytes());
+        let shown = brief(&path);
         let text = match self.imports.get(&path) {
             Some(Ok(text)) => text.clone(),
             Some(Err(why)) => {
@@ -260,5 +258,28 @@ impl Reading<'_> {
         let nodes = self.file(shown, text, &path, Some(node.head), open, problems);
         open.pop();
         nodes
+    }
+}
+/// The files of a circle, from the one that is imported again; of many the first and the last.
+fn circle(open: &[ImagePath], again: &ImagePath) -> String {
+    const ENDS: usize = 3;
+    let start = open.iter().position(|path| path == again).unwrap_or_default();
+    let mut names: Vec<String> = open[start..].iter().chain([again]).map(brief).collect();
+    if names.len() > 2 * ENDS {
+        names.splice(ENDS..names.len() - ENDS, ["…".to_owned()]);
+    }
+    names.join(" -> ")
+}
+
+fn brief(path: &ImagePath) -> String {
+    clipped_path(&String::from_utf8_lossy(path.as_bytes()))
+}
+
+/// A path in a message: escaped, and of a long one its end.
+fn clipped_path(path: &str) -> String {
+    const SHOWN: usize = 200;
+    match path.char_indices().rev().nth(SHOWN) {
+        Some((at, _)) => format!("…{}", escape(path[at..].as_bytes())),
+        None => escape(path.as_bytes()),
     }
 }

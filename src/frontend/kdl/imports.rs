@@ -279,7 +279,7 @@ fn brief(path: &ImagePath) -> String {
 fn clipped_path(path: &str) -> String {
     const SHOWN: usize = 200;
     match path.char_indices().rev().nth(SHOWN) {
-        Some((at, _)) => format!("…{}", escape(path[at..].as_bytes())),
+        Some((at, _)) => format!("…{}", escape(&path.as_bytes()[at..])),
         None => escape(path.as_bytes()),
     }
 }

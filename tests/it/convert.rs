@@ -66,6 +66,9 @@ fn the_linter_refuses_kdl_and_packages_are_planned() {
     lab.write("ctx/image.kdl", "image \"x\" {\n    base debian=\"bookworm\" { packages \"hello\" }\n}\n");
     let ran = lab.ok("store", &["plan", "ctx"]);
     assert!(ran.out.contains("x from PACKAGES bookworm hello"), "{}", ran.out);
+    lab.write("ctx/image.kdl", "image \"x\" {\n    base debian=\"no-such\" { packages \"hello\" }\n}\n");
+    let ran = lab.run("store", &["build", "ctx"]);
+    assert!(ran.code != 0 && ran.err.contains("ctx/image.kdl:2: packages of no-such: "), "{}", ran.err);
     lab.write("ctx/image.kdl", "image \"x\" {\n    base \"nowhere\"\n}\n");
     refused(
         &lab.run("store", &["plan", "ctx"]),

@@ -155,13 +155,16 @@ impl Lowering<'_, '_> {
             self.scope.config().labels.extend(self.options.labels.iter().cloned());
         }
         taking.finish_line(self.words);
+        // Where a FROM would be: what is wrong with a stage is mostly wrong with its base.
+        let mut children = block.node.children.iter();
+        let base_node = children.find(|node| matches!(node.name.text.as_str(), "base" | "from"));
         Stage {
             name: block.name.as_ref().map(|name| name.text.clone()),
             base,
             platform: self.platform.clone(),
             steps: std::mem::take(&mut self.steps),
             config: self.scope.image.clone(),
-            origin: self.files.origin(block.node.head),
+            origin: self.files.origin(base_node.unwrap_or(block.node).head),
         }
     }
 

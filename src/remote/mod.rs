@@ -81,7 +81,9 @@ fn scheme(text: &str) -> Option<&str> {
 
 /// Whether an HTTP URL is a repository's.
 fn names_repository(text: &str) -> bool {
-    text.split(['?', '#']).next().unwrap_or(text).ends_with(".git")
+    let address = text.split(['?', '#']).next().unwrap_or(text);
+    let path = address.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+    path.is_some_and(|(_, path)| path.ends_with(".git"))
 }
 
 /// A URL with nothing in it that a program could take for an option.
@@ -261,6 +263,8 @@ mod tests {
             ("https://h/a.git?ref=v1", "git"),
             ("https://h/a.git/info", "file"),
             ("https://h/x?y=a.git", "file"),
+            ("https://a.git", "file"),
+            ("https://a.git?ref=v1", "file"),
             ("git://h/a", "git"),
             ("ssh://git@h/a", "git"),
             ("git@h:a/b.git", "git"),

@@ -53,7 +53,11 @@ impl LockFile {
         let dir = path.parent().unwrap_or(Path::new("/"));
         // Whoever else writes this lock waits: what is read and what is written belong together.
         let _alone = Lock::directory(dir).map_err(CliError::io(format!("lock {}", dir.display())))?;
-        let there = self.what.pins_if_there()?;
+        let there = match self.what.pins_if_there() {
+            // Of what is written anew nothing has to be understood.
+            Err(CliError::File { .. }) if self.update.iter().any(|name| name == ALL) => None,
+            result => result?,
+        };
         let mut pins = there.clone().unwrap_or_else(|| Pins { file: shown.clone(), ..Pins::default() });
         let old = pins.lock.clone();
         forget(&mut pins, &self.update)?;

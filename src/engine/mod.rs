@@ -149,6 +149,8 @@ pub struct Prepared<'a> {
     pub images: Images,
     pub rules: Rules,
     pub warnings: Vec<Diagnostic>,
+    /// For each stage, whether it is known beforehand what it takes from elsewhere.
+    pub pinned: Vec<bool>,
     context: Files,
     named: BTreeMap<String, Files>,
 }
@@ -176,6 +178,7 @@ pub fn prepare_recipe<'a>(
     if !missing.is_empty() {
         return Err(BuildError::File(missing));
     }
+    let pinned = pins::pinned_stages(store, options, &recipe)?;
     packages::settle(store, options, &mut recipe, asking)?;
     let plan = Plan::new(&recipe);
     let context = options.context.open(store)?;
@@ -191,7 +194,7 @@ pub fn prepare_recipe<'a>(
         cache_namespace: options.frontend.cache_namespace().to_owned(),
     };
     let named = named_contexts(store, options, &recipe)?;
-    Ok(Prepared { store, options, recipe, plan, images, rules, warnings, context, named })
+    Ok(Prepared { store, options, recipe, plan, images, rules, warnings, pinned, context, named })
 }
 
 /// Builds the target.

@@ -221,6 +221,30 @@ pub(super) fn unpinned(
     Ok(all)
 }
 
+/// For each stage, whether it is known beforehand what it takes from elsewhere: files, repositories, images, packages.
+pub(super) fn pinned_stages(
+    store: &Store,
+    options: &Options,
+    recipe: &Recipe,
+) -> Result<Vec<bool>, BuildError> {
+    let pins = &options.pins;
+    let names = &options.frontend.named_contexts;
+    let is_pinned = |stage: &Stage| -> Result<bool, BuildError> {
+        let base = match &stage.base {
+            Base::Image(reference) => Some(reference),
+            Base::Scratch | Base::Stage(_) | Base::Packages(_) => None,
+        };
+        let inputs = stage.steps.iter().flat_map(|step| step.op.inputs());
+        let mut images = base.into_iter().chain(inputs.filter_map(FilesFrom::image));
+        let urls = release_urls(store, options, stage)?;
+        Ok(images
+            .all(|image| own_digest(image).is_some() || pins.image(names, image, &stage.platform).is_some())
+            && urls.iter().all(|url| pins.has_url(url, None))
+            && taken(options, [stage]).iter().all(|taken| pins.knows(&taken.remote, taken.checksum)))
+    };
+    recipe.stages.iter().map(is_pinned).collect()
+}
+
 /// The options of a build of all stages, unless they name targets.
 pub(super) fn all_stages(options: &Options) -> Result<Options, BuildError> {
     let mut options = options.clone();

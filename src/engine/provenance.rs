@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::pins::{Taken, taken};
 use super::progress::{Done, Steps};
-use super::{BuildError, Options, Prepared};
+use super::{BuildError, Prepared};
 use crate::digest::BlobDigest;
 use crate::exec::ExecError;
 use crate::fetch::{Commits, FetchOptions, Fetcher, Fetching};
@@ -54,9 +54,10 @@ pub(super) fn provenance(
         .filter(|(_, needed)| **needed)
         .map(|(stage, _)| stage)
         .collect();
-    let from_elsewhere = taken(prepared.options, stages.iter().copied());
+    let is_pinned = prepared.pinned.iter().zip(&needed).all(|(pinned, needed)| *pinned || !needed);
+    let is_hermetic = is_pinned && done.iter().all(|done| is_closed(done));
     let mut dependencies = images(prepared, &stages);
-    for taken in &from_elsewhere {
+    for taken in &taken(prepared.options, stages.iter().copied()) {
         dependencies.insert(fetched(prepared, taken)?);
     }
     dependencies.extend(done.iter().flat_map(|done| files(prepared, done)));
@@ -65,7 +66,7 @@ pub(super) fn provenance(
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": parameters(prepared, target, detail),
-            "internalParameters": internals(&done, detail, is_hermetic(prepared.options, &done, &from_elsewhere)),
+            "internalParameters": internals(&done, detail, is_hermetic),
             "resolvedDependencies": dependencies.iter().map(Dependency::value).collect::<Vec<_>>(),
         },
         "runDetails": {
@@ -133,10 +134,7 @@ fn images(prepared: &Prepared<'_>, stages: &[&Stage]) -> BTreeSet<Dependency> {
             Base::Image(reference) => Some(reference),
             Base::Scratch | Base::Stage(_) | Base::Packages(_) => None,
         };
-        let inputs = stage.steps.iter().flat_map(|step| step.op.inputs()).filter_map(|from| match from {
-            FilesFrom::Image(reference) => Some(reference),
-            _ => None,
-        });
+        let inputs = stage.steps.iter().flat_map(|step| step.op.inputs()).filter_map(FilesFrom::image);
         for reference in base.into_iter().chain(inputs) {
             let image = prepared.image(reference, &stage.platform);
             let bare = reference.strip_prefix("docker-image://").unwrap_or(reference);
@@ -216,13 +214,9 @@ fn shown(source: &CopySource) -> Option<String> {
     }
 }
 
-/// Whether nothing but what is named here can have had a part in it.
-fn is_hermetic(options: &Options, done: &[&Done], from_elsewhere: &[Taken]) -> bool {
-    let is_closed = |done: &&Done| {
-        done.info.effects.is_empty() && field(done, "run.network").is_none_or(|network| network == "none")
-    };
-    done.iter().all(is_closed)
-        && from_elsewhere.iter().all(|taken| options.pins.knows(&taken.remote, taken.checksum))
+/// Whether nothing but what is named here can have had a part in a step.
+fn is_closed(done: &Done) -> bool {
+    done.info.effects.is_empty() && field(done, "run.network").is_none_or(|network| network == "none")
 }
 
 fn field<'a>(done: &'a Done, wanted: &str) -> Option<&'a str> {

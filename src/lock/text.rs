@@ -14,7 +14,7 @@ pub const LARGEST: usize = 16 << 20;
 const TOLD: usize = 20;
 const HEAD: &str =
     "// What names stood for. `lith lock` writes this file; `lith lock --update` renews it.\nlock 1\n";
-const RENEW: &str = "leave this file to `lith lock`, which writes it anew";
+const RENEW: &str = "`lith lock --update` writes this file anew";
 const KINDS: [&str; 3] = ["git", "image", "url"];
 
 impl Lock {

@@ -218,6 +218,14 @@ pub enum FilesFrom {
 }
 
 impl FilesFrom {
+    /// The image's reference, if it is one.
+    pub fn image(&self) -> Option<&String> {
+        match self {
+            Self::Image(reference) => Some(reference),
+            Self::Context | Self::NamedContext(_) | Self::Stage(_) | Self::Scratch => None,
+        }
+    }
+
     /// The stage, if it is one.
     pub fn stage(&self) -> Option<usize> {
         match self {

@@ -141,6 +141,12 @@ fn what_comes_otherwise_than_pinned_is_an_error_that_names_the_lock() {
     let forged = format!("{}{}{}", &lock[..at], "0".repeat(40), &lock[at + 40..]);
     world.lab.write("ctx/lith.lock", forged);
     fails(&world.build("store", &[]), 1, &["has the tree", "lith.lock"]);
+    // A merge that nobody finished; what the error says helps.
+    world.lab.write("ctx/lith.lock", "lock 1\n<<<<<<< ours\n");
+    let ran = world.lab.run("store", &["lock", "ctx"]);
+    fails(&ran, 2, &["ctx/lith.lock:2:1", "nobody finished", "`lith lock --update` writes this file anew"]);
+    world.lab.ok("store", &["lock", "--update", "ctx"]);
+    world.gives("store", &["--locked"], "f", "two\n");
     // A hand that slipped.
     world.lab.write("ctx/lith.lock", lock.replace(" size=4", "  size=4"));
     fails(&world.build("store", &[]), 2, &["ctx/lith.lock:5:1", "not as lith writes it", "expected url"]);

@@ -8,6 +8,7 @@ use lith::debian::version::Version;
 use lith::digest::DiffId;
 use lith::engine::pins::{Pins, Unused, lock};
 use lith::engine::preview::Status;
+use lith::engine::provenance::Detail;
 use lith::engine::vendor::vendor;
 use lith::engine::{self, BuildError, Options};
 use lith::fetch::{Fetching, Vendored};
@@ -97,7 +98,14 @@ fn a_lock_holds_packages_and_a_vendored_directory_has_them() {
     let built = |name: &str, options: &Options| {
         engine::build(&store(name), options, &Ends::default()).map(|built| built.images[0].manifest)
     };
+    let is_hermetic = |options: &Options| {
+        let options = Options { provenance: Some(Detail::Min), ..options.clone() };
+        let built = engine::build(&store("store"), &options, &Ends::default()).unwrap();
+        let predicate = &built.images[0].attestations[0].predicate;
+        predicate["buildDefinition"]["internalParameters"]["hermetic"].as_bool().unwrap()
+    };
     let first = built("store", &options).unwrap();
+    assert!(!is_hermetic(&options), "the archive may list other packages tomorrow");
     options.pins = Pins { file: "lith.lock".into(), locked: true, ..Pins::default() };
     let refused = |error: BuildError| match error {
         BuildError::File(found) => found[0].message.clone(),
@@ -109,6 +117,7 @@ fn a_lock_holds_packages_and_a_vendored_directory_has_them() {
     options.pins.lock = lock(&store("store"), &options, Unused::Keep).unwrap();
     assert_eq!(options.pins.lock.urls.len(), 1, "{}", options.pins.lock.text());
     options.pins.locked = true;
+    assert!(is_hermetic(&options));
     let dir = world.lab.path("vendored");
     let counts = vendor(&store("store"), &options, &dir).unwrap();
     assert_eq!(counts.files, 4, "the signed list, the index, a and lib");

@@ -171,6 +171,10 @@ fn with_everything_pinned_and_closed_it_is_hermetic() {
     assert!(!hermetic(&[]), "the file may be another one tomorrow");
     lab.ok("store", &["lock", "ctx"]);
     assert!(hermetic(&[]));
+    lab.write("ctx/Dockerfile", "FROM scratch\nCOPY --from=base /bin /bin\n");
+    assert!(hermetic(&[]));
+    std::fs::remove_file(lab.path("ctx/lith.lock")).unwrap();
+    assert!(!hermetic(&[]), "so may the image");
 }
 
 #[test]

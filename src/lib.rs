@@ -1,4 +1,4 @@
-//! lith compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
+//! lith compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
 //!
 //! `ARCHITECTURE.md` has the map: floors, what each module owns, and what must stay true. A module names only
 //! modules of a lower floor or its own; `tests/it/architecture.rs` holds that table.

@@ -10,7 +10,7 @@ use super::{
     verify, why,
 };
 
-/// Compiles a Dockerfile into an OCI image the way Nix compiles a derivation.
+/// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
 #[derive(Debug, Parser)]
 #[command(name = "lith", version, propagate_version = true, infer_subcommands = false)]
 pub struct Args {
@@ -23,7 +23,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Build an image from a Dockerfile
+    /// Build an image from a Dockerfile or a KDL file
     Build(build::Build),
     /// Say what is odd about a Dockerfile, without building it
     Lint(lint::Lint),

@@ -15,21 +15,13 @@ use case::Case;
 use known::{Known, Line};
 
 use crate::peers::tools::{Docker, Unmount, buildah, lab_with};
-use crate::support::{Lab, base_tar};
+use crate::support::Lab;
 
 const PROGRAMS: [&str; 8] = ["buildah", "dockerd", "runc", "setcap", "setfattr", "xz", "bzip2", "zstd"];
 
-/// Bases in every builder's store, from the same bytes: `base`, a root file system without a config, and what
-/// `configured.Dockerfile` and `triggers.Dockerfile` make of it.
+/// The images that cases stand on, in every builder's store from the same bytes.
 fn bases(lab: &Lab, docker: &Docker<'_>) {
-    let data = case::data();
-    base_tar(&lab.path(""), Some(&data.join("base.sh")));
-    lab.ok("store", &["import", "base.tar", "base"]);
-    for name in ["base", "configured", "triggers"] {
-        let dockerfile = data.join(format!("{name}.Dockerfile"));
-        if dockerfile.exists() {
-            lab.ok("store", &["build", "-t", name, "-f", dockerfile.to_str().unwrap(), "."]);
-        }
+    for name in case::bases(lab) {
         let tar = format!("{name}-image.tar");
         lab.ok("store", &["save", "-o", &tar, name]);
         docker.ok(&["load", "-i", &tar]);

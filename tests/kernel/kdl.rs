@@ -4,20 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use crate::differential::case::{self, Case};
-use crate::support::{Built, Lab, base_tar, has, kernel_lab, skip};
-
-/// What the Dockerfiles of `tests/data/differential` stand on.
-fn bases(lab: &Lab) {
-    let data = case::data();
-    base_tar(&lab.path(""), Some(&data.join("base.sh")));
-    lab.ok("store", &["import", "base.tar", "base"]);
-    for name in ["base", "configured", "triggers"] {
-        let dockerfile = data.join(format!("{name}.Dockerfile"));
-        if dockerfile.exists() {
-            lab.ok("store", &["build", "-t", name, "-f", dockerfile.to_str().unwrap(), "."]);
-        }
-    }
-}
+use crate::support::{Built, Lab, has, kernel_lab, skip};
 
 /// Builds with these arguments; gives the manifest's digest.
 fn manifest(lab: &Lab, args: &[&str]) -> Result<String, String> {
@@ -59,7 +46,7 @@ fn conversions_have_the_manifests_of_their_dockerfiles() {
             return;
         }
     }
-    bases(&lab);
+    case::bases(&lab);
     let cases = case::all(&lab);
     let (mut count, mut wrong) = (0, String::new());
     for case in cases.iter().filter(|case| case.error.is_none()) {

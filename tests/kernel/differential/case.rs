@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Lab, children, shell};
+use crate::support::{Lab, base_tar, children, shell};
 
 #[derive(Debug)]
 pub struct Case {
@@ -24,6 +24,21 @@ pub struct Case {
 /// Where the cases and the list of known differences are.
 pub fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/differential")
+}
+
+/// The images that cases stand on, in lith's store: `base`, a root file system without a config, and what
+/// `configured.Dockerfile` and `triggers.Dockerfile` make of it. Gives their names.
+pub fn bases(lab: &Lab) -> [&'static str; 3] {
+    let names = ["base", "configured", "triggers"];
+    base_tar(&lab.path(""), Some(&data().join("base.sh")));
+    lab.ok("store", &["import", "base.tar", "base"]);
+    for name in names {
+        let dockerfile = data().join(format!("{name}.Dockerfile"));
+        if dockerfile.exists() {
+            lab.ok("store", &["build", "-t", name, "-f", dockerfile.to_str().unwrap(), "."]);
+        }
+    }
+    names
 }
 
 /// All cases by name, their contexts made in the lab.

@@ -11,7 +11,8 @@ use super::universe::{Priority, Universe};
 use super::{DebianError, group};
 use crate::canon::{Hasher, Sink as _};
 use crate::digest::{BlobDigest, ContentDigest};
-use crate::fetch::{FetchError, FetchOptions, Fetched, Fetcher};
+use crate::fetch::watch::Set;
+use crate::fetch::{FetchError, FetchOptions, Fetched, Fetcher, Watcher};
 use crate::layer::{DecompressLimits, Decompressor};
 use crate::platform::Platform;
 use crate::recipe::{PackageLayer, PackageSet, Pin};
@@ -315,7 +316,11 @@ fn essential(universe: &Universe<'_>) -> Vec<Request> {
 pub fn bring(store: &Store, options: &FetchOptions, pins: &[Pin]) -> Result<(), DebianError> {
     let missing: Vec<&Pin> = pins.iter().filter(|pin| !store.has_blob(&pin.sha256)).collect();
     let largest = missing.iter().map(|pin| pin.size).max().unwrap_or_default();
-    let options = FetchOptions { largest, ..options.clone() };
+    let bytes = missing.iter().map(|pin| pin.size).sum();
+    let set =
+        (!missing.is_empty()).then(|| Set::new(&options.watch, "packages", missing.len() as u64, bytes));
+    let watch = set.clone().map_or_else(Watcher::default, |set| Watcher::new(set));
+    let options = FetchOptions { largest, watch, ..options.clone() };
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), DebianError> {
         let fetcher = Fetcher::new(store, &options);
@@ -325,6 +330,7 @@ pub fn bring(store: &Store, options: &FetchOptions, pins: &[Pin]) -> Result<(), 
                 next.store(missing.len(), Ordering::Relaxed);
                 return Err(error.into());
             }
+            set.iter().for_each(|set| set.has(pin.size));
         }
         Ok(())
     };

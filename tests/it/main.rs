@@ -21,5 +21,6 @@ mod lint;
 mod lock;
 mod packages;
 mod provenance;
+mod resume;
 mod rules;
 mod store;

@@ -1,0 +1,196 @@
+//! What is told of fetching while it goes on. Nothing here prints, and nobody has to listen.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// One thing that is being fetched; none of a process has the number of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskId(u64);
+
+/// How much of it is here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub bytes: u64,
+    /// Of the whole, if that is known.
+    pub total: Option<u64>,
+    /// Of what comes in pieces.
+    pub pieces: Option<Pieces>,
+}
+
+/// How many pieces are here, of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pieces {
+    pub done: u64,
+    pub total: u64,
+    /// What they are, as a plural.
+    pub unit: &'static str,
+}
+
+/// Shows what is fetched. Called from several threads, many times a second.
+pub trait Watch: Send + Sync {
+    /// `what`: for people, without credentials.
+    fn begun(&self, task: TaskId, what: &str);
+    fn moved(&self, task: TaskId, amount: &Amount);
+    /// Whether it is here or failed: who asked for it says that.
+    fn ended(&self, task: TaskId);
+}
+
+/// Whoever watches, if anybody does.
+#[derive(Clone, Default)]
+pub struct Watcher(Option<Arc<dyn Watch>>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Watcher(someone)" } else { "Watcher(nobody)" })
+    }
+}
+
+impl Watcher {
+    pub fn new(watch: Arc<dyn Watch>) -> Self {
+        Self(Some(watch))
+    }
+
+    /// Tells that something is being fetched, until the task is dropped.
+    pub fn task(&self, what: &str) -> Task {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = TaskId(NEXT.fetch_add(1, Ordering::Relaxed));
+        if let Some(watch) = &self.0 {
+            watch.begun(id, what);
+        }
+        Task { id, watcher: self.clone() }
+    }
+}
+
+/// Something on its way.
+#[derive(Debug)]
+pub struct Task {
+    id: TaskId,
+    watcher: Watcher,
+}
+
+impl Task {
+    pub fn moved(&self, amount: &Amount) {
+        if let Some(watch) = &self.watcher.0 {
+            watch.moved(self.id, amount);
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watcher.0 {
+            watch.ended(self.id);
+        }
+    }
+}
+
+/// Many files shown as one task.
+pub struct Set {
+    task: Task,
+    files: u64,
+    bytes: u64,
+    unit: &'static str,
+    state: Mutex<SetState>,
+}
+
+#[derive(Default)]
+struct SetState {
+    done: u64,
+    /// Of files that are here.
+    bytes: u64,
+    /// Of those on their way.
+    coming: BTreeMap<TaskId, u64>,
+}
+
+impl Set {
+    /// `unit`: what the files are, as a plural; `bytes`: of all of them.
+    pub fn new(watcher: &Watcher, unit: &'static str, files: u64, bytes: u64) -> Arc<Self> {
+        let task = watcher.task(&format!("{files} {unit}"));
+        Arc::new(Self { task, files, bytes, unit, state: Mutex::default() })
+    }
+
+    /// One more file is here.
+    pub fn has(&self, bytes: u64) {
+        self.change(|state| {
+            state.done += 1;
+            state.bytes += bytes;
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SetState)) {
+        let mut state = self.state.lock().expect("no panic while held");
+        change(&mut state);
+        let pieces = Pieces { done: state.done, total: self.files, unit: self.unit };
+        let bytes = state.bytes + state.coming.values().sum::<u64>();
+        // Told while the lock is held: what is told later is never less.
+        self.task.moved(&Amount { bytes, total: Some(self.bytes), pieces: Some(pieces) });
+    }
+}
+
+impl Watch for Set {
+    fn begun(&self, _: TaskId, _: &str) {}
+
+    fn moved(&self, task: TaskId, amount: &Amount) {
+        self.change(|state| {
+            state.coming.insert(task, amount.bytes);
+        });
+    }
+
+    fn ended(&self, task: TaskId) {
+        // What came of it is told when it is known to be right.
+        let mut state = self.state.lock().expect("no panic while held");
+        state.coming.remove(&task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Watch for Heard {
+        fn begun(&self, _: TaskId, what: &str) {
+            self.0.lock().unwrap().push(format!("begun {what}"));
+        }
+
+        fn moved(&self, _: TaskId, amount: &Amount) {
+            let Pieces { done, total, unit } = amount.pieces.unwrap();
+            let bytes = (amount.bytes, amount.total.unwrap());
+            self.0.lock().unwrap().push(format!("{done}/{total} {unit} {}/{}", bytes.0, bytes.1));
+        }
+
+        fn ended(&self, _: TaskId) {
+            self.0.lock().unwrap().push("ended".into());
+        }
+    }
+
+    #[test]
+    fn a_set_is_one_task() {
+        let heard = Arc::new(Heard::default());
+        {
+            let set = Set::new(&Watcher::new(heard.clone()), "files", 2, 30);
+            let members = Watcher::new(set.clone());
+            let (one, two) = (members.task("a"), members.task("b"));
+            one.moved(&Amount { bytes: 5, ..Amount::default() });
+            two.moved(&Amount { bytes: 7, ..Amount::default() });
+            drop(one);
+            set.has(10);
+            drop(two);
+            set.has(20);
+        }
+        let heard = heard.0.lock().unwrap();
+        let expected = [
+            "begun 2 files",
+            "0/2 files 5/30",
+            "0/2 files 12/30",
+            "1/2 files 17/30",
+            "2/2 files 30/30",
+            "ended",
+        ];
+        assert_eq!(*heard, expected);
+    }
+}

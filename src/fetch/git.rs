@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::watch::Act;
 use super::{FetchError, FetchOptions, Fetching};
 use crate::epoch::Epoch;
 use crate::remote::GitRepo;
@@ -304,7 +305,7 @@ impl<'a> Commits<'a> {
             "--force",
         ];
         let mut git = self.remote(repo, Some(mirror));
-        git.watched(self.options.watch.task(&repo.shown()));
+        git.watched(self.options.watch.task(Act::Fetch, &repo.shown()));
         git.args(&fixed).args(more).args(&["--", &repo.url]).args(refs).text().map(drop)
     }
 

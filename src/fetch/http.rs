@@ -13,6 +13,7 @@ use ureq::{Agent, Body};
 use url::Url;
 
 use super::transfer::{Broken, Transfer, Wanted};
+use super::watch::Act;
 use super::{FetchError, FetchOptions, Fetching, shown};
 use crate::digest::{BlobDigest, ContentDigest};
 use crate::remote::percent_decoded;
@@ -152,7 +153,7 @@ impl<'a> Fetcher<'a> {
         wanted: &Wanted,
         known: Option<&Download>,
     ) -> Result<Option<Download>, FetchError> {
-        let task = self.options.watch.task(&shown(url));
+        let task = self.options.watch.task(Act::Fetch, &shown(url));
         let mut tries = 0;
         let mut begun = Transfer::resume(self.store, wanted)?;
         // Killed between the last byte and the name.
@@ -178,7 +179,10 @@ impl<'a> Fetcher<'a> {
             let Some(mut transfer) = self.take_up(begun.take(), wanted, &response, &at)? else { continue };
             match transfer.fill(wanted, response, &task) {
                 Ok(()) => match self.finish(transfer, wanted, &at)? {
-                    Some(download) => return Ok(Some(download)),
+                    Some(download) => {
+                        task.done();
+                        return Ok(Some(download));
+                    }
                     None => continue,
                 },
                 Err(Broken::Off(_)) if self.again(&mut tries, None) => begun = Some(transfer),

@@ -1,13 +1,29 @@
 //! What is told of fetching while it goes on. Nothing here prints, and nobody has to listen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// One thing that is being fetched; none of a process has the number of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TaskId(u64);
+
+#[cfg(test)]
+impl TaskId {
+    /// A number of a test's own.
+    pub fn of_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// What is done meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    Fetch,
+    /// Packages are chosen.
+    Choose,
+}
 
 /// How much of it is here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,15 +47,30 @@ pub struct Pieces {
 /// Shows what is fetched. Called from several threads, many times a second.
 pub trait Watch: Send + Sync {
     /// `what`: for people, without credentials.
-    fn begun(&self, task: TaskId, what: &str);
+    fn begun(&self, task: TaskId, act: Act, what: &str);
     fn moved(&self, task: TaskId, amount: &Amount);
-    /// Whether it is here or failed: who asked for it says that.
-    fn ended(&self, task: TaskId);
+    fn ended(&self, task: TaskId, end: TaskEnd);
+    /// Something that does not keep anything from being fetched, and that people should know.
+    fn warned(&self, text: &str);
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskEnd {
+    Done,
+    /// Who asked for it says why.
+    Failed,
 }
 
 /// Whoever watches, if anybody does.
 #[derive(Clone, Default)]
-pub struct Watcher(Option<Arc<dyn Watch>>);
+pub struct Watcher(Option<Arc<Watched>>);
+
+struct Watched {
+    watch: Arc<dyn Watch>,
+    /// What they were warned of.
+    warned: Mutex<BTreeSet<String>>,
+}
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,17 +80,26 @@ impl fmt::Debug for Watcher {
 
 impl Watcher {
     pub fn new(watch: Arc<dyn Watch>) -> Self {
-        Self(Some(watch))
+        Self(Some(Arc::new(Watched { watch, warned: Mutex::default() })))
     }
 
     /// Tells that something is being fetched, until the task is dropped.
-    pub fn task(&self, what: &str) -> Task {
+    pub fn task(&self, act: Act, what: &str) -> Task {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = TaskId(NEXT.fetch_add(1, Ordering::Relaxed));
-        if let Some(watch) = &self.0 {
-            watch.begun(id, what);
+        if let Some(watched) = &self.0 {
+            watched.watch.begun(id, act, what);
         }
-        Task { id, watcher: self.clone() }
+        Task { id, watcher: self.clone(), is_done: AtomicBool::new(false) }
+    }
+
+    /// Warns of something, once.
+    pub fn warn(&self, text: &str) {
+        let Some(watched) = &self.0 else { return };
+        let is_new = watched.warned.lock().expect("no panic while held").insert(text.to_owned());
+        if is_new {
+            watched.watch.warned(text);
+        }
     }
 }
 
@@ -68,20 +108,27 @@ impl Watcher {
 pub struct Task {
     id: TaskId,
     watcher: Watcher,
+    is_done: AtomicBool,
 }
 
 impl Task {
     pub fn moved(&self, amount: &Amount) {
-        if let Some(watch) = &self.watcher.0 {
-            watch.moved(self.id, amount);
+        if let Some(watched) = &self.watcher.0 {
+            watched.watch.moved(self.id, amount);
         }
+    }
+
+    /// It is here. A task that is dropped without this failed.
+    pub fn done(&self) {
+        self.is_done.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if let Some(watch) = &self.watcher.0 {
-            watch.ended(self.id);
+        let end = if *self.is_done.get_mut() { TaskEnd::Done } else { TaskEnd::Failed };
+        if let Some(watched) = &self.watcher.0 {
+            watched.watch.ended(self.id, end);
         }
     }
 }
@@ -107,7 +154,7 @@ struct SetState {
 impl Set {
     /// `unit`: what the files are, as a plural; `bytes`: of all of them.
     pub fn new(watcher: &Watcher, unit: &'static str, files: u64, bytes: u64) -> Arc<Self> {
-        let task = watcher.task(&format!("{files} {unit}"));
+        let task = watcher.task(Act::Fetch, &format!("{files} {unit}"));
         Arc::new(Self { task, files, bytes, unit, state: Mutex::default() })
     }
 
@@ -117,6 +164,11 @@ impl Set {
             state.done += 1;
             state.bytes += bytes;
         });
+    }
+
+    /// All files are.
+    pub fn done(&self) {
+        self.task.done();
     }
 
     fn change(&self, change: impl FnOnce(&mut SetState)) {
@@ -130,7 +182,7 @@ impl Set {
 }
 
 impl Watch for Set {
-    fn begun(&self, _: TaskId, _: &str) {}
+    fn begun(&self, _: TaskId, _: Act, _: &str) {}
 
     fn moved(&self, task: TaskId, amount: &Amount) {
         self.change(|state| {
@@ -138,10 +190,14 @@ impl Watch for Set {
         });
     }
 
-    fn ended(&self, task: TaskId) {
+    fn ended(&self, task: TaskId, _: TaskEnd) {
         // What came of it is told when it is known to be right.
         let mut state = self.state.lock().expect("no panic while held");
         state.coming.remove(&task);
+    }
+
+    fn warned(&self, text: &str) {
+        self.task.watcher.warn(text);
     }
 }
 
@@ -153,7 +209,7 @@ mod tests {
     struct Heard(Mutex<Vec<String>>);
 
     impl Watch for Heard {
-        fn begun(&self, _: TaskId, what: &str) {
+        fn begun(&self, _: TaskId, _: Act, what: &str) {
             self.0.lock().unwrap().push(format!("begun {what}"));
         }
 
@@ -163,8 +219,12 @@ mod tests {
             self.0.lock().unwrap().push(format!("{done}/{total} {unit} {}/{}", bytes.0, bytes.1));
         }
 
-        fn ended(&self, _: TaskId) {
-            self.0.lock().unwrap().push("ended".into());
+        fn ended(&self, _: TaskId, end: TaskEnd) {
+            self.0.lock().unwrap().push(format!("{end:?}"));
+        }
+
+        fn warned(&self, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
         }
     }
 
@@ -174,13 +234,16 @@ mod tests {
         {
             let set = Set::new(&Watcher::new(heard.clone()), "files", 2, 30);
             let members = Watcher::new(set.clone());
-            let (one, two) = (members.task("a"), members.task("b"));
+            let (one, two) = (members.task(Act::Fetch, "a"), members.task(Act::Fetch, "b"));
             one.moved(&Amount { bytes: 5, ..Amount::default() });
             two.moved(&Amount { bytes: 7, ..Amount::default() });
             drop(one);
             set.has(10);
             drop(two);
             set.has(20);
+            members.warn("odd");
+            members.warn("odd");
+            set.done();
         }
         let heard = heard.0.lock().unwrap();
         let expected = [
@@ -189,7 +252,8 @@ mod tests {
             "0/2 files 12/30",
             "1/2 files 17/30",
             "2/2 files 30/30",
-            "ended",
+            "odd",
+            "Done",
         ];
         assert_eq!(*heard, expected);
     }

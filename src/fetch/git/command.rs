@@ -202,6 +202,9 @@ impl Git {
         if ears.is_over() && !status.success() {
             return Err(self.complained(ears.complaint()));
         }
+        if result.is_ok() {
+            self.task.iter().for_each(Task::done);
+        }
         result.map_err(|reason| self.failed(reason))
     }
 

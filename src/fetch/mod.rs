@@ -95,6 +95,8 @@ pub struct FetchOptions {
     pub longest_wait: Duration,
     /// Of a file, and of all files of a repository, in bytes.
     pub largest: u64,
+    /// Files, directories and symlinks of a repository, with its submodules. A few objects can say that there are billions.
+    pub most_files: usize,
     /// Who is told how it goes.
     pub watch: Watcher,
 }
@@ -111,6 +113,7 @@ impl Default for FetchOptions {
             retries: 3,
             longest_wait: Duration::from_secs(30),
             largest: 16 << 30,
+            most_files: 1_000_000,
             watch: Watcher::default(),
         }
     }

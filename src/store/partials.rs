@@ -55,9 +55,8 @@ pub(super) struct Partial {
 impl Partial {
     /// Moves the bytes, which are whole now, to their name.
     pub(super) fn publish(self, dest: &Path) -> io::Result<()> {
-        fs::rename(&self.path, dest).map_err(|e| file::context(e, "rename", dest))?;
         let _ = fs::remove_file(of(&self.path));
-        Ok(())
+        fs::rename(&self.path, dest).map_err(|e| file::context(e, "rename", dest))
     }
 }
 

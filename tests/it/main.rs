@@ -25,3 +25,4 @@ mod provenance;
 mod resume;
 mod rules;
 mod store;
+mod validators;

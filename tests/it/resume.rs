@@ -339,6 +339,53 @@ fn a_killed_build_goes_on() {
     assert!(!part.exists());
 }
 
+/// What every view is told.
+#[test]
+fn what_comes_is_told() {
+    use crate::support::watch::Notes;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let server = Server::start(|request, number| {
+        cut(ranged(request, &body(0), &[TAG]), if number == 1 { KEPT } else { SIZE })
+    });
+    let mut options = options(1);
+    let notes = Notes::watching(&mut options);
+    let url = server.url("/f").replace("http://", "http://me:hidden@") + "?token=secret";
+    Fetcher::new(&store, &options).file(&url, None).unwrap();
+    let told = notes.all();
+    assert_eq!(told[0], format!("Fetch {}?…", server.url("/f")), "no password, no token");
+    let came: Vec<usize> =
+        told.iter().filter_map(|line| line.strip_suffix(&format!("/{SIZE}"))?.parse().ok()).collect();
+    assert!(
+        came.is_sorted() && came[0] == 0 && came.contains(&KEPT) && came.last() == Some(&SIZE),
+        "{came:?}"
+    );
+    assert_eq!(told.last().unwrap(), "Done");
+    Fetcher::new(&store, &options).file(&server.url("/f").replace("http", "ftp"), None).unwrap_err();
+    assert_eq!(notes.all().last().unwrap(), "Failed");
+}
+
+#[test]
+fn views_tell_what_comes() {
+    let lab = Lab::new();
+    let server = Server::start(|_, _| reply("200 OK", &[TAG], &body(0)));
+    let url = server.url("/f");
+    lab.write("ctx/Dockerfile", format!("FROM scratch\nADD {url} /f\n"));
+    let plain = lab.ok("plain", &["build", "--progress=plain", "ctx"]);
+    assert!(plain.err.contains(&format!("fetched {url} 3.14MB in ")), "{}", plain.err);
+    let json = lab.ok("json", &["build", "--progress=json", "ctx"]);
+    let events: Vec<serde_json::Value> =
+        json.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    assert_eq!(of("fetching")[0]["what"], *url);
+    assert_eq!(of("fetching")[0]["total"], SIZE);
+    assert_eq!((of("fetched")[0]["bytes"].clone(), of("fetched").len()), (SIZE.into(), 1));
+    // A context's URL is fetched before there is a build file.
+    let text = Server::start(|_, _| reply("200 OK", &[], b"FROM scratch\nLABEL a=b\n"));
+    let context = lab.ok("context", &["build", "--progress=plain", &text.url("/Dockerfile")]);
+    assert!(context.err.contains(&format!("fetched {} 24B in ", text.url("/Dockerfile"))), "{}", context.err);
+}
+
 #[test]
 fn two_at_once_fetch_once() {
     let dir = tempfile::tempdir().unwrap();

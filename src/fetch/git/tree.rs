@@ -19,10 +19,7 @@ use crate::sys::file::{self, Unnamed};
 const DEEPEST: usize = 8;
 /// How many submodules one repository may have, those of submodules included.
 const MOST: usize = 1000;
-/// How many files, directories and symlinks may come of one, with its submodules. A few objects can say that there are
-/// billions.
-const ENTRIES: usize = 1_000_000;
-/// Bytes of all their names together.
+/// Bytes of the names of all files together.
 const NAMES: u64 = 256 << 20;
 
 /// How packs are made: the same bytes for the same objects and version of git.
@@ -69,7 +66,11 @@ impl Commits<'_> {
     /// The files of a commit that was brought.
     pub fn tree(&self, repo: &GitRepo, commit: &Commit) -> Result<GitTree, FetchError> {
         let mut tree = GitTree::default();
-        let files = Limits { max_size: self.options.largest, max_entries: ENTRIES, max_metadata: NAMES };
+        let files = Limits {
+            max_size: self.options.largest,
+            max_entries: self.options.most_files,
+            max_metadata: NAMES,
+        };
         let mut left = Left { submodules: MOST, files };
         self.collect(repo, commit, &repo.subdir, &ImagePath::root(), &mut left, DEEPEST, &mut tree)?;
         tree.entries.sort_by(|(a, _), (b, _)| a.cmp(b));

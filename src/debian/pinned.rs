@@ -104,3 +104,85 @@ pub fn entry(control: &Paragraph<'_>, pin: &Pin) -> String {
 fn place(pin: &Pin) -> (&str, &str) {
     pin.url.rsplit_once('/').unwrap_or(("", &pin.url))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::BlobDigest;
+
+    const KEY: &str = "blake3:cd0cde2971cc5baa57456facd3f41122a42caa59107101aece6b02d4804710e6";
+
+    fn pinned(name: &str, required: bool) -> Pinned {
+        let pin = Pin {
+            name: name.into(),
+            version: "1:2-3".into(),
+            architecture: "all".into(),
+            sha256: BlobDigest::of(name.as_bytes()),
+            size: 7,
+            url: format!("http://a.invalid/pool/{name}.deb"),
+        };
+        Pinned { pin, index: "sid/main".into(), required }
+    }
+
+    fn set() -> PackageSet {
+        PackageSet {
+            suite: "sid".into(),
+            components: vec![],
+            mirror: None,
+            snapshot: None,
+            names: vec!["a".into()],
+            essential: true,
+            configure: false,
+        }
+    }
+
+    #[test]
+    fn the_key_is_a_known_one_and_holds_all_that_decides() {
+        let pins = [pinned("a", false), pinned("b", true)];
+        let own = key(&set(), "amd64", &pins);
+        assert_eq!(own.to_string(), KEY);
+        let elsewhere = Pin { url: "http://b.invalid/x.deb".into(), ..pins[0].pin.clone() };
+        let elsewhere = Pinned { pin: elsewhere, index: "other".into(), required: false };
+        assert_eq!(key(&set(), "amd64", &[elsewhere, pins[1].clone()]), own);
+        assert_ne!(key(&set(), "arm64", &pins), own);
+        assert_ne!(key(&set(), "amd64", &pins[..1]), own);
+        assert_ne!(key(&set(), "amd64", &[pinned("a", true), pinned("b", true)]), own);
+        assert_ne!(key(&PackageSet { essential: false, ..set() }, "amd64", &pins), own);
+        assert_ne!(key(&PackageSet { names: vec![], ..set() }, "amd64", &pins), own);
+    }
+
+    #[test]
+    fn an_entry_is_what_an_index_would_say_without_the_priority() {
+        let text = "Package: a\nVersion: 1:2-3\nArchitecture: all\nPriority: required\nEssential: yes\nDepends: b,\n c\nDescription: x\n";
+        let paragraphs = crate::debian::control::paragraphs(text).unwrap();
+        let pin = pinned("a", false).pin;
+        let entry = entry(&paragraphs[0], &pin);
+        let entries = [entry.clone()];
+        let universe = Universe::new(&entries, "amd64").unwrap();
+        let package = universe.package(0);
+        assert_eq!(
+            (package.name, package.filename, package.size, package.essential),
+            ("a", "a.deb", 7, true)
+        );
+        assert_eq!(package.sha256, pin.sha256);
+        assert_eq!(package.needs().unwrap().len(), 2);
+        assert!(!entry.contains("Priority") && !entry.contains("Description"), "{entry}");
+    }
+
+    #[test]
+    fn essential_is_what_was_required_when_it_was_pinned() {
+        let pins = [pinned("a", false), pinned("b", true), pinned("c", true)];
+        let entries: Vec<String> = pins
+            .iter()
+            .map(|pinned| entry(&crate::debian::control::paragraphs("X: y").unwrap()[0], &pinned.pin))
+            .collect();
+        let layers = choose(&set(), "amd64", &pins, &entries).unwrap();
+        let names = |layer: &PackageLayer| {
+            layer.pins().iter().map(|pin| pin.name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(layers.iter().map(names).collect::<Vec<_>>(), ["b c", "a", "a b c"]);
+        assert_eq!(layers[1].pins()[0].url, "http://a.invalid/pool/a.deb");
+        let some = choose(&PackageSet { essential: false, ..set() }, "amd64", &pins, &entries).unwrap();
+        assert_eq!(some.iter().map(names).collect::<Vec<_>>(), ["a", "a"]);
+    }
+}

@@ -171,6 +171,7 @@ impl<'a> Commits<'a> {
         ];
         let listed = self
             .remote(repo, None)
+            .watched(self.options.watch.task(Act::Fetch, &repo.shown()))
             .args(&["ls-remote", "--quiet", "--", &repo.url])
             .args(&wanted.iter().map(String::as_str).collect::<Vec<_>>())
             .text()?;

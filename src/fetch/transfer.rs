@@ -153,8 +153,14 @@ impl Transfer {
                 }
                 Err(error) => return Err(Broken::Off(self.broken(&error.to_string()))),
             };
-            if self.blob.size() + got as u64 > wanted.limit {
+            let size = self.blob.size() + got as u64;
+            if size > wanted.limit {
                 return Err(Broken::TooLarge);
+            }
+            if let Some(total) = self.total.filter(|total| size > *total) {
+                return Err(Broken::Failed(format!(
+                    "it sends more than the {total} bytes that it speaks of"
+                )));
             }
             self.blob.write_all(&buffer[..got]).map_err(|error| Broken::Store(error.into()))?;
             self.content.update(&buffer[..got]);

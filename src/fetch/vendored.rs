@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::FetchError;
@@ -56,7 +57,7 @@ impl Vendored {
         let vendored = Self::at(dir)?;
         for part in ["files", "git"] {
             match rustix::fs::mkdirat(&vendored.root, part, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(file::context(error.into(), "create", &dir.join(part))),
             }
         }
@@ -85,7 +86,7 @@ impl Vendored {
                     return Err(file::context(is_a_symlink(), "open", &self.dir.join(name)));
                 }
                 Ok(_) => {}
-                Err(rustix::io::Errno::NOENT) => return Ok(()),
+                Err(Errno::NOENT) => return Ok(()),
                 Err(error) => return Err(file::context(error.into(), "open", &self.dir.join(name))),
             }
         }
@@ -181,13 +182,13 @@ impl Vendored {
 }
 
 fn is_a_symlink() -> io::Error {
-    io::Error::other("it is a symlink, or lies behind one, which no vendored directory has; remove it")
+    io::Error::other("it is a symlink, or lies behind one, or behind what is no directory; remove that")
 }
 
 /// Says of a path that was not followed why it was not.
 fn explained(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => is_a_symlink(),
+    match Errno::from_io_error(&error) {
+        Some(Errno::LOOP | Errno::NOTDIR) => is_a_symlink(),
         _ => error,
     }
 }

@@ -40,8 +40,8 @@ pub struct Amount {
 pub struct Pieces {
     pub done: u64,
     pub total: u64,
-    /// What they are, as a plural.
-    pub unit: &'static str,
+    /// What they are, as a plural; nothing where the task's name says it.
+    pub unit: Option<&'static str>,
 }
 
 /// Shows what is fetched. Called from several threads, many times a second.
@@ -138,7 +138,6 @@ pub struct Set {
     task: Task,
     files: u64,
     bytes: u64,
-    unit: &'static str,
     state: Mutex<SetState>,
 }
 
@@ -155,7 +154,7 @@ impl Set {
     /// `unit`: what the files are, as a plural; `bytes`: of all of them.
     pub fn new(watcher: &Watcher, unit: &'static str, files: u64, bytes: u64) -> Arc<Self> {
         let task = watcher.task(Act::Fetch, &format!("{files} {unit}"));
-        Arc::new(Self { task, files, bytes, unit, state: Mutex::default() })
+        Arc::new(Self { task, files, bytes, state: Mutex::default() })
     }
 
     /// One more file is here.
@@ -174,7 +173,7 @@ impl Set {
     fn change(&self, change: impl FnOnce(&mut SetState)) {
         let mut state = self.state.lock().expect("no panic while held");
         change(&mut state);
-        let pieces = Pieces { done: state.done, total: self.files, unit: self.unit };
+        let pieces = Pieces { done: state.done, total: self.files, unit: None };
         let bytes = state.bytes + state.coming.values().sum::<u64>();
         // Told while the lock is held: what is told later is never less.
         self.task.moved(&Amount { bytes, total: Some(self.bytes), pieces: Some(pieces) });
@@ -214,9 +213,9 @@ mod tests {
         }
 
         fn moved(&self, _: TaskId, amount: &Amount) {
-            let Pieces { done, total, unit } = amount.pieces.unwrap();
+            let Pieces { done, total, .. } = amount.pieces.unwrap();
             let bytes = (amount.bytes, amount.total.unwrap());
-            self.0.lock().unwrap().push(format!("{done}/{total} {unit} {}/{}", bytes.0, bytes.1));
+            self.0.lock().unwrap().push(format!("{done}/{total} {}/{}", bytes.0, bytes.1));
         }
 
         fn ended(&self, _: TaskId, end: TaskEnd) {
@@ -246,15 +245,7 @@ mod tests {
             set.done();
         }
         let heard = heard.0.lock().unwrap();
-        let expected = [
-            "begun 2 files",
-            "0/2 files 5/30",
-            "0/2 files 12/30",
-            "1/2 files 17/30",
-            "2/2 files 30/30",
-            "odd",
-            "Done",
-        ];
+        let expected = ["begun 2 files", "0/2 5/30", "0/2 12/30", "1/2 17/30", "2/2 30/30", "odd", "Done"];
         assert_eq!(*heard, expected);
     }
 }

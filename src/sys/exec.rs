@@ -19,7 +19,9 @@ pub fn die_with_us(command: &mut std::process::Command) {
 /// Lets a process and its children write no file larger than so many bytes: beyond that, writing is an error to them.
 pub fn limit_file_size(command: &mut std::process::Command, bytes: u64) {
     use std::os::unix::process::CommandExt as _;
-    let limit = rustix::process::Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    let own = rustix::process::getrlimit(rustix::process::Resource::Fsize);
+    let bytes = [Some(bytes), own.current, own.maximum].into_iter().flatten().min();
+    let limit = rustix::process::Rlimit { current: bytes, maximum: bytes };
     let set = move || {
         // SAFETY: ignoring a signal runs no code of ours; it stays ignored past exec.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };

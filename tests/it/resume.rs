@@ -265,6 +265,31 @@ fn what_cannot_be_told_apart_is_not_joined() {
     }
 }
 
+/// A rest without end is no rest, even where nobody knows the digest.
+#[test]
+fn more_than_the_rest_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|request, _| match start(request) {
+        None => cut(reply("200 OK", &[TAG], &body(0)), KEPT),
+        Some(start) => {
+            let rest = [&body(0)[start..], b"more"].concat();
+            let mut answer = format!(
+                "HTTP/1.1 206 Partial Content\r\nETag: {}\r\nContent-Range: bytes {start}-{}/{SIZE}\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+                TAG.1,
+                SIZE - 1,
+                rest.len()
+            )
+            .into_bytes();
+            answer.extend(&rest);
+            answer.extend(b"\r\n0\r\n\r\n");
+            answer
+        }
+    });
+    let error = get(&open(&dir), 1, &server.url("/f"), None).unwrap_err().to_string();
+    assert!(error.contains("more than the 3145728 bytes"), "{error}");
+}
+
 /// The first server lies and breaks off: the bytes it left do not keep the right ones out.
 #[test]
 fn a_wrong_beginning_is_thrown_away() {
@@ -383,7 +408,7 @@ fn views_tell_what_comes() {
     // A context's URL is fetched before there is a build file.
     let text = Server::start(|_, _| reply("200 OK", &[], b"FROM scratch\nLABEL a=b\n"));
     let context = lab.ok("context", &["build", "--progress=plain", &text.url("/Dockerfile")]);
-    assert!(context.err.contains(&format!("fetched {} 24B in ", text.url("/Dockerfile"))), "{}", context.err);
+    assert!(context.err.contains(&format!("fetched {} 23B in ", text.url("/Dockerfile"))), "{}", context.err);
 }
 
 #[test]

@@ -33,8 +33,10 @@ impl Watch for Notes {
 
     fn moved(&self, _: TaskId, amount: &Amount) {
         let total = amount.total.map_or_else(|| "?".to_owned(), |total| total.to_string());
-        let pieces =
-            amount.pieces.map(|pieces| format!(" {} of {} {}", pieces.done, pieces.total, pieces.unit));
+        let pieces = amount.pieces.map(|pieces| {
+            let unit = pieces.unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+            format!(" {} of {}{unit}", pieces.done, pieces.total)
+        });
         self.note(format!("{}/{total}{}", amount.bytes, pieces.unwrap_or_default()));
     }
 

@@ -76,7 +76,8 @@ pub fn amount(amount: &Amount) -> String {
     match amount.pieces {
         None => bytes,
         Some(pieces) => {
-            let count = format!("{} of {} {}", pieces.done, pieces.total, pieces.unit);
+            let unit = pieces.unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+            let count = format!("{} of {}{unit}", pieces.done, pieces.total);
             if bytes.is_empty() { count } else { format!("{count}, {bytes}") }
         }
     }
@@ -112,9 +113,9 @@ mod tests {
         assert_eq!(amount(&bytes(12_300_000, None)), "12.3MB");
         assert_eq!(amount(&Amount::default()), "");
         let pieces = |unit| Some(Pieces { done: 3, total: 12, unit });
-        let set = Amount { pieces: pieces("packages"), ..bytes(0, Some(4_500_000)) };
-        assert_eq!(amount(&set), "3 of 12 packages, 0B / 4.50MB");
-        let git = Amount { pieces: pieces("objects"), ..Amount::default() };
+        let set = Amount { pieces: pieces(None), ..bytes(0, Some(4_500_000)) };
+        assert_eq!(amount(&set), "3 of 12, 0B / 4.50MB");
+        let git = Amount { pieces: pieces(Some("objects")), ..Amount::default() };
         assert_eq!(amount(&git), "3 of 12 objects");
     }
 

@@ -50,7 +50,10 @@ fn about_fetch(event: &str, fetch: &Fetch) -> Value {
         value["total"] = total.into();
     }
     if let Some(pieces) = pieces {
-        value["pieces"] = json!({ "done": pieces.done, "total": pieces.total, "unit": pieces.unit });
+        value["pieces"] = json!({ "done": pieces.done, "total": pieces.total });
+        if let Some(unit) = pieces.unit {
+            value["pieces"]["unit"] = unit.into();
+        }
     }
     value
 }

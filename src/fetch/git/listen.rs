@@ -160,7 +160,7 @@ fn progress(line: &str) -> Option<(&'static str, Amount)> {
     };
     let (counts, rest) = rest.split_once('(')?.1.split_once(')')?;
     let (done, total) = counts.split_once('/')?;
-    let pieces = Pieces { done: done.parse().ok()?, total: total.parse().ok()?, unit };
+    let pieces = Pieces { done: done.parse().ok()?, total: total.parse().ok()?, unit: Some(unit) };
     let bytes = rest.strip_prefix(", ").and_then(|rest| size(rest.split(" | ").next()?)).unwrap_or(0);
     Some((unit, Amount { bytes, total: None, pieces: Some(pieces) }))
 }
@@ -188,7 +188,10 @@ mod tests {
     #[test]
     fn progress_is_read() {
         let amount = |bytes, done, total, unit| {
-            Some((unit, Amount { bytes, total: None, pieces: Some(Pieces { done, total, unit }) }))
+            Some((
+                unit,
+                Amount { bytes, total: None, pieces: Some(Pieces { done, total, unit: Some(unit) }) },
+            ))
         };
         assert_eq!(progress("Receiving objects:  45% (9/20)"), amount(0, 9, 20, OBJECTS));
         assert_eq!(

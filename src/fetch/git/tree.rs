@@ -1,7 +1,7 @@
 //! The files of a commit, out of the object store: as git would check them out, submodules in their places.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use crate::sys::file::{self, Unnamed};
 const DEEPEST: usize = 8;
 /// How many submodules one repository may have, those of submodules included.
 const MOST: usize = 1000;
+/// The longest line about a file: what an image may call it, and what comes before that.
+const LONGEST_RECORD: u64 = 4096 + 128;
 /// Bytes of the names of all files together.
 const NAMES: u64 = 256 << 20;
 
@@ -91,7 +93,8 @@ impl Commits<'_> {
         depth: usize,
         tree: &mut GitTree,
     ) -> Result<(), FetchError> {
-        let links = if repo.submodules { self.links(repo, commit)? } else { Vec::new() };
+        let links = self.links(repo, commit)?;
+        let links = if repo.submodules { links } else { Vec::new() };
         if let Some(link) = links.iter().find(|link| subdir.strip_prefix(&link.path).is_some()) {
             let inner = subdir.strip_prefix(&link.path).expect("just found below it");
             return self.descend(repo, commit, link, &inner, at, left, depth, tree);
@@ -188,19 +191,44 @@ impl Commits<'_> {
 
     /// The submodules of a commit, in order of their paths.
     fn links(&self, repo: &GitRepo, commit: &Commit) -> Result<Vec<Link>, FetchError> {
-        let listed = self
-            .local(repo, Some(&commit.mirror))
-            .args(&["ls-tree", "-r", "-z", "--full-tree", &commit.tree])
-            .bytes()?;
-        let mut links = Vec::new();
-        for line in listed.split(|byte| *byte == 0) {
-            let Some(rest) = line.strip_prefix(b"160000 commit ") else { continue };
-            let Some(tab) = rest.iter().position(|byte| *byte == b'\t') else { continue };
-            let path = ImagePath::parse(&rest[tab + 1..])
-                .map_err(|error| FetchError::Git { url: repo.shown(), reason: error.to_string() })?;
-            links.push(Link { path, commit: String::from_utf8_lossy(&rest[..tab]).into_owned() });
-        }
-        Ok(links)
+        self.survey(repo, commit, |record| {
+            let rest = record.strip_prefix(b"160000 commit ")?;
+            let tab = rest.iter().position(|byte| *byte == b'\t')?;
+            let path = ImagePath::parse(&rest[tab + 1..]).ok()?;
+            Some(Link { path, commit: String::from_utf8_lossy(&rest[..tab]).into_owned() })
+        })
+    }
+
+    /// Goes through the names of a commit one by one, and stops where there are too many: everything else in git holds
+    /// all of them in memory.
+    fn survey<T>(
+        &self,
+        repo: &GitRepo,
+        commit: &Commit,
+        wanted: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, FetchError> {
+        let most = self.options.most_files;
+        let mut git = self.local(repo, Some(&commit.mirror));
+        git.args(&["ls-tree", "-r", "-t", "-z", "--full-tree", &commit.tree]).read(|printed| {
+            let mut reader = BufReader::with_capacity(1 << 16, printed);
+            let (mut found, mut names, mut record) = (Vec::new(), 0, Vec::new());
+            for count in 0.. {
+                record.clear();
+                let read = reader.by_ref().take(LONGEST_RECORD).read_until(0, &mut record);
+                if read.map_err(|error| error.to_string())? == 0 {
+                    break;
+                }
+                if record.pop() != Some(0) {
+                    return Err("it has a path that no image can have: it is too long".to_owned());
+                }
+                names += record.len() as u64;
+                if count >= most || names > NAMES {
+                    return Err(format!("it has more than {most} files, or {NAMES} bytes of their names"));
+                }
+                found.extend(wanted(&record));
+            }
+            Ok(found)
+        })
     }
 
     /// What `.gitmodules` says about a place.

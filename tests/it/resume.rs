@@ -20,7 +20,7 @@ const KEPT: usize = 2 << 20;
 const TAG: (&str, &str) = ("ETag", "\"v1\"");
 
 fn body(seed: u8) -> Vec<u8> {
-    (0..SIZE).map(|at| (at / 7) as u8 ^ (at >> 13) as u8 ^ seed).collect()
+    (0..SIZE).map(|at| (at / 7).to_le_bytes()[0] ^ (at >> 13).to_le_bytes()[0] ^ seed).collect()
 }
 
 fn open(dir: &tempfile::TempDir) -> Store {
@@ -238,11 +238,14 @@ fn the_next_run_goes_on_or_begins_anew() {
     }
 }
 
+/// Headers of an answer, and what the next request says that the file must still be.
+type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+
 #[test]
 fn what_cannot_be_told_apart_is_not_joined() {
     let date = ("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT");
     let later = ("Date", "Tue, 14 Nov 2023 22:13:21 GMT");
-    let cases: [(&[(&str, &str)], Option<&str>); 5] = [
+    let cases: [Case<'_>; 5] = [
         (&[], None),
         (&[("ETag", "W/\"v1\"")], None),
         (&[date], None),

@@ -172,11 +172,12 @@ impl What {
         let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };
-        let Origin { context, dockerfile, imports } = self.language.contexts.read(reach)?;
+        let Origin { context, dockerfile, language, imports } = self.language.contexts.read(reach)?;
         let (frontend, contexts) = self.language_options()?;
         let mut options = Options {
             context,
             dockerfile,
+            language,
             imports,
             frontend,
             contexts,

@@ -76,6 +76,7 @@ pub fn options(machine: Machine) -> Options {
     Options {
         context: ContextSource::Packed(Packed::default()),
         dockerfile: lith::diag::Source { name: "packages".into(), text: "".into() },
+        language: lith::frontend::Language::Dockerfile,
         frontend: dockerfile::Options {
             build_args: vec![],
             labels: vec![],

@@ -35,7 +35,7 @@ use words::Words;
 pub use write::write;
 
 /// What may stand in no other node.
-const TOP: [&str; 4] = ["image", "import", "param", "stage"];
+pub const TOP: [&str; 4] = ["image", "import", "param", "stage"];
 
 /// A file with its imports, read and not yet understood.
 #[derive(Debug)]

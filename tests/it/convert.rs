@@ -95,7 +95,7 @@ fn a_file_without_a_name_says_its_language_itself() {
     refused(&plan(&["-f", "-", "ctx"], "RUN x"), "Dockerfile:1:");
     refused(
         &plan(&["-f", "-", "--file-format=kdl", "ctx"], "RUN x"),
-        "image.kdl:1:1: error: \"RUN\" is nothing",
+        "image.kdl:1:1: error: 'RUN' is nothing",
     );
     refused(&plan(&["-f", "-", "--file-format=dockerfile", "ctx"], "image x"), "Dockerfile:1:1: error: ");
     refused(&lab.fed("store", &["lint", "-"], KDL.as_bytes()), "image.kdl is KDL; the linter");

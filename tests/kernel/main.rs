@@ -14,6 +14,7 @@ mod copy;
 mod differential;
 mod dockerignore;
 mod faults;
+mod init;
 mod kdl;
 mod layer;
 mod limits;

@@ -29,6 +29,7 @@ use imports::Files;
 pub use imports::{Imports, gather};
 use lower::Lowered;
 use params::Params;
+pub use printer::quoted;
 use taking::unknown;
 use tree::Node;
 use words::Words;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::BlobDigest;
+use crate::remote::without_credentials;
 
 /// Packages of Debian or of a derivative, by name; which versions they are is settled when the recipe is bound.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,16 @@ pub struct PackageSet {
     pub configure: bool,
 }
 
+impl PackageSet {
+    /// Where its packages are from, as the build file has it: mirror, suite, moment. Packages of the same place are pinned
+    /// together.
+    pub fn place(&self) -> String {
+        let mirror = self.mirror.as_deref().map(without_credentials);
+        let parts = [mirror.as_deref(), Some(&self.suite), self.snapshot.as_deref()];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// One package, exactly: its sha256 says which file it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
@@ -34,6 +45,13 @@ pub struct Pin {
     pub size: u64,
     /// Where it can be had; decides nothing.
     pub url: String,
+}
+
+/// Name and version.
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
 }
 
 /// One layer of a root file system that is made of packages (spec/packages.md, "Layers").

@@ -17,6 +17,7 @@ mod faults;
 mod init;
 mod kdl;
 mod layer;
+mod layers;
 mod limits;
 mod lock;
 mod mounts;

@@ -23,9 +23,9 @@ grep -c '^package ' hello/lith.lock
 echo "== what is in the image"
 find out -type f
 out/bin/hello
-echo "== the same from a vendored directory, in another store"
+echo "== the same from a vendored directory, in another store, without a network"
 "$lith" vendor vendored hello
 first=$("$lith" build --quiet hello)
-again=$("$lith" --root "$work/other" build --quiet --locked --offline --vendored vendored hello)
+again=$(without_network "$lith" --root "$work/other" build --quiet --locked --offline --vendored vendored hello)
 [ "$first" = "$again" ]
 echo "$again"

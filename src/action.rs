@@ -22,6 +22,9 @@ pub const ACTION_VERSION: u32 = 1;
 /// The version of the rules by which packages become a layer (spec/packages.md, "Layers" and "Database").
 pub const PACKAGES_VERSION: u64 = 1;
 
+/// The version of the rules by which several layers become one (spec/layer.md, "Merging").
+pub const MERGE_VERSION: u64 = 1;
+
 /// A step with everything it depends on but its parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
@@ -34,10 +37,15 @@ pub struct Action {
 /// What is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BoundOp {
-    MakeDir { path: ImagePath, user: String },
+    MakeDir {
+        path: ImagePath,
+        user: String,
+    },
     Copy(BoundCopy),
     Run(BoundRun),
     Packages(PackageLayer),
+    /// The layers of several steps as one.
+    Merge(Vec<LayerRef>),
 }
 
 /// COPY or ADD with its sources read.
@@ -126,6 +134,13 @@ impl Action {
             BoundOp::Run(run) => {
                 sink.open("run");
                 run.describe(sink);
+            }
+            BoundOp::Merge(layers) => {
+                sink.open("merge");
+                sink.number("version", MERGE_VERSION);
+                for layer in layers {
+                    sink.text("layer", &layer.diff_id.to_string());
+                }
             }
             BoundOp::Packages(layer) => {
                 sink.open("packages");
@@ -349,7 +364,7 @@ pub struct LayerRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::BlobDigest;
+    use crate::digest::{BlobDigest, DiffId};
     use crate::recipe::Pin;
     use crate::recipe::mount::{BindMount, CacheMount, SecretMount, Sharing, SshMount, TmpfsMount};
 
@@ -380,6 +395,8 @@ mod tests {
         assert_eq!(action(BoundOp::Run(run())).key().to_string(), PINNED_RUN);
         assert_eq!(action(BoundOp::Copy(copy())).key().to_string(), PINNED_COPY);
         assert_eq!(action(BoundOp::Packages(files())).key().to_string(), PINNED_PACKAGES);
+        let layers = [1, 2].map(|byte| LayerRef { diff_id: DiffId::from_bytes([byte; 32]), size: 0 });
+        assert_eq!(action(BoundOp::Merge(layers.to_vec())).key().to_string(), PINNED_MERGE);
     }
 
     fn pin() -> Pin {
@@ -435,6 +452,8 @@ mod tests {
 
     const PINNED_RUN: &str = "blake3:411b3e60e7744ac5b956654e1f44a419013ff9e64ca79bcf847fb5bda6555b00";
     const PINNED_COPY: &str = "blake3:6cdd2a6c841489013baaf536a54c231167c07c15af3f108b83afa4b53808ec41";
+
+    const PINNED_MERGE: &str = "blake3:2c70d08b5d2dd2ef6344526ed525fea6fff2a9fc18778ea1e1e192c6a93632be";
 
     const PINNED_PACKAGES: &str = "blake3:8d7d56c5f62c273b2c7ccb8d1aa1898c02f805a368bd718157058e66efb4d243";
 

@@ -45,6 +45,7 @@ pub mod debian;
 // Floor 5 and 6.
 pub mod engine;
 pub mod exec;
+pub mod init;
 
 // Floor 7.
 pub mod cli;

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::{
-    build, caches, convert, gc, history, images, import, inspect, lint, lock, log, names, plan, save, vendor,
-    verify, why,
+    build, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, names, plan, save,
+    vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -23,6 +23,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a first image.kdl for a project
+    Init(init::Init),
     /// Build an image from a Dockerfile or a KDL file
     Build(build::Build),
     /// Say what is odd about a Dockerfile, without building it
@@ -89,6 +91,7 @@ impl Args {
     pub fn run(self) -> Result<(), CliError> {
         let root = self.root.as_deref();
         match self.verb {
+            Verb::Init(verb) => verb.run(),
             Verb::Build(verb) => verb.run(root),
             Verb::Lint(verb) => verb.run(root),
             Verb::Lock(verb) => verb.run(root),

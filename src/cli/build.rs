@@ -176,7 +176,7 @@ impl Build {
         ui: &dyn progress::Show,
     ) -> Result<(), BuildError> {
         let Some(path) = self.what.lock_path() else { return Ok(()) };
-        if options.pins.locked || Language::of(&options.dockerfile.name) != Language::Kdl {
+        if options.pins.locked || options.language != Language::Kdl {
             return Ok(());
         }
         let Some(lock) = completed(store, options, lowered)? else { return Ok(()) };
@@ -209,11 +209,12 @@ impl What {
         let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };
-        let Origin { context, dockerfile, imports } = self.language.contexts.read(reach)?;
+        let Origin { context, dockerfile, language, imports } = self.language.contexts.read(reach)?;
         let (frontend, contexts) = self.language_options()?;
         let mut options = Options {
             context,
             dockerfile,
+            language,
             imports,
             frontend,
             contexts,

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::CliError;
 use super::build::pairs;
-use super::files::{Files, NAMES, imports, stdin};
+use super::files::{Files, NAMES, Text, imports, stdin};
 use crate::diag::Source;
 use crate::engine::contexts::{self, Came, ContextSource, NamedContext, Packed};
 use crate::engine::pins::Pins;
@@ -16,7 +16,7 @@ use crate::exec::ExecError;
 use crate::exec::files::spool;
 use crate::fetch::{Access, FetchOptions};
 use crate::frontend::kdl::Imports;
-use crate::frontend::{ContextKind, NamedContexts, source_from_bytes};
+use crate::frontend::{ContextKind, Language, NamedContexts, source_from_bytes};
 use crate::path::ImagePath;
 use crate::remote::Remote;
 use crate::store::Store;
@@ -47,6 +47,7 @@ pub struct Reach<'a> {
 pub struct Origin {
     pub context: ContextSource,
     pub dockerfile: Source,
+    pub language: Language,
     pub imports: Imports,
 }
 
@@ -59,7 +60,8 @@ impl ContextArgs {
         if self.files.context.is_dir() {
             let text = self.files.read()?;
             let context = ContextSource::Directory { path: self.files.context.clone(), ignore: text.ignore };
-            return Ok(Origin { context, dockerfile: text.dockerfile, imports: text.imports });
+            let Text { dockerfile, language, imports, .. } = text;
+            return Ok(Origin { context, dockerfile, language, imports });
         }
         let text = self.files.context.to_string_lossy();
         let store = reach.store;
@@ -91,7 +93,7 @@ impl ContextArgs {
     fn on_stdin(&self, store: &Store) -> Result<Origin, CliError> {
         if self.files.file_is_stdin() {
             return Err(CliError::Usage(
-                "the context and the Dockerfile cannot both be standard input".into(),
+                "the context and the build file cannot both be standard input".into(),
             ));
         }
         let file = spool(store, &mut io::stdin().lock(), LARGEST).map_err(engine)?;
@@ -99,7 +101,7 @@ impl ContextArgs {
         match contexts::archive(store, "-", copy)? {
             Some(packed) => self.inside(store, packed),
             None if self.files.file.is_some() => Err(CliError::Usage(
-                "standard input is no tar, so it can only be a Dockerfile; then -f must not name another"
+                "standard input is no tar, so it can only be a build file; then -f must not name another"
                     .into(),
             )),
             None => {
@@ -128,39 +130,46 @@ impl ContextArgs {
         }
     }
 
-    /// A Dockerfile that came without a context.
+    /// A build file that came without a context.
     fn alone(&self, bytes: Vec<u8>, shown: String) -> Result<Origin, CliError> {
         if self.files.file.is_some() {
-            return Err(CliError::Usage(format!("{shown} is a Dockerfile, so -f must not name another")));
+            return Err(CliError::Usage(format!("{shown} is a build file, so -f must not name another")));
         }
-        let dockerfile = source("Dockerfile", bytes)?;
+        let (dockerfile, language) = self.files.nameless(bytes)?;
+        let nothing = || Err("the build file came alone, without files beside it".to_owned());
+        let imports = imports(&dockerfile, language, |_| nothing());
         let context = ContextSource::Packed(Packed { shown, ..Packed::default() });
-        Ok(Origin { context, dockerfile, imports: Imports::new() })
+        Ok(Origin { context, dockerfile, language, imports })
     }
 
-    /// The Dockerfile of a context that came as one.
+    /// The build file of a context that came as one.
     fn inside(&self, store: &Store, packed: Packed) -> Result<Origin, CliError> {
-        let dockerfile = match &self.files.file {
-            Some(_) if self.files.file_is_stdin() => source("Dockerfile", stdin()?)?,
+        let (dockerfile, language) = match &self.files.file {
+            Some(_) if self.files.file_is_stdin() => self.files.nameless(stdin()?)?,
             Some(name) => self.file_inside(store, &packed, &[&name.to_string_lossy()])?,
             None => self.file_inside(store, &packed, &NAMES)?,
         };
         let own = ImagePath::clamped(dockerfile.name.as_bytes()).unwrap_or_default();
         let directory = own.parent().unwrap_or_default();
-        let imports = imports(&dockerfile, |path| {
+        let imports = imports(&dockerfile, language, |path| {
             let read = contexts::read(store, &packed, &directory.join(path));
             read.map_err(|error| error.to_string())?.ok_or_else(|| "the context has no such file".to_owned())
         });
-        Ok(Origin { context: ContextSource::Packed(packed), dockerfile, imports })
+        Ok(Origin { context: ContextSource::Packed(packed), dockerfile, language, imports })
     }
 
     /// The first of some names that the context has.
-    fn file_inside(&self, store: &Store, packed: &Packed, names: &[&str]) -> Result<Source, CliError> {
+    fn file_inside(
+        &self,
+        store: &Store,
+        packed: &Packed,
+        names: &[&str],
+    ) -> Result<(Source, Language), CliError> {
         for name in names {
             let path = ImagePath::clamped(name.as_bytes())
                 .map_err(|error| CliError::Usage(format!("-f {name}: {error}")))?;
             if let Some(bytes) = contexts::read(store, packed, &path)? {
-                return source(name, bytes);
+                return Ok((source(name, bytes)?, self.files.language(name)));
             }
         }
         let shown = &packed.shown;

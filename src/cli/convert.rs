@@ -27,7 +27,7 @@ impl Convert {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
         let options = self.what.options(&store, Watcher::default())?;
-        if Language::of(&options.dockerfile.name) == Language::Kdl {
+        if options.language == Language::Kdl {
             return Err(CliError::Usage(format!("{} is KDL already", options.dockerfile.name)));
         }
         let text = engine::convert(&store, &options)

@@ -10,7 +10,7 @@ use super::CliError;
 use crate::context;
 use crate::diag::Source;
 use crate::frontend::kdl::{self, Imports};
-use crate::frontend::{Language, source_from_bytes};
+use crate::frontend::{Language, SourceError, source_from_bytes};
 use crate::path::ImagePath;
 use crate::sys::file::open_regular;
 
@@ -20,26 +20,61 @@ pub const NAMES: [&str; 3] = ["Dockerfile", "dockerfile", "image.kdl"];
 /// Where they are.
 #[derive(Debug, Args)]
 pub struct Files {
-    /// Where COPY takes files from: a directory, a tar, - for a tar or a Dockerfile on standard input, a git repository
-    /// (URL#ref:subdir), or the URL of a tar or a Dockerfile
+    /// Where COPY takes files from: a directory, a tar, - for a tar or a build file on standard input, a git repository
+    /// (URL#ref:subdir), or the URL of a tar or a build file
     #[arg(default_value = ".")]
     pub context: PathBuf,
-    /// The Dockerfile, or a KDL file if it ends in .kdl; - for a Dockerfile on standard input [default: in the context
+    /// The Dockerfile, or a KDL file if it ends in .kdl; - for either on standard input [default: in the context
     /// Dockerfile, or image.kdl if there is none]
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// What the build file is written in [default: by its name; of one on standard input or by URL, by how it begins]
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    file_format: Option<FileFormat>,
+}
+
+/// `--file-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FileFormat {
+    Dockerfile,
+    Kdl,
 }
 
 /// What they say.
 pub struct Text {
     pub dockerfile: Source,
+    pub language: Language,
     pub imports: Imports,
     /// Rules and the name of the file they came from.
     pub ignore: (Vec<u8>, String),
 }
 
 impl Files {
-    /// Whether the Dockerfile comes on standard input.
+    /// What a file of this name is written in, if no option says otherwise.
+    pub fn language(&self, name: &str) -> Language {
+        self.asked_language().unwrap_or_else(|| Language::of(name))
+    }
+
+    /// A file that came without a name, named as one of its language.
+    pub fn nameless(&self, bytes: Vec<u8>) -> Result<(Source, Language), CliError> {
+        let bad = |error: SourceError| CliError::Usage(error.to_string());
+        let source = source_from_bytes(NAMES[0], bytes).map_err(bad)?;
+        let language = self.asked_language().unwrap_or_else(|| Language::of_text(&source.text));
+        let name = match language {
+            Language::Dockerfile => NAMES[0],
+            Language::Kdl => NAMES[2],
+        };
+        Ok((Source { name: name.to_owned(), ..source }, language))
+    }
+
+    fn asked_language(&self) -> Option<Language> {
+        self.file_format.map(|format| match format {
+            FileFormat::Dockerfile => Language::Dockerfile,
+            FileFormat::Kdl => Language::Kdl,
+        })
+    }
+
+    /// Whether the build file comes on standard input.
     pub fn file_is_stdin(&self) -> bool {
         self.file.as_ref().is_some_and(|path| path.as_os_str() == "-")
     }
@@ -52,19 +87,18 @@ impl Files {
                 self.context.display()
             )));
         }
-        let (name, bytes) = match &self.file {
-            Some(_) if self.file_is_stdin() => ("Dockerfile".to_owned(), stdin()?),
-            Some(path) => (path.display().to_string(), read_dockerfile(path)?),
-            None => {
-                let path = self.default_file();
-                (path.display().to_string(), read_dockerfile(&path)?)
-            }
+        let (dockerfile, language, directory) = if self.file_is_stdin() {
+            let (source, language) = self.nameless(stdin()?)?;
+            (source, language, self.context.clone())
+        } else {
+            let path = self.file.clone().unwrap_or_else(|| self.default_file());
+            let name = path.display().to_string();
+            let source = source_from_bytes(&name, read_dockerfile(&path)?)
+                .map_err(|error| CliError::Usage(error.to_string()))?;
+            (source, self.language(&name), path.parent().unwrap_or(Path::new("")).to_owned())
         };
-        let dockerfile =
-            source_from_bytes(&name, bytes).map_err(|error| CliError::Usage(error.to_string()))?;
-        let directory = Path::new(&name).parent().unwrap_or(Path::new("")).to_owned();
-        let imports = imports(&dockerfile, |path| read_import(&directory, path));
-        Ok(Text { dockerfile, imports, ignore: self.read_ignore()? })
+        let imports = imports(&dockerfile, language, |path| read_import(&directory, path));
+        Ok(Text { dockerfile, language, imports, ignore: self.read_ignore()? })
     }
 
     /// The build file of the context: the first of its names that is there, else the first.
@@ -120,8 +154,12 @@ fn read_dockerfile(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 /// What a file imports, if its language can; `read` gives the bytes of a path below its directory.
-pub fn imports(source: &Source, read: impl Fn(&ImagePath) -> Result<Vec<u8>, String>) -> Imports {
-    if Language::of(&source.name) != Language::Kdl {
+pub fn imports(
+    source: &Source,
+    language: Language,
+    read: impl Fn(&ImagePath) -> Result<Vec<u8>, String>,
+) -> Imports {
+    if language != Language::Kdl {
         return Imports::new();
     }
     kdl::gather(source, |path| {
@@ -148,9 +186,9 @@ fn read_import(directory: &Path, path: &ImagePath) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A Dockerfile on standard input.
+/// A build file on standard input.
 pub fn stdin() -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    io::stdin().read_to_end(&mut bytes).map_err(CliError::io("read the Dockerfile"))?;
+    io::stdin().read_to_end(&mut bytes).map_err(CliError::io("read standard input"))?;
     Ok(bytes)
 }

@@ -55,7 +55,7 @@ impl LanguageArgs {
         fetch: &FetchOptions,
     ) -> Result<Text, CliError> {
         let text = self.any_text(root, access, fetch)?;
-        if Language::of(&text.dockerfile.name) == Language::Kdl {
+        if text.language == Language::Kdl {
             return Err(CliError::Usage(format!(
                 "{} is KDL; the linter and --call know Dockerfiles alone",
                 text.dockerfile.name
@@ -75,11 +75,11 @@ impl LanguageArgs {
         }
         let store = session::open(root, Need::Store)?.store;
         let reach = Reach { store: &store, fetch, access };
-        let Origin { context, dockerfile, imports } = self.contexts.read(reach)?;
+        let Origin { context, dockerfile, language, imports } = self.contexts.read(reach)?;
         let ignore = match context {
             ContextSource::Directory { ignore, .. } => ignore,
             ContextSource::Packed(_) => Default::default(),
         };
-        Ok(Text { dockerfile, imports, ignore })
+        Ok(Text { dockerfile, language, imports, ignore })
     }
 }

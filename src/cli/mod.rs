@@ -13,6 +13,7 @@ mod gc;
 mod history;
 mod images;
 mod import;
+mod init;
 mod inspect;
 mod language;
 mod limits;

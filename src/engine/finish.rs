@@ -1,12 +1,16 @@
 //! Layers become images: one for every step, as docker keeps them, and the target's with its names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::progress::Steps;
 use super::provenance::provenance;
 use super::{BuildError, Prepared, sbom};
+use crate::action::BoundOp;
 use crate::diag::Diagnostic;
 use crate::digest::{BlobDigest, DiffId, ImageId};
+use crate::exec::Executor;
+use crate::exec::mounts::Silent;
 use crate::exec::observe::Rootfs;
 use crate::image::{Assembled, Assembly, Base, assemble, store_image};
 use crate::oci::attest::Attestation;
@@ -55,6 +59,8 @@ impl BuiltImage {
 #[derive(Debug, Clone, Default)]
 struct Lineage {
     base: Option<Base>,
+    /// The base's layers.
+    below: Arc<Rootfs>,
     layers: Vec<(DiffId, u64)>,
     history: Vec<History>,
 }
@@ -70,18 +76,31 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
             recipe::Base::Scratch | recipe::Base::Packages(_) => Lineage::default(),
             recipe::Base::Image(name) => Lineage {
                 base: Some(prepared.image(name, &stage.platform).base.clone()),
+                below: prepared.image(name, &stage.platform).rootfs.clone(),
                 ..Lineage::default()
             },
             recipe::Base::Stage(earlier) => ends[*earlier].clone().expect("stages refer to earlier ones"),
         };
         let mut parent = None;
+        let mut together = None;
         let steps_of = stage.steps.iter().enumerate();
         for (number, step) in steps_of {
             let id = StepId { stage: at, step: number };
+            let group = stage.layers.iter().find(|group| group.steps.contains(&number));
+            if group.is_some_and(|group| group.steps.start == number) {
+                together = Some(lineage.mark());
+            }
             lineage.history.push(step.history.clone());
             if !matches!(step.op, Op::Config) {
                 let layer = steps.done[&id].record.layer;
                 lineage.layers.push((layer.diff_id, layer.size));
+            }
+            if group.is_some_and(|group| number + 1 < group.steps.end) {
+                // What it made is in no image but together with the rest.
+                continue;
+            }
+            if let Some(mark) = together.take() {
+                lineage.merge(prepared, at, mark)?;
             }
             if number + 1 == stage.steps.len() {
                 break;
@@ -114,7 +133,39 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
     Ok(summary(prepared, steps, &made, &attestations))
 }
 
+/// Where steps that make one layer begin: how many layers and lines of history are before them.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    layers: usize,
+    history: usize,
+}
+
 impl Lineage {
+    fn mark(&self) -> Mark {
+        Mark { layers: self.layers.len(), history: self.history.len() }
+    }
+
+    /// Makes one layer of all that came since a mark; the last line that has a layer keeps it.
+    fn merge(&mut self, prepared: &Prepared<'_>, stage: usize, since: Mark) -> Result<(), BuildError> {
+        if self.layers.len() - since.layers < 2 {
+            return Ok(());
+        }
+        let as_ref = |(diff_id, size): (DiffId, u64)| LayerRef { diff_id, size };
+        let own: Vec<LayerRef> = self.layers.split_off(since.layers).into_iter().map(as_ref).collect();
+        let layers = self.layers.iter().copied().map(as_ref);
+        let parent: Rootfs = self.below.iter().copied().chain(layers).collect();
+        let platform = &prepared.recipe.stages[stage].platform;
+        let mut job = prepared.inputs().job(BoundOp::Merge(own), platform);
+        job.fresh = prepared.is_fresh(stage);
+        let executor = Executor::new(prepared.store, &prepared.rules);
+        let layer = executor.perform(&job, &parent, &mut Silent)?.record.layer;
+        self.layers.push((layer.diff_id, layer.size));
+        let mut lines = self.history[since.history..].iter_mut().rev().filter(|line| !line.empty_layer);
+        lines.next();
+        lines.for_each(|line| line.empty_layer = true);
+        Ok(())
+    }
+
     fn assemble(&self, prepared: &Prepared<'_>, config: &ImageConfig) -> Result<Assembled, BuildError> {
         Ok(assemble(&Assembly {
             base: self.base.as_ref(),

@@ -28,7 +28,7 @@ use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
 use crate::fetch::{Access, FetchOptions};
 use crate::frontend::kdl::{self, Imports};
-use crate::frontend::{self, BuildFile, Configs};
+use crate::frontend::{self, BuildFile, Configs, Language};
 use crate::limits::ProcessLimits;
 use crate::oci::Reference;
 use crate::plan::Plan;
@@ -51,6 +51,8 @@ pub struct Options {
     /// What COPY takes files from.
     pub context: ContextSource,
     pub dockerfile: Source,
+    /// What it is written in.
+    pub language: Language,
     /// What it imports, if its language can.
     pub imports: Imports,
     pub frontend: frontend::Options,
@@ -245,7 +247,7 @@ pub type Lowered = (Recipe, Images, Vec<Diagnostic>);
 
 /// Reads the file and finds its images.
 pub fn lower(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
-    let (file, found) = BuildFile::parse(&options.dockerfile, &options.imports);
+    let (file, found) = BuildFile::parse(&options.dockerfile, options.language, &options.imports);
     let broken = |found| BuildError::File(check::with_warnings(&file, options, found));
     if check::has_errors(&found) {
         return Err(broken(found));

@@ -198,6 +198,9 @@ fn stand_on(stage: &mut Stage, layers: Vec<PackageLayer>) {
         unreachable!("only bases of packages are settled")
     };
     let steps: Vec<Step> = layers.into_iter().map(|layer| step(&set, layer, &stage.origin)).collect();
+    for group in &mut stage.layers {
+        group.steps = group.steps.start + steps.len()..group.steps.end + steps.len();
+    }
     stage.steps.splice(0..0, steps);
 }
 

@@ -230,7 +230,7 @@ pub(super) fn pinned_stages(options: &Options, recipe: &Recipe) -> Vec<bool> {
 pub(super) fn all_stages(options: &Options) -> Result<Options, BuildError> {
     let mut options = options.clone();
     if options.frontend.targets.is_empty() {
-        let (file, found) = BuildFile::parse(&options.dockerfile, &options.imports);
+        let (file, found) = BuildFile::parse(&options.dockerfile, options.language, &options.imports);
         if has_errors(&found) {
             return Err(BuildError::File(found));
         }

@@ -8,6 +8,7 @@ pub mod archive;
 pub mod copy;
 pub mod files;
 pub mod mask;
+mod merge;
 pub mod mounts;
 pub mod observe;
 pub mod pack;
@@ -277,6 +278,7 @@ impl<'a> Executor<'a> {
                 Ok((vec![observe::whole(parent)], layer))
             }
             BoundOp::Packages(layer) => self.packages(layer, parent, epoch),
+            BoundOp::Merge(layers) => Ok((vec![observe::whole(parent)], self.merge(layers, parent)?)),
             BoundOp::MakeDir { path, user } => {
                 let observer = self.observer(parent)?;
                 let planned = copy::make_dir(&observer, path, user, epoch)?;

@@ -281,7 +281,7 @@ fn access(access: Access) -> spec::Access {
 }
 
 /// For work that no step of the file asked for.
-struct Silent;
+pub struct Silent;
 
 impl Sink for Silent {
     fn started(&mut self) {}

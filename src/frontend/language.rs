@@ -20,6 +20,15 @@ impl Language {
     pub fn of(name: &str) -> Self {
         if name.ends_with(".kdl") { Self::Kdl } else { Self::Dockerfile }
     }
+
+    /// Of a file without a name, by how it begins. No Dockerfile begins as KDL does: none of these words is an
+    /// instruction, and its comments begin with `#`.
+    pub fn of_text(text: &str) -> Self {
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        let word = text.split(|c: char| c.is_whitespace() || c == '{').next().unwrap_or_default();
+        let comment = ["//", "/*", "/-"].iter().any(|mark| text.starts_with(mark));
+        if comment || kdl::TOP.contains(&word) { Self::Kdl } else { Self::Dockerfile }
+    }
 }
 
 /// A build file that was read.
@@ -30,9 +39,9 @@ pub enum BuildFile {
 }
 
 impl BuildFile {
-    /// Reads a file in the language of its name. The result is complete only if none of the diagnostics is an error.
-    pub fn parse(source: &Source, imports: &Imports) -> (Self, Vec<Diagnostic>) {
-        match Language::of(&source.name) {
+    /// Reads a file. The result is complete only if none of the diagnostics is an error.
+    pub fn parse(source: &Source, language: Language, imports: &Imports) -> (Self, Vec<Diagnostic>) {
+        match language {
             Language::Dockerfile => {
                 let (file, found) = dockerfile::parse(source);
                 (Self::Dockerfile(file), found)
@@ -78,6 +87,32 @@ impl BuildFile {
         match self {
             Self::Dockerfile(file) => file.lower(options, bases),
             Self::Kdl(file) => file.lower(options, bases),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_name() {
+        for kdl in [
+            "image \"x\" {",
+            "\u{feff}\n\r\n  stage \"x\"{",
+            "param \"p\"",
+            "import \"a.kdl\"",
+            "// of a file",
+            "/* of a file */ image",
+            "/-image \"x\"",
+            "image{",
+        ] {
+            assert_eq!(Language::of_text(kdl), Language::Kdl, "{kdl}");
+        }
+        for dockerfile in
+            ["", "\n", "FROM x", "from x", "# syntax=x\nFROM x", "\\\nFROM x", "ARG A", "imaged", "IMAGE x"]
+        {
+            assert_eq!(Language::of_text(dockerfile), Language::Dockerfile, "{dockerfile}");
         }
     }
 }

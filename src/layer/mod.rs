@@ -10,6 +10,7 @@ pub mod compress;
 pub mod entry;
 mod hash;
 mod header;
+pub mod merge;
 pub mod read;
 pub mod toc;
 pub mod tree;

@@ -112,7 +112,7 @@ mod tests {
             })
             .collect();
         let config = ImageConfig::scratch(&platform);
-        Stage { name: None, base, platform, steps, config, origin: Origin::default() }
+        Stage { name: None, base, platform, steps, layers: vec![], config, origin: Origin::default() }
     }
 
     fn run() -> Op {

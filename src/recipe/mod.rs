@@ -35,9 +35,20 @@ pub struct Stage {
     pub base: Base,
     pub platform: Platform,
     pub steps: Vec<Step>,
+    /// Steps that make one layer of the image together, in order; none overlap and none is empty.
+    pub layers: Vec<LayerGroup>,
     /// The config after the last step. `rootfs.diff_ids` and `created` are filled when layers are known.
     pub config: ImageConfig,
     pub origin: Origin,
+}
+
+/// Steps whose layers are one layer of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerGroup {
+    /// For people.
+    pub name: String,
+    /// Indices into the stage's steps.
+    pub steps: std::ops::Range<usize>,
 }
 
 /// What a stage stands on.

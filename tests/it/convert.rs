@@ -77,6 +77,45 @@ fn the_linter_refuses_kdl_and_packages_are_planned() {
 }
 
 #[test]
+fn a_file_without_a_name_says_its_language_itself() {
+    let lab = lab();
+    lab.write("ctx/lib/p.kdl", "param \"p\" default=\"x\"\n");
+    let plan = |args: &[&str], input: &str| lab.fed("store", &[&["plan"], args].concat(), input.as_bytes());
+    let kdl = format!("// first\nimport \"lib/p.kdl\"\n{KDL}");
+    // What it imports is in the context.
+    let ran = plan(&["-f", "-", "ctx"], &kdl);
+    assert!(ran.out.starts_with("from-kdl from scratch"), "{}", ran.err);
+    let ran = plan(&["-f", "-", "ctx"], "FROM scratch AS image\nCOPY a b\n");
+    assert!(ran.out.starts_with("image from scratch"), "{}", ran.err);
+    // One that comes alone has nothing beside it.
+    assert!(plan(&["-"], "image \"alone\" { base \"scratch\" }").out.starts_with("alone from scratch"));
+    refused(&plan(&["-"], &kdl), "image.kdl:2:1: error: import lib/p.kdl: the build file came alone");
+
+    refused(&plan(&["-f", "-", "ctx"], "image \"x\" {"), "image.kdl:1:");
+    refused(&plan(&["-f", "-", "ctx"], "RUN x"), "Dockerfile:1:");
+    refused(
+        &plan(&["-f", "-", "--file-format=kdl", "ctx"], "RUN x"),
+        "image.kdl:1:1: error: 'RUN' is nothing",
+    );
+    refused(&plan(&["-f", "-", "--file-format=dockerfile", "ctx"], "image x"), "Dockerfile:1:1: error: ");
+    refused(&lab.fed("store", &["lint", "-"], KDL.as_bytes()), "image.kdl is KDL; the linter");
+    refused(&lab.fed("store", &["convert", "-f", "-", "ctx"], KDL.as_bytes()), "image.kdl is KDL already");
+}
+
+#[test]
+fn an_option_says_more_than_the_name() {
+    let lab = lab();
+    lab.write("ctx/build.txt", KDL);
+    lab.write("ctx/odd.kdl", "FROM scratch AS odd\nCOPY a b\n");
+    let plan = |format: &str, file: &str| lab.run("store", &["plan", format, "-f", file, "ctx"]);
+    assert!(plan("--file-format=kdl", "ctx/build.txt").out.starts_with("from-kdl from scratch"));
+    assert!(plan("--file-format=dockerfile", "ctx/odd.kdl").out.starts_with("odd from scratch"));
+    refused(&plan("--file-format=dockerfile", "ctx/build.txt"), "ctx/build.txt:1:1: error: ");
+    let ran = lab.run("store", &["plan", "-f", "ctx/build.txt", "ctx"]);
+    refused(&ran, "ctx/build.txt:1:1: error: ");
+}
+
+#[test]
 fn a_dockerfile_is_written_as_kdl() {
     let lab = lab();
     lab.write(

@@ -157,7 +157,10 @@ fn dump_stage(out: &mut String, index: usize, stage: &Stage, mark: &str) {
     };
     let _ = writeln!(out, "stage {index} {name} from {base} for {}{mark}", stage.platform);
     let mut last = None;
-    for step in &stage.steps {
+    for (at, step) in stage.steps.iter().enumerate() {
+        for layer in stage.layers.iter().filter(|layer| layer.steps.start == at) {
+            let _ = writeln!(out, "  layer {:?} of {} steps", layer.name, layer.steps.len());
+        }
         let _ =
             writeln!(out, "  line {}: {}", step.origin.line, lith::diag::escape(step.origin.text.as_bytes()));
         match &step.op {

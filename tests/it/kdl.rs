@@ -19,7 +19,7 @@ use crate::fuzz::oracles::kdl::plain;
 use crate::support::{data, golden};
 
 /// Everything a file comes to: the recipe with its warnings, or the errors.
-fn build(
+pub fn build(
     source: &Source,
     imports: &Imports,
     options: &Options,

@@ -15,6 +15,7 @@ mod frontend;
 mod fuzz;
 mod git;
 mod image;
+mod init;
 mod kdl;
 mod layer;
 mod lint;

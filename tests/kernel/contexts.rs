@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::support::git::{COMMIT_TIME, Repos};
 use crate::support::server::{Server, reply};
@@ -30,19 +29,6 @@ fn tar(lab: &Lab, dir: &str, more: &[&str]) -> Vec<u8> {
     let mut command = Command::new("tar");
     command.arg("-C").arg(lab.path(dir)).args(["--owner=7", "--group=7", "-cf", "-"]).args(more).arg(".");
     command.output().unwrap().stdout
-}
-
-fn with_stdin(lab: &Lab, args: &[&str], input: &[u8]) -> Ran {
-    let mut child = lab
-        .command("store", args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // The program may refuse before it has read everything.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    Ran::of(child.wait_with_output().unwrap())
 }
 
 #[track_caller]
@@ -101,7 +87,7 @@ fn one_tree_makes_one_image_whatever_it_comes_in() {
     });
     let from_dir = lab.build("store", "ctx", &[]).manifest();
     for input in [&plain, &packed, &tar(&lab, "ctx", &["-z"]), &tar(&lab, "ctx", &["-J"])] {
-        assert_eq!(built(&with_stdin(&lab, &[&BUILD, &["-"][..]].concat(), input)).manifest(), from_dir);
+        assert_eq!(built(&lab.fed("store", &[&BUILD, &["-"][..]].concat(), input)).manifest(), from_dir);
     }
     let file = lab.write("ctx.tar", &packed);
     assert_eq!(
@@ -138,7 +124,7 @@ fn the_dockerfile_is_found_in_the_context() {
     lab.write("ctx/deep/Other", "FROM scratch\nCOPY a.txt /d/other\n");
     lab.write("ctx/.dockerignore", "a.txt\n");
     let input = tar(&lab, "ctx", &[]);
-    let run = |args: &[&str], input: &[u8]| with_stdin(&lab, &[&BUILD, args].concat(), input);
+    let run = |args: &[&str], input: &[u8]| lab.fed("store", &[&BUILD, args].concat(), input);
     // No ignore file applies to what came as one.
     built(&run(&["-f", "deep/Other", "-"], &input));
     assert!(lab.run("store", &["build", "-f", "ctx/deep/Other", "ctx"]).err.contains("left out"));
@@ -209,7 +195,7 @@ out.close()
     let hostile = |kind: &str| {
         let output = Command::new("python3").args(["-c", python, kind, secret]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        with_stdin(&lab, &[&BUILD, &["-"][..]].concat(), &output.stdout)
+        lab.fed("store", &[&BUILD, &["-"][..]].concat(), &output.stdout)
     };
     for (kind, wanted) in [
         ("dots", ".."),

@@ -10,9 +10,10 @@ pub mod server;
 pub mod watch;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use lith::digest::ContentDigest;
 use lith::layer::{LayerWriter, Meta, Node};
@@ -144,6 +145,16 @@ impl Lab {
 
     pub fn run(&self, store: &str, args: &[&str]) -> Ran {
         Ran::of(self.command(store, args).output().unwrap())
+    }
+
+    /// Runs the program with something on its standard input.
+    pub fn fed(&self, store: &str, args: &[&str], input: &[u8]) -> Ran {
+        let mut command = self.command(store, args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // The program may refuse before it has read everything.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Ran::of(child.wait_with_output().unwrap())
     }
 
     /// Runs what must go well.

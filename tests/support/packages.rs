@@ -66,7 +66,7 @@ pub fn recipe(set: &PackageSet) -> Recipe {
     let config = ImageConfig::scratch(&platform);
     let origin = Origin { line: 1, text: "packages".into(), ..Origin::default() };
     let base = Base::Packages(set.clone());
-    let stage = Stage { name: None, base, platform, steps: vec![], config, origin };
+    let stage = Stage { name: None, base, platform, steps: vec![], layers: vec![], config, origin };
     Recipe { stages: vec![stage], targets: vec![0] }
 }
 
@@ -76,6 +76,7 @@ pub fn options(machine: Machine) -> Options {
     Options {
         context: ContextSource::Packed(Packed::default()),
         dockerfile: lith::diag::Source { name: "packages".into(), text: "".into() },
+        language: lith::frontend::Language::Dockerfile,
         frontend: dockerfile::Options {
             build_args: vec![],
             labels: vec![],

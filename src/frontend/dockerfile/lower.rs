@@ -122,6 +122,7 @@ fn recipe(
             base: stage.base.clone(),
             platform: stage.platform.clone(),
             steps,
+            layers: Vec::new(),
             config: scope.image.clone(),
             origin: text.origin.clone(),
         });

@@ -223,11 +223,20 @@ fn stages_named(block: &Node) -> Vec<Text> {
     let mut named = Vec::new();
     for node in &block.children {
         match node.name.text.as_str() {
+            // None holds another.
+            "layer" => named.extend(node.children.iter().flat_map(|step| stages_of_step(step, prop))),
             "base" | "from" => named.extend(prop(node, "stage")),
-            "copy" => named.extend(prop(node, "from")),
-            "run" => named.extend(node.children.iter().filter_map(|mount| prop(mount, "from"))),
-            _ => {}
+            _ => named.extend(stages_of_step(node, prop)),
         }
     }
     named
+}
+
+/// Every stage whose files a step takes.
+fn stages_of_step(node: &Node, prop: impl Fn(&Node, &str) -> Option<Text>) -> Vec<Text> {
+    match node.name.text.as_str() {
+        "copy" => prop(node, "from").into_iter().collect(),
+        "run" => node.children.iter().filter_map(|mount| prop(mount, "from")).collect(),
+        _ => Vec::new(),
+    }
 }

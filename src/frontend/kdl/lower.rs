@@ -16,7 +16,7 @@ use crate::frontend::scope::Scope;
 use crate::frontend::shown::shown;
 use crate::oci::RunConfig;
 use crate::platform::Platform;
-use crate::recipe::{FilesFrom, Op, Origin, Recipe, Stage, Step};
+use crate::recipe::{FilesFrom, LayerGroup, Op, Origin, Recipe, Stage, Step};
 
 use super::blocks::{Block, Blocks, Kind};
 use super::imports::Files;
@@ -24,8 +24,8 @@ use super::taking::{Taking, unknown};
 use super::tree::{Node, Text};
 use super::words::Words;
 
-/// Whatever may stand in an image; in a stage no other `stage`.
-const STEPS: [&str; 22] = [
+/// Whatever may stand in an image; in a stage no other `stage`, in a layer none of the last three.
+pub const STEPS: [&str; 23] = [
     "add",
     "author",
     "cmd",
@@ -47,6 +47,7 @@ const STEPS: [&str; 22] = [
     "volume",
     "workdir",
     "base",
+    "layer",
     "stage",
 ];
 
@@ -78,6 +79,7 @@ pub fn lower(files: &Files, blocks: &Blocks, options: &Options, bases: Bases, wo
             scope: Scope::on_scratch(crate::oci::ImageConfig::scratch(&options.platform)),
             guess: false,
             steps: Vec::new(),
+            layers: Vec::new(),
         };
         let stage = lowering.block(block, targets.contains(&index));
         let (scope, guess) = (lowering.scope, lowering.guess);
@@ -134,6 +136,7 @@ struct Lowering<'a, 'b> {
     /// Whether the config of what it stands on is not known yet.
     guess: bool,
     steps: Vec<Step>,
+    layers: Vec<LayerGroup>,
 }
 
 impl Lowering<'_, '_> {
@@ -163,6 +166,7 @@ impl Lowering<'_, '_> {
             base,
             platform: self.platform.clone(),
             steps: std::mem::take(&mut self.steps),
+            layers: std::mem::take(&mut self.layers),
             config: self.scope.image.clone(),
             origin: self.files.origin(base_node.unwrap_or(block.node).head),
         }
@@ -184,6 +188,7 @@ impl Lowering<'_, '_> {
         match node.name.text.as_str() {
             // Bases and inner stages are looked at on their own.
             "base" | "from" | "stage" => {}
+            "layer" => self.layer(node),
             "config" => self.group(node),
             "history" => self.note(node),
             "onbuild" => self.onbuild(node),
@@ -197,6 +202,37 @@ impl Lowering<'_, '_> {
                 let message = format!("{} is no step", shown(&node.name.text));
                 unknown(&node.name, message, &STEPS, self.words);
             }
+        }
+    }
+
+    /// `layer NAME { … }`: steps that make one layer of the image.
+    fn layer(&mut self, node: &Node) {
+        let mut taking = Taking::new(node);
+        let name = taking.only("a name", self.words);
+        taking.finish_line(self.words);
+        let start = self.steps.len();
+        for child in &node.children {
+            match child.name.text.as_str() {
+                "layer" => self.words.problems.error(child.name.span, "a layer holds no other layer"),
+                "base" | "from" | "stage" => {
+                    let message = format!("{} is no step, so a layer cannot hold it", child.name.text);
+                    self.words.problems.error(child.name.span, message);
+                }
+                _ => self.step(child),
+            }
+        }
+        if node.children.is_empty() {
+            self.words.problems.error(node.name.span, "this layer is empty");
+        }
+        let Some(name) = name else { return };
+        if name.text.is_empty() {
+            self.words.problems.error(name.span, "the name of a layer is empty");
+        } else if self.layers.iter().any(|layer| layer.name == name.text) {
+            let message = format!("the block has a layer {} already", shown(&name.text));
+            self.words.problems.error(name.span, message);
+        }
+        if start < self.steps.len() {
+            self.layers.push(LayerGroup { name: name.text, steps: start..self.steps.len() });
         }
     }
 

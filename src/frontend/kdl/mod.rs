@@ -29,13 +29,14 @@ use imports::Files;
 pub use imports::{Imports, gather};
 use lower::Lowered;
 use params::Params;
+pub use printer::quoted;
 use taking::unknown;
 use tree::Node;
 use words::Words;
 pub use write::write;
 
 /// What may stand in no other node.
-const TOP: [&str; 4] = ["image", "import", "param", "stage"];
+pub const TOP: [&str; 4] = ["image", "import", "param", "stage"];
 
 /// A file with its imports, read and not yet understood.
 #[derive(Debug)]

@@ -125,6 +125,13 @@ fn string(text: &str, depth: usize, out: &mut String) {
     }
 }
 
+/// A text of one line in quotes; a `${` that is in it stays one.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    line(text, &mut out);
+    out
+}
+
 fn line(text: &str, out: &mut String) {
     out.push('"');
     escaped(text, out);

@@ -104,17 +104,29 @@ impl Writer<'_> {
         let author = self.author_at(stage, &start);
         let mut before = start.config;
         let mut cmd_set = false;
+        let mut open: Option<Out> = None;
         for (number, step) in stage.steps.iter().enumerate() {
-            node = node.children(triggers(&before, &step.config));
+            let group = stage.layers.iter().find(|group| group.steps.contains(&number));
+            if let Some(group) = group.filter(|group| group.steps.start == number) {
+                open = Some(Out::new("layer").arg(&group.name));
+            }
+            let mut outs = triggers(&before, &step.config);
             before.on_build.clone_from(&step.config.on_build);
             let change = Change {
                 before: &before,
                 step,
                 author: author.filter(|(at, _)| *at == number).map(|(_, name)| name),
             };
-            let out = self.step(index, number, step, &change, &mut cmd_set);
-            node = node.child(out);
+            outs.push(self.step(index, number, step, &change, &mut cmd_set));
             before = step.config.clone();
+            node = match open.take().map(|layer| layer.children(std::mem::take(&mut outs))) {
+                None => node.children(outs),
+                Some(layer) if group.is_some_and(|group| group.steps.end == number + 1) => node.child(layer),
+                Some(layer) => {
+                    open = Some(layer);
+                    node
+                }
+            };
         }
         node.children(triggers(&before, &stage.config.config))
     }

@@ -1,0 +1,4 @@
+// Tools.
+package main // the program
+
+func main() {}

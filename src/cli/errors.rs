@@ -148,7 +148,6 @@ fn packages_code(error: &DebianError) -> u8 {
         DebianError::SourceFile { .. }
         | DebianError::NoSource { .. }
         | DebianError::Moment { .. }
-        | DebianError::Configure
         | DebianError::Platform { .. }
         | DebianError::Solve(_) => 2,
         DebianError::Fetch(_)

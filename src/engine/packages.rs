@@ -1,7 +1,8 @@
 //! A base of packages becomes layers: which packages it is gets settled, and each layer is a step like any other.
 
-use super::{BuildError, Options};
+use super::{BuildError, Options, configure};
 use crate::debian::{Archive, Asking, DebianError};
+use crate::epoch::Epoch;
 use crate::oci::{History, RunConfig};
 use crate::recipe::{Base, Op, Origin, PackageLayer, PackageSet, Recipe, Stage, Step};
 use crate::store::Store;
@@ -26,7 +27,7 @@ pub fn settle(
         let layers = archive.select(set, &stage.platform, asking);
         let layers = layers.map_err(|source| failed(options, stage, set, source))?;
         if let Some(layers) = layers {
-            stand_on(stage, layers);
+            stand_on(stage, layers, options.epoch);
         }
     }
     Ok(())
@@ -76,15 +77,20 @@ fn line<'a>(suite: &str, names: impl Iterator<Item = &'a str>) -> String {
     text
 }
 
-fn stand_on(stage: &mut Stage, layers: Vec<PackageLayer>) {
+fn stand_on(stage: &mut Stage, layers: Vec<PackageLayer>, epoch: Epoch) {
     let Base::Packages(set) = std::mem::replace(&mut stage.base, Base::Scratch) else {
         unreachable!("only bases of packages are settled")
     };
-    let steps: Vec<Step> = layers.into_iter().map(|layer| step(&set, layer, &stage.origin)).collect();
+    let mut steps: Vec<Step> =
+        layers.into_iter().map(|layer| unpacked(&set, layer, &stage.origin)).collect();
+    if set.configure {
+        let text = format!("{INSTRUCTION} {} (configure)", set.suite);
+        steps.push(step(Op::Run(configure::run(epoch)), text, &stage.origin));
+    }
     stage.steps.splice(0..0, steps);
 }
 
-fn step(set: &PackageSet, layer: PackageLayer, origin: &Origin) -> Step {
+fn unpacked(set: &PackageSet, layer: PackageLayer, origin: &Origin) -> Step {
     let text = match &layer {
         // Those that were asked for say more than what they bring.
         PackageLayer::Files { pins, .. } => {
@@ -95,7 +101,10 @@ fn step(set: &PackageSet, layer: PackageLayer, origin: &Origin) -> Step {
         }
         PackageLayer::Database { .. } => format!("{INSTRUCTION} {} (database)", set.suite),
     };
+    step(Op::Packages(layer), text, origin)
+}
+
+fn step(op: Op, text: String, origin: &Origin) -> Step {
     let history = History { created_by: Some(text.clone()), ..History::default() };
-    let origin = Origin { text, ..origin.clone() };
-    Step { op: Op::Packages(layer), origin, history, config: RunConfig::default() }
+    Step { op, origin: Origin { text, ..origin.clone() }, history, config: RunConfig::default() }
 }

@@ -1,4 +1,4 @@
-//! What names stood for: images, URLs, repositories (spec/lockfile.md).
+//! What names stood for: images, packages, URLs, repositories (spec/lockfile.md).
 //!
 //! Owns: the pins, their names, the text they are kept in. Pure.
 
@@ -17,6 +17,7 @@ use crate::remote::{GitRepo, without_credentials};
 pub struct Lock {
     pub git: BTreeMap<String, GitPin>,
     pub images: BTreeMap<(String, Platform), BlobDigest>,
+    pub packages: BTreeMap<PackageName, PackagePin>,
     pub urls: BTreeMap<String, UrlPin>,
 }
 
@@ -27,6 +28,31 @@ pub struct GitPin {
     pub commit: String,
     /// As many.
     pub tree: String,
+}
+
+/// Which package is pinned.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackageName {
+    pub name: String,
+    /// The archive and the suite as the build file has them ([`crate::recipe::PackageSet::place`]).
+    pub suite: String,
+    pub platform: Platform,
+}
+
+/// A package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackagePin {
+    pub version: String,
+    pub architecture: String,
+    pub sha256: BlobDigest,
+    /// Bytes.
+    pub size: u64,
+    /// The list that had it: suite and component.
+    pub index: String,
+    /// Where it can be had, without user and password.
+    pub url: String,
+    /// Whether the list counts it among what no system is without.
+    pub required: bool,
 }
 
 /// A file.
@@ -71,15 +97,28 @@ impl Lock {
         self.urls.get(&url_name(url)).copied()
     }
 
+    /// The pinned packages of a suite for a platform, by name.
+    pub fn packages<'a>(
+        &'a self,
+        suite: &str,
+        platform: &Platform,
+    ) -> impl Iterator<Item = (&'a str, &'a PackagePin)> {
+        let of = move |name: &PackageName| name.suite == suite && name.platform == *platform;
+        self.packages.iter().filter(move |(name, _)| of(name)).map(|(name, pin)| (name.name.as_str(), pin))
+    }
+
     /// The pin of a repository.
     pub fn repository(&self, repo: &GitRepo) -> Option<&GitPin> {
         self.git.get(&git_name(repo))
     }
 
-    /// All names, each as often as it has pins.
+    /// All names, each as often as it has pins; a suite stands for all its packages.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let images = self.images.keys().map(|(reference, _)| reference.as_str());
-        self.git.keys().map(String::as_str).chain(images).chain(self.urls.keys().map(String::as_str))
+        let packages = self.packages.keys().map(|package| package.name.as_str());
+        let suites = self.packages.keys().map(|package| package.suite.as_str());
+        let (git, urls) = (self.git.keys().map(String::as_str), self.urls.keys().map(String::as_str));
+        git.chain(images).chain(packages).chain(suites).chain(urls)
     }
 
     /// Forgets all pins of a name.
@@ -87,5 +126,6 @@ impl Lock {
         self.git.remove(name);
         self.urls.remove(name);
         self.images.retain(|(reference, _), _| reference != name);
+        self.packages.retain(|package, _| package.name != name && package.suite != name);
     }
 }

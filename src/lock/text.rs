@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{GitPin, Lock, UrlPin};
+use super::{GitPin, Lock, PackageName, PackagePin, UrlPin};
 use crate::diag::{Diagnostic, Span, escape, suggest};
 use crate::digest::{BlobDigest, DigestError};
-use crate::platform::PlatformError;
+use crate::platform::{Platform, PlatformError};
 use crate::remote::git::is_commit;
 
 /// The largest lock that is read, in bytes.
@@ -15,7 +15,7 @@ const TOLD: usize = 20;
 const HEAD: &str =
     "// What names stood for. `lith lock` writes this file; `lith lock --update` renews it.\nlock 1\n";
 const RENEW: &str = "`lith lock --update` writes this file anew";
-const KINDS: [&str; 3] = ["git", "image", "url"];
+const KINDS: [&str; 4] = ["git", "image", "package", "url"];
 
 impl Lock {
     /// The whole file.
@@ -32,6 +32,15 @@ impl Lock {
         for ((reference, platform), manifest) in &self.images {
             let (reference, platform) = (quoted(reference), quoted(&platform.to_string()));
             let _ = writeln!(out, "image {reference} platform={platform} manifest=\"{manifest}\"");
+        }
+        for (PackageName { name, suite, platform }, pin) in &self.packages {
+            let (name, suite, platform) = (quoted(name), quoted(suite), quoted(&platform.to_string()));
+            let (version, architecture) = (quoted(&pin.version), quoted(&pin.architecture));
+            let (sha256, size, index, url) = (pin.sha256.hex(), pin.size, quoted(&pin.index), quoted(&pin.url));
+            let required = if pin.required { " required=#true" } else { "" };
+            let _ = write!(out, "package {name} suite={suite} platform={platform} version={version} ");
+            let _ = write!(out, "architecture={architecture} sha256=\"{sha256}\" size={size} ");
+            let _ = writeln!(out, "index={index} url={url}{required}");
         }
         for (name, pin) in &self.urls {
             let _ = writeln!(out, "url {} sha256=\"{}\" size={}", quoted(name), pin.sha256.hex(), pin.size);
@@ -150,20 +159,23 @@ impl<'a> Reader<'a> {
             }
             "image" => {
                 let [platform, manifest] = parts.values(["platform", "manifest"])?;
-                let platform =
-                    platform.parse().map_err(|error: PlatformError| Problem::new(error.to_string()))?;
+                let platform = platform_of(platform)?;
                 let manifest =
                     manifest.parse().map_err(|error: DigestError| Problem::new(error.to_string()))?;
                 let key = (name, platform);
                 one.images.insert(key.clone(), manifest);
                 self.lock.images.insert(key, manifest).is_none()
             }
+            "package" => {
+                let (key, pin) = package(&parts)?;
+                one.packages.insert(key.clone(), pin.clone());
+                self.lock.packages.insert(key, pin).is_none()
+            }
             "url" => {
                 let [sha256, size] = parts.values(["sha256", "size"])?;
-                let sha256 = BlobDigest::from_hex(sha256).map_err(|error| Problem::new(error.to_string()))?;
-                let size = size.parse().map_err(|_| Problem::new("size is not a number of bytes"))?;
-                one.urls.insert(name.clone(), UrlPin { sha256, size });
-                self.lock.urls.insert(name, UrlPin { sha256, size }).is_none()
+                let pin = UrlPin { sha256: sha256_of(sha256)?, size: size_of(size)? };
+                one.urls.insert(name.clone(), pin);
+                self.lock.urls.insert(name, pin).is_none()
             }
             other => return Err(unknown(other)),
         };
@@ -222,8 +234,18 @@ impl<'a> Parts<'a> {
 
     /// The values of exactly these properties.
     fn values<const N: usize>(&self, wanted: [&str; N]) -> Result<[&str; N], Problem> {
-        if let Some((other, _)) = self.properties.iter().find(|(key, _)| !wanted.contains(key)) {
-            let known = wanted.join(", ");
+        self.values_and(wanted, None)
+    }
+
+    /// The same where one more may be there, whose only value is true.
+    fn values_and<const N: usize>(
+        &self,
+        wanted: [&str; N],
+        optional: Option<&str>,
+    ) -> Result<[&str; N], Problem> {
+        let is_known = |key: &str| wanted.contains(&key) || optional == Some(key);
+        if let Some((other, _)) = self.properties.iter().find(|(key, _)| !is_known(key)) {
+            let known = wanted.into_iter().chain(optional).collect::<Vec<_>>().join(", ");
             let shown: String = other.chars().take(40).collect();
             let message = format!("{} has no {}; it has {known}", self.kind, escape(shown.as_bytes()));
             return Err(Problem::new(message));
@@ -286,8 +308,41 @@ fn unknown(kind: &str) -> Problem {
     let problem = Problem::new(format!("{} is no kind of pin", escape(kind.as_bytes())));
     match suggest(kind, KINDS) {
         Some(known) => problem.with_help(format!("did you mean {known}?")),
-        None => problem.with_help("there are git, image and url"),
+        None => problem.with_help("there are git, image, package and url"),
     }
+}
+
+fn package(parts: &Parts<'_>) -> Result<(PackageName, PackagePin), Problem> {
+    let wanted = ["suite", "platform", "version", "architecture", "sha256", "size", "index", "url"];
+    let values = parts.values_and(wanted, Some("required"))?;
+    let [suite, platform, version, architecture, sha256, size, index, url] = values;
+    let name = PackageName {
+        name: parts.name.clone(),
+        suite: suite.to_owned(),
+        platform: platform_of(platform)?,
+    };
+    let pin = PackagePin {
+        version: version.to_owned(),
+        architecture: architecture.to_owned(),
+        sha256: sha256_of(sha256)?,
+        size: size_of(size)?,
+        index: index.to_owned(),
+        url: url.to_owned(),
+        required: parts.properties.iter().any(|(key, _)| *key == "required"),
+    };
+    Ok((name, pin))
+}
+
+fn platform_of(text: &str) -> Result<Platform, Problem> {
+    text.parse().map_err(|error: PlatformError| Problem::new(error.to_string()))
+}
+
+fn sha256_of(text: &str) -> Result<BlobDigest, Problem> {
+    BlobDigest::from_hex(text).map_err(|error| Problem::new(error.to_string()))
+}
+
+fn size_of(text: &str) -> Result<u64, Problem> {
+    text.parse().map_err(|_| Problem::new("size is not a number of bytes"))
 }
 
 fn object(text: &str) -> Result<String, Problem> {
@@ -303,7 +358,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::platform::Platform;
 
     const COMMIT: &str = "0123456789012345678901234567890123456789";
 
@@ -313,6 +367,19 @@ mod tests {
         lock.git.insert("https://h/a.git#v1".into(), GitPin { commit: COMMIT.into(), tree: COMMIT.into() });
         lock.images.insert(("alpine".into(), platform("linux/arm64")), BlobDigest::of(b"a"));
         lock.images.insert(("alpine".into(), platform("linux/amd64")), BlobDigest::of(b"b"));
+        for (at, platform) in ["linux/amd64", "linux/arm64"].map(platform).into_iter().enumerate() {
+            let key = PackageName { name: "libc6".into(), suite: "bookworm".into(), platform };
+            let pin = PackagePin {
+                version: "2.36-9+deb12u10".into(),
+                architecture: "amd64".into(),
+                sha256: BlobDigest::of(b"d"),
+                size: 9,
+                index: "bookworm/main".into(),
+                url: "http://h/debian/pool/main/g/glibc/libc6.deb".into(),
+                required: at == 0,
+            };
+            lock.packages.insert(key, pin);
+        }
         lock.urls
             .insert("https://h/x?{\"\\\u{202e}".into(), UrlPin { sha256: BlobDigest::of(b"c"), size: 7 });
         lock
@@ -322,7 +389,7 @@ mod tests {
     fn it_is_read_as_it_was_written() {
         let text = lock().text();
         assert_eq!(Lock::parse(&text).unwrap(), lock());
-        assert_eq!(text.lines().count(), 6);
+        assert_eq!(text.lines().count(), 8);
         assert!(text.is_ascii(), "{text}");
         assert_eq!(Lock::parse(HEAD).unwrap(), Lock::default());
     }
@@ -366,6 +433,16 @@ mod tests {
         refused(&url.replace(&sha, "0123"), "0123");
         refused(&url.replace("url \"u\"", "url"), "expected a name");
         refused(&url.replace("url", "ulr"), "no kind of pin");
+        let package = format!(
+            "package \"a\" suite=\"s\" platform=\"linux/amd64\" version=\"1\" architecture=\"all\" sha256=\"{sha}\" size=1 index=\"s/main\" url=\"u\""
+        );
+        Lock::parse(&format!("lock 1\n{package} required=#true\n")).unwrap();
+        refused(&format!("{package} required=#false"), "not as lith writes it");
+        refused(&format!("{package} size=1"), "not as lith writes it");
+        refused(&format!("{package} since=1"), "package has no since");
+        refused(&package.replace("version=\"1\" ", ""), "version= is missing");
+        refused(&package.replace("linux/amd64", "amiga"), "amiga");
+        refused(&package.replace("size=1", "size=one"), "number of bytes");
         refused("lock 1", "no kind of pin");
         refused("url \"u", "expected a name");
         refused("<<<<<<< ours", "merge");

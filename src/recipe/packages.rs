@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::BlobDigest;
+use crate::remote::without_credentials;
 
 /// Packages of Debian or of a derivative, by name; which versions they are is settled when the recipe is bound.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,16 @@ pub struct PackageSet {
     /// Whether maintainer scripts run, in the sandbox and without a network. They may use what is essential without saying
     /// so, so frontends set both.
     pub configure: bool,
+}
+
+impl PackageSet {
+    /// Where its packages are from, as the build file has it: mirror, suite, moment. Packages of the same place are pinned
+    /// together.
+    pub fn place(&self) -> String {
+        let mirror = self.mirror.as_deref().map(without_credentials);
+        let parts = [mirror.as_deref(), Some(&self.suite), self.snapshot.as_deref()];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// One package, exactly: its sha256 says which file it is.

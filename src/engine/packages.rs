@@ -81,8 +81,7 @@ fn stand_on(stage: &mut Stage, layers: Vec<PackageLayer>, epoch: Epoch) {
     let Base::Packages(set) = std::mem::replace(&mut stage.base, Base::Scratch) else {
         unreachable!("only bases of packages are settled")
     };
-    let mut steps: Vec<Step> =
-        layers.into_iter().map(|layer| unpacked(&set, layer, &stage.origin)).collect();
+    let mut steps: Vec<Step> = layers.into_iter().map(|layer| unpacked(&set, layer, &stage.origin)).collect();
     if set.configure {
         let text = format!("{INSTRUCTION} {} (configure)", set.suite);
         steps.push(step(Op::Run(configure::run(epoch)), text, &stage.origin));

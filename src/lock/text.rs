@@ -36,7 +36,8 @@ impl Lock {
         for (PackageName { name, suite, platform }, pin) in &self.packages {
             let (name, suite, platform) = (quoted(name), quoted(suite), quoted(&platform.to_string()));
             let (version, architecture) = (quoted(&pin.version), quoted(&pin.architecture));
-            let (sha256, size, index, url) = (pin.sha256.hex(), pin.size, quoted(&pin.index), quoted(&pin.url));
+            let (sha256, size, index, url) =
+                (pin.sha256.hex(), pin.size, quoted(&pin.index), quoted(&pin.url));
             let required = if pin.required { " required=#true" } else { "" };
             let _ = write!(out, "package {name} suite={suite} platform={platform} version={version} ");
             let _ = write!(out, "architecture={architecture} sha256=\"{sha256}\" size={size} ");
@@ -316,11 +317,8 @@ fn package(parts: &Parts<'_>) -> Result<(PackageName, PackagePin), Problem> {
     let wanted = ["suite", "platform", "version", "architecture", "sha256", "size", "index", "url"];
     let values = parts.values_and(wanted, Some("required"))?;
     let [suite, platform, version, architecture, sha256, size, index, url] = values;
-    let name = PackageName {
-        name: parts.name.clone(),
-        suite: suite.to_owned(),
-        platform: platform_of(platform)?,
-    };
+    let name =
+        PackageName { name: parts.name.clone(), suite: suite.to_owned(), platform: platform_of(platform)? };
     let pin = PackagePin {
         version: version.to_owned(),
         architecture: architecture.to_owned(),

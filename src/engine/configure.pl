@@ -13,9 +13,9 @@ for my $name (sort keys %packages) {
     push @{$providers{$_}}, $name for $name, names($packages{$name}{Provides});
 }
 my (%prepared, %unpacked, %configured);    # how far each package is
-for my $name (keys %packages) {
-    $configured{$name} = 1 if $packages{$name}{Status} eq 'install ok installed';
-}
+# Scripts may use what is essential without saying so.
+my @essential = grep { ($packages{$_}{Essential} // '') eq 'yes' } sort keys %packages;
+put_back(closure(@essential));
 
 # Everything else may give files to users.
 if ($packages{'base-passwd'}) {
@@ -24,8 +24,6 @@ if ($packages{'base-passwd'}) {
     dpkg('--force-depends', '--configure', 'base-passwd');
     $configured{'base-passwd'} = 1;
 }
-# Scripts may use what is essential without saying so.
-my @essential = grep { ($packages{$_}{Essential} // '') eq 'yes' } sort keys %packages;
 configure(@essential);
 prepare($_) for sort keys %packages;
 dpkg('--configure', '--pending');
@@ -65,6 +63,46 @@ sub needs {
     return meeting(@{$packages{$name}}{qw(Pre-Depends Depends)});
 }
 
+# Packages and all they need.
+sub closure {
+    my (%found, @ahead);
+    @ahead = @_;
+    while (defined(my $name = shift @ahead)) {
+        push @ahead, needs($name) unless $found{$name}++;
+    }
+    return sort keys %found;
+}
+
+# Puts packages back to where dpkg has them when they are unpacked and not yet configured: all of them are to be, and
+# configuration files wait beside their places, so that no program reads them early. The given packages keep theirs.
+sub put_back {
+    my %keeps = map { $_ => 1 } @_;
+    my $text = '';
+    open my $old, '<', "$ADMIN/status" or fail("read the database: $!");
+    local $/ = '';
+    while (my $paragraph = <$old>) {
+        $paragraph =~ s/^Status: .*$/Status: install ok unpacked/m;
+        my ($name) = $paragraph =~ /^Package: (.*)$/m;
+        $paragraph =~ s{^(Conffiles:\n)((?: .*\n)+)}{$1 . waiting($2)}me unless $keeps{$name};
+        $text .= $paragraph;
+    }
+    open my $new, '>', "$ADMIN/status" or fail("write the database: $!");
+    print $new $text;
+    close $new or fail("write the database: $!");
+}
+
+# Lines of configuration files, which are put beside their places.
+sub waiting {
+    my ($lines) = @_;
+    my $waits = sub {
+        my ($path) = @_;
+        return 0 if -l $path || !-f _;
+        return rename($path, "$path.dpkg-new") || fail("rename $path: $!");
+    };
+    $lines =~ s{^ (.+) ([0-9a-f]{32})$}{" $1 " . ($waits->($1) ? 'newconffile' : $2)}gme;
+    return $lines;
+}
+
 # Runs preinst of a package after those of all it needs.
 sub prepare {
     my ($name) = @_;
@@ -75,16 +113,12 @@ sub prepare {
 
 # Configures packages and all they need.
 sub configure {
-    my (%wanted, @ahead);
-    @ahead = @_;
-    while (defined(my $name = shift @ahead)) {
-        push @ahead, needs($name) unless $wanted{$name}++;
-    }
-    prepare($_) for sort keys %wanted;
-    my @now = grep { $unpacked{$_} && !$configured{$_} } sort keys %wanted;
+    my @wanted = closure(@_);
+    prepare($_) for @wanted;
+    my @now = grep { $unpacked{$_} && !$configured{$_} } @wanted;
     return unless @now;
     # In a circle somebody comes first.
-    my @force = grep({ !$unpacked{$_} } keys %wanted) ? '--force-depends' : ();
+    my @force = grep({ !$unpacked{$_} } @wanted) ? '--force-depends' : ();
     dpkg(@force, '--configure', @now);
     $configured{$_} = 1 for @now;
 }

@@ -114,11 +114,11 @@ fn scripts_run_and_leave_the_same_bytes() {
         "the date is the epoch's"
     );
     let left = "ls -d /var/log/*.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /etc/*- \
-        /var/cache/ldconfig/aux-cache /run/* /tmp/* /usr/sbin/policy-rc.d 2>/dev/null; \
+        /var/cache/ldconfig/aux-cache /run/* /tmp/* /usr/sbin/policy-rc.d /etc/nginx/*.dpkg-* 2>/dev/null; \
         head -c 4 /usr/sbin/start-stop-daemon | tail -c 3";
     assert_eq!(
         run(&lab, "store", &["/bin/sh", "-c", left]),
-        "/run/lock\nELF\n",
+        "/run/lock\nELF",
         "of the step nothing is left"
     );
 }
@@ -142,12 +142,13 @@ fn configure(lab: &Lab, packages: &[Scripted<'_>]) -> Built {
             lab.write(&format!("scripted/info/{name}.{kind}"), text);
         }
     }
+    lab.write("scripted/etc/watcher", "watched");
     lab.write("scripted/status", status);
     lab.write("scripted/pipes/configure.pl", include_str!("../../src/engine/configure.pl"));
-    let dockerfile = "FROM rootfs\nCOPY --chmod=755 info /var/lib/dpkg/info\nCOPY usr /usr\n\
+    let dockerfile = "FROM rootfs\nCOPY --chmod=755 info /var/lib/dpkg/info\nCOPY usr /usr\nCOPY etc /etc\n\
         RUN --mount=target=/context cat /context/status >> /var/lib/dpkg/status && echo '/usr/share watcher' >> /var/lib/dpkg/triggers/File\n\
         RUN --network=none --mount=source=pipes,target=/dev/pipes DEBIAN_FRONTEND=noninteractive perl /dev/pipes/configure.pl\n\
-        RUN cat /made/*\n";
+        RUN cat /made/* /etc/watcher\n";
     lab.write("scripted/Dockerfile", dockerfile);
     let context = lab.path("scripted");
     Built::of(&lab.run("store", &["build", "--progress=json", context.to_str().unwrap()]).out)
@@ -162,9 +163,10 @@ fn scripts_run_in_the_order_that_packages_ask_for() {
         outputs.map(|event| event["data"].as_str().unwrap_or_default()).collect()
     };
     let tool = "#!/bin/sh\nmkdir -p /made; echo \"$1 $2\" > /made/tool\n";
-    let early = "#!/bin/sh\nset -e\ncat /made/tool\necho \"$1 $# $DPKG_MAINTSCRIPT_PACKAGE $(id -un 33)\" > /made/early\n\
+    let early = "#!/bin/sh\nset -e\ncat /made/tool\ntest ! -e /etc/watcher -a -e /etc/watcher.dpkg-new\necho \"$1 $# $DPKG_MAINTSCRIPT_PACKAGE $(id -un 33)\" > /made/early\n\
         grep Package /var/lib/dpkg/tmp.ci/control >> /made/early\ncat /usr/share/early/own >> /made/early\n";
     let watcher = "#!/bin/sh\n[ $1 = configure ] || echo \"$1 $2\" > /made/watcher\n";
+    let conffile = "Conffiles:\n /etc/watcher e49e5c5c14850e1f20726b09cd155018\n";
     let built = configure(
         &lab,
         &[
@@ -174,13 +176,13 @@ fn scripts_run_in_the_order_that_packages_ask_for() {
                 &[("preinst", &early.replace("early/", "aa-early/"))],
             ),
             ("zz-tool", "Provides: zz-tool-of-all\n", &[("postinst", tool)]),
-            ("watcher", "", &[("postinst", watcher), ("triggers", "interest-noawait /usr/share\n")]),
+            ("watcher", conffile, &[("postinst", watcher), ("triggers", "interest-noawait /usr/share\n")]),
         ],
     );
     let said = output(&built);
     assert!(
         said.ends_with(
-            "install 1 aa-early www-data\nPackage: aa-early\naa-earlyconfigure \ntriggered /usr/share\n"
+            "install 1 aa-early www-data\nPackage: aa-early\naa-earlyconfigure \ntriggered /usr/share\nwatched"
         ),
         "{said}"
     );

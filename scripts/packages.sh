@@ -21,3 +21,8 @@ install_packages() {
     "${as_root[@]}" apt-get update -qq
     DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
+
+# Runs a command in a network namespace of its own, which has none. Only root makes one without becoming somebody else.
+without_network() {
+    if [ "$(id -u)" = 0 ]; then unshare --net -- "$@"; else "$@"; fi
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# An image out of Debian's signed packages alone: pins what they are, builds the program beside this script in a stage
-# with a compiler, runs what the image holds, and builds the same again offline, from a vendored directory.
+# An image out of Debian's signed packages alone: builds the program beside this script in a stage with a compiler, which
+# also writes down what the packages are; runs what the image holds; builds the same again offline, from a vendored
+# directory.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/packages.sh
@@ -15,16 +16,16 @@ export LITH_ROOT=$work/store
 cp -r examples/hello "$work/hello"
 cd "$work"
 
-echo "== lith lock: what the packages are today"
-"$lith" lock hello
 echo "== lith build"
 "$lith" build -t hello -o type=local,dest=out hello
+echo "== what the packages are today: hello/lith.lock"
+grep -c '^package ' hello/lith.lock
 echo "== what is in the image"
 find out -type f
 out/bin/hello
-echo "== the same from a vendored directory, in another store"
+echo "== the same from a vendored directory, in another store, without a network"
 "$lith" vendor vendored hello
 first=$("$lith" build --quiet hello)
-again=$("$lith" --root "$work/other" build --quiet --locked --offline --vendored vendored hello)
+again=$(without_network "$lith" --root "$work/other" build --quiet --locked --offline --vendored vendored hello)
 [ "$first" = "$again" ]
 echo "$again"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job on a fresh Debian machine with cargo, no registry and no daemon: makes a base image out of Debian's
-# static busybox, builds the Dockerfile beside this script on it, lists and inspects the result, builds it again.
+# static busybox, builds the Dockerfile beside this script on it, lists and inspects the result, builds it again, and once
+# more from a vendored directory.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/packages.sh
@@ -36,3 +37,11 @@ echo "== lith history seed"
 "$lith" history seed
 echo "== the same again: every step a hit"
 "$lith" build -t seed examples/seed
+echo "== the same from a vendored directory, in another store, without a network"
+cp -r examples/seed "$work/seed"
+"$lith" lock "$work/seed"
+"$lith" vendor "$work/vendored" "$work/seed"
+first=$("$lith" build --quiet "$work/seed")
+again=$(without_network "$lith" --root "$work/other" build --quiet --locked --offline --vendored "$work/vendored" "$work/seed")
+[ "$first" = "$again" ]
+echo "$again"

@@ -14,20 +14,22 @@ use super::contexts::{Origin, Reach};
 use super::files::Text;
 use super::language::LanguageArgs;
 use super::limits::LimitArgs;
-use super::pins::PinArgs;
+use super::pins::{PinArgs, write_completed};
 use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use super::{CliError, out};
-use crate::debian::Machine;
+use crate::debian::{Asking, Machine};
 use crate::diag::{Diagnostic, Source};
 use crate::engine::contexts::{ContextSource, NamedContext, Packed};
-use crate::engine::pins::Pins;
-use crate::engine::{self, BuildError, Fresh, Options};
+use crate::engine::finish::Built;
+use crate::engine::pins::{Pins, completed};
+use crate::engine::report::Event;
+use crate::engine::{self, BuildError, Fresh, Lowered, Options};
 use crate::epoch::Epoch;
 use crate::fetch::Access;
-use crate::frontend;
+use crate::frontend::{self, Language};
 use crate::recipe::Network;
 use crate::store::Store;
 
@@ -141,16 +143,50 @@ impl Build {
         }
         let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
         let ui = progress::start(mode, &options.dockerfile, start);
-        let built = engine::build(&session.store, &options, ui.as_ref());
-        let built = built.map_err(|error| self.failed(error, ui.as_ref(), &options.dockerfile))?;
+        let built = self.build(&session.store, &mut options, ui.as_ref());
+        let built = built.map_err(|error| {
+            ui.failed(&error);
+            CliError::of_build(error, &options.dockerfile)
+        })?;
         self.results.write(&session.store, &built, targets)?;
         ui.built(&built);
         Ok(())
     }
 
-    fn failed(&self, error: BuildError, ui: &dyn progress::Show, source: &Source) -> CliError {
-        ui.failed(&error);
-        CliError::of_build(error, source)
+    fn build(
+        &self,
+        store: &Store,
+        options: &mut Options,
+        ui: &dyn progress::Show,
+    ) -> Result<Built, BuildError> {
+        let lowered = engine::lower(store, options)?;
+        self.complete_lock(store, options, &lowered, ui)?;
+        let prepared = engine::prepare_recipe(store, options, lowered, Asking::Allowed)?;
+        engine::build_prepared(prepared, ui)
+    }
+
+    /// A KDL file's lock is written by the first build, and by the next that takes something new: before the steps, which go
+    /// by it, and whose context it may be part of.
+    fn complete_lock(
+        &self,
+        store: &Store,
+        options: &mut Options,
+        lowered: &Lowered,
+        ui: &dyn progress::Show,
+    ) -> Result<(), BuildError> {
+        let Some(path) = self.what.lock_path() else { return Ok(()) };
+        if options.pins.locked || Language::of(&options.dockerfile.name) != Language::Kdl {
+            return Ok(());
+        }
+        let Some(lock) = completed(store, options, lowered)? else { return Ok(()) };
+        let note = match write_completed(&path, &lock) {
+            Ok(()) => format!("{}: {} pins", path.display(), lock.len()),
+            // A build of a tree that nobody may write is as good; only the next one may take something else.
+            Err(error) => format!("warning: what was taken is not pinned: {error}"),
+        };
+        ui.event(Event::Note(&note));
+        options.pins.lock = lock;
+        Ok(())
     }
 }
 

@@ -145,12 +145,16 @@ fn packages_code(error: &DebianError) -> u8 {
     match error {
         DebianError::NoGpgv | DebianError::NoKeyring { .. } => 3,
         DebianError::Store(error) => store_code(error),
+        DebianError::Pinned { source, .. } => packages_code(source),
         DebianError::SourceFile { .. }
         | DebianError::NoSource { .. }
         | DebianError::Moment { .. }
         | DebianError::Platform { .. }
+        | DebianError::BadPin { .. }
+        | DebianError::NotPinned { .. }
         | DebianError::Solve(_) => 2,
         DebianError::Fetch(_)
+        | DebianError::File { .. }
         | DebianError::Read { .. }
         | DebianError::Signature { .. }
         | DebianError::Expired { .. }

@@ -7,11 +7,10 @@ use clap::Args;
 
 use super::build::What;
 use super::session::{self, Need};
-use super::{CliError, out};
+use super::{CliError, out, pins};
 use crate::diag::suggest;
 use crate::engine::pins::{Pins, Unused, lock};
-use crate::lock::Lock as Pinned;
-use crate::sys::file::{self, Durability, Lock};
+use crate::lock::Lock;
 
 /// Arguments of `lith lock`.
 #[derive(Debug, Args)]
@@ -50,9 +49,7 @@ impl LockFile {
         let path = std::fs::canonicalize(&path).or_else(|_| std::path::absolute(&path));
         let path = path.map_err(CliError::io("find the directory of the lock"))?;
         let shown = path.display().to_string();
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        // Whoever else writes this lock waits: what is read and what is written belong together.
-        let _alone = Lock::directory(dir).map_err(CliError::io(format!("lock {}", dir.display())))?;
+        let _alone = pins::alone(&path)?;
         let there = match self.what.pins_if_there() {
             // Of what is written anew nothing has to be understood.
             Err(CliError::File { .. }) if self.update.iter().any(|name| name == ALL) => None,
@@ -73,8 +70,7 @@ impl LockFile {
         if self.check {
             return Err(CliError::Failed(format!("{shown} is out of date; write it with `lith lock`")));
         }
-        file::replace(&path, new.text().as_bytes(), Durability::Synced)
-            .map_err(|error| CliError::Failed(format!("write {shown}: {error}")))
+        pins::replace(&path, &new)
     }
 }
 
@@ -82,7 +78,7 @@ impl LockFile {
 fn forget(pins: &mut Pins, names: &[String]) -> Result<(), CliError> {
     for name in names {
         if name == ALL {
-            pins.lock = Pinned::default();
+            pins.lock = Lock::default();
             continue;
         }
         if !pins.lock.names().any(|known| known == name) {
@@ -96,7 +92,7 @@ fn forget(pins: &mut Pins, names: &[String]) -> Result<(), CliError> {
 }
 
 /// The pins that go and those that come, as lines of a lock.
-fn changes(old: &Pinned, new: &Pinned) -> String {
+fn changes(old: &Lock, new: &Lock) -> String {
     let (old, new) = (old.text(), new.text());
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
     let (before, after) = (lines(&old), lines(&new));

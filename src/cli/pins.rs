@@ -12,7 +12,7 @@ use crate::diag::Source;
 use crate::engine::pins::Pins;
 use crate::fetch::{FetchOptions, Fetching, Vendored};
 use crate::lock::{LARGEST, Lock};
-use crate::sys::file::open_regular;
+use crate::sys::file::{self, Durability, Lock as DirectoryLock, open_regular};
 
 /// Options about the lock.
 #[derive(Debug, Args)]
@@ -73,6 +73,26 @@ impl PinArgs {
             ..fetch_options()
         })
     }
+}
+
+/// Writes a lock that a build added pins to. Pins that another build wrote in the meantime stay.
+pub fn write_completed(path: &Path, lock: &Lock) -> Result<(), CliError> {
+    let _alone = alone(path)?;
+    let mut whole = lock.clone();
+    whole.extend(read(path)?.unwrap_or_default());
+    replace(path, &whole)
+}
+
+/// Keeps others from writing a lock meanwhile: what is read and what is written belong together.
+pub fn alone(path: &Path) -> Result<DirectoryLock, CliError> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirectoryLock::directory(dir).map_err(CliError::io(format!("lock {}", dir.display())))
+}
+
+/// Writes a lock whole or not at all.
+pub fn replace(path: &Path, lock: &Lock) -> Result<(), CliError> {
+    file::replace(path, lock.text().as_bytes(), Durability::Synced)
+        .map_err(|error| CliError::Failed(format!("write {}: {error}", path.display())))
 }
 
 /// Reads a lock; `None` if there is none.

@@ -1,20 +1,23 @@
 //! An archive asked: from a set of names to pinned packages in layers, and their files in the store.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::pinned::{self, Pinned};
 use super::release::{KeyFile, Listed, Release, verified};
-use super::solve::{Request, solve};
+use super::solve::{Request, solve, solve_keeping};
 use super::sources::{Machine, Source, is_moment};
-use super::universe::{Priority, Universe};
+use super::universe::{IndexError, Priority, Universe};
 use super::{DebianError, group};
 use crate::canon::{Hasher, Sink as _};
 use crate::digest::{BlobDigest, ContentDigest};
-use crate::fetch::{FetchError, FetchOptions, Fetched, Fetcher};
+use crate::fetch::{FetchError, FetchOptions, Fetcher};
 use crate::layer::{DecompressLimits, Decompressor};
 use crate::platform::Platform;
 use crate::recipe::{PackageLayer, PackageSet, Pin};
+use crate::remote::without_credentials;
 use crate::store::{Store, StoreError};
 use crate::sys::file::unique_name;
 
@@ -48,16 +51,6 @@ pub struct Archive<'a> {
     pub store: &'a Store,
     pub options: &'a FetchOptions,
     pub machine: &'a Machine,
-    pub releases: &'a dyn Releases,
-}
-
-/// Which release of a suite is taken.
-pub trait Releases {
-    /// Fetches an `InRelease` by its URL.
-    fn fetch(&self, fetcher: &Fetcher<'_>, url: &str) -> Result<Fetched, FetchError>;
-
-    /// Whether it is known beforehand which one that is.
-    fn is_pinned(&self, url: &str) -> bool;
 }
 
 /// Whether servers may be asked.
@@ -73,6 +66,16 @@ struct Signed {
     source: Source,
     url: String,
     blob: BlobDigest,
+}
+
+/// What a component of a suite offers.
+struct List {
+    archive: String,
+    /// Suite and component.
+    name: String,
+    /// Where it is from.
+    shown: String,
+    text: String,
 }
 
 impl Archive<'_> {
@@ -104,28 +107,120 @@ impl Archive<'_> {
         Ok(Some(layers))
     }
 
-    /// The signed lists that decide which packages a set is, by URL.
-    pub fn release_urls(&self, set: &PackageSet, platform: &Platform) -> Result<Vec<String>, DebianError> {
-        let sources = self.machine.sources(set, checked(set, platform)?)?;
-        Ok(sources.iter().map(in_release).collect())
+    /// The packages of a set among those that are pinned for its place, in layers; `None` if that is not known without
+    /// asking a server. [`DebianError::Solve`] says that something is not pinned.
+    pub fn among(
+        &self,
+        set: &PackageSet,
+        platform: &Platform,
+        pinned: &[Pinned],
+        asking: Asking,
+    ) -> Result<Option<Vec<PackageLayer>>, DebianError> {
+        let architecture = checked(set, platform)?;
+        let key = pinned::key(set, architecture, pinned);
+        let known = self.store.selection(key);
+        if known.is_some() || asking == Asking::Never {
+            return Ok(known);
+        }
+        let pinned = self.with_passwords(set, architecture, pinned);
+        let entries = pinned::read(self.store, self.options, &pinned)?;
+        let layers = pinned::choose(set, architecture, &pinned, &entries)?;
+        self.store.put_selection(key, &layers)?;
+        Ok(Some(layers))
     }
 
-    /// Brings the signed lists and the indices of a set, from which anybody can choose as [`Archive::select`] does.
-    pub fn lists(&self, set: &PackageSet, platform: &Platform) -> Result<Vec<BlobDigest>, DebianError> {
+    /// What to pin for a set, by name: the packages that it is today. Those that are pinned already stay as they are unless
+    /// something needs another version.
+    pub fn pin(
+        &self,
+        set: &PackageSet,
+        platform: &Platform,
+        pinned: &[Pinned],
+    ) -> Result<Vec<Pinned>, DebianError> {
         let architecture = checked(set, platform)?;
-        let mut blobs = Vec::new();
-        for source in self.machine.sources(set, architecture)? {
-            let Some(signed) = self.signed(source, set, Asking::Allowed)? else { continue };
-            let release = self.release(&signed, set)?;
-            blobs.push(signed.blob);
-            for component in &signed.source.components {
-                for (packed, plain) in listed(&signed, &release, component, architecture)? {
-                    self.index(&signed, &release, (packed, plain))?;
-                    blobs.push(packed.sha256);
+        let pinned = self.with_passwords(set, architecture, pinned);
+        let (mut texts, mut lists) = (Vec::new(), Vec::new());
+        for list in self.lists(set, architecture)? {
+            texts.push(list.text);
+            lists.push((list.archive, list.name));
+        }
+        let bad = |error: IndexError| DebianError::BadIndex {
+            url: lists
+                .iter()
+                .map(|(archive, name)| format!("{archive} {name}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            reason: error.to_string(),
+        };
+        let listed = Universe::new(&texts, architecture).map_err(bad)?;
+        let is_listed = |pinned: &&Pinned| {
+            let sha256 = |id| listed.package(id).sha256;
+            listed.named(&pinned.pin.name).any(|id| sha256(id) == pinned.pin.sha256)
+        };
+        // What is pinned and no longer listed says itself what it is.
+        let gone: Vec<Pinned> = pinned.iter().filter(|pinned| !is_listed(pinned)).cloned().collect();
+        let entries = pinned::read(self.store, self.options, &gone)?;
+        let universe = match gone.is_empty() {
+            true => listed,
+            false => Universe::new(entries.iter().chain(&texts), architecture).map_err(bad)?,
+        };
+        let kept = pinned.iter().filter_map(|pinned| {
+            let version = pinned.pin.version.parse().ok()?;
+            Some((pinned.pin.name.clone(), version))
+        });
+        let solution = solve_keeping(&universe, &requests(set, &universe)?.1, kept.collect())?;
+        let chosen = solution.packages.iter().map(|id| {
+            let package = universe.package(*id);
+            let required = package.essential || package.priority == Priority::Required;
+            match package.index.checked_sub(gone.len()) {
+                None => Pinned { required, ..gone[package.index].clone() },
+                Some(at) => {
+                    let (archive, name) = &lists[at];
+                    Pinned { pin: group::pin(package, archive), index: name.clone(), required }
                 }
             }
-        }
-        Ok(blobs)
+        });
+        let chosen: Vec<Pinned> = chosen.collect();
+        self.remember(set, &universe, &pinned, &chosen)?;
+        Ok(chosen)
+    }
+
+    /// Remembers which of the packages that are pinned from now on a set is: [`Self::among`] would find the same.
+    fn remember(
+        &self,
+        set: &PackageSet,
+        universe: &Universe<'_>,
+        before: &[Pinned],
+        chosen: &[Pinned],
+    ) -> Result<(), DebianError> {
+        let by_name = before.iter().chain(chosen).map(|pinned| (pinned.pin.name.as_str(), pinned.clone()));
+        let by_name: BTreeMap<&str, Pinned> = by_name.collect();
+        let pinned: Vec<Pinned> = by_name.into_values().collect();
+        let entries = pinned.iter().filter_map(|pinned| {
+            let mut versions = universe.named(&pinned.pin.name).map(|id| universe.package(id));
+            let own = versions.find(|package| package.sha256 == pinned.pin.sha256)?;
+            Some(pinned::entry(&own.fields, &pinned.pin))
+        });
+        let entries: Vec<String> = entries.collect();
+        let architecture = universe.architecture;
+        let layers = pinned::choose(set, architecture, &pinned, &entries)?;
+        Ok(self.store.put_selection(pinned::key(set, architecture, &pinned), &layers)?)
+    }
+
+    /// Puts user and password of the set's own archives back into URLs, which a lock keeps without.
+    fn with_passwords(&self, set: &PackageSet, architecture: &str, pinned: &[Pinned]) -> Vec<Pinned> {
+        let sources = self.machine.sources(set, architecture).unwrap_or_default();
+        let whole = |url: &str| {
+            sources.iter().find_map(|source| {
+                let rest = url.strip_prefix(&without_credentials(&source.uri))?;
+                rest.starts_with('/').then(|| format!("{}{rest}", source.uri))
+            })
+        };
+        let restored = |pinned: &Pinned| {
+            let url = whole(&pinned.pin.url).unwrap_or_else(|| pinned.pin.url.clone());
+            Pinned { pin: Pin { url, ..pinned.pin.clone() }, ..pinned.clone() }
+        };
+        pinned.iter().map(restored).collect()
     }
 
     /// Brings a suite's `InRelease`. A moment's does not change, so it is asked for once; where no server answers, the one
@@ -142,10 +237,8 @@ impl Archive<'_> {
         let last = fetcher.last(&url);
         let fetched = match (asking, last) {
             (Asking::Never, last) => last,
-            (Asking::Allowed, Some(last)) if set.snapshot.is_some() && !self.releases.is_pinned(&url) => {
-                Some(last)
-            }
-            (Asking::Allowed, last) => match (self.releases.fetch(&fetcher, &url), last) {
+            (Asking::Allowed, Some(last)) if set.snapshot.is_some() => Some(last),
+            (Asking::Allowed, last) => match (fetcher.file(&url, None), last) {
                 (Err(FetchError::Failed { .. }), Some(last)) => Some(last),
                 (result, _) => Some(result?),
             },
@@ -168,8 +261,7 @@ impl Archive<'_> {
             let found = format!("{} ({})", release.suite, release.codename);
             return Err(DebianError::Suite { url: url(), wanted: wanted.clone(), found });
         }
-        let is_pinned = self.releases.is_pinned(&signed.url);
-        if set.snapshot.is_none() && !is_pinned && release.is_over(self.machine.now) {
+        if set.snapshot.is_none() && release.is_over(self.machine.now) {
             let until = release.valid_until.unwrap_or_default();
             return Err(DebianError::Expired { url: url(), until });
         }
@@ -184,27 +276,49 @@ impl Archive<'_> {
         signed: &[Signed],
         releases: &[Release],
     ) -> Result<Vec<PackageLayer>, DebianError> {
-        let (mut texts, mut urls, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let lists = self.read_lists(architecture, signed, releases)?;
+        let (mut texts, mut archives, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for list in lists {
+            texts.push(list.text);
+            names.push(list.shown);
+            archives.push(list.archive);
+        }
+        let bad =
+            |error: IndexError| DebianError::BadIndex { url: names.join(", "), reason: error.to_string() };
+        let universe = Universe::new(&texts, architecture).map_err(bad)?;
+        let (base, requests) = requests(set, &universe)?;
+        let solution = solve(&universe, &requests)?;
+        group::layers(&universe, &solution, base, &archives).map_err(bad)
+    }
+
+    /// The lists of a set, the first source's first.
+    fn lists(&self, set: &PackageSet, architecture: &str) -> Result<Vec<List>, DebianError> {
+        let (mut signed, mut releases) = (Vec::new(), Vec::new());
+        for source in self.machine.sources(set, architecture)? {
+            let found = self.signed(source, set, Asking::Allowed)?.expect("servers may be asked");
+            releases.push(self.release(&found, set)?);
+            signed.push(found);
+        }
+        self.read_lists(architecture, &signed, &releases)
+    }
+
+    fn read_lists(
+        &self,
+        architecture: &str,
+        signed: &[Signed],
+        releases: &[Release],
+    ) -> Result<Vec<List>, DebianError> {
+        let mut lists = Vec::new();
         for (signed, release) in signed.iter().zip(releases) {
             for component in &signed.source.components {
-                for (place, text) in self.indices(signed, release, component, architecture)? {
-                    texts.push(text);
-                    places.push(place);
-                    urls.push(signed.source.uri.clone());
+                for (shown, text) in self.indices(signed, release, component, architecture)? {
+                    let archive = signed.source.uri.clone();
+                    let name = format!("{}/{component}", signed.source.suite);
+                    lists.push(List { archive, name, shown, text });
                 }
             }
         }
-        let bad = |error: super::universe::IndexError| DebianError::BadIndex {
-            url: places.join(", "),
-            reason: error.to_string(),
-        };
-        let universe = Universe::new(&texts, architecture).map_err(bad)?;
-        let essential = if set.essential { essential(&universe) } else { Vec::new() };
-        let base = essential.len();
-        let named = set.names.iter().map(|name| name.parse());
-        let requests: Vec<Request> = essential.into_iter().map(Ok).chain(named).collect::<Result<_, _>>()?;
-        let solution = solve(&universe, &requests)?;
-        group::layers(&universe, &solution, base, &urls).map_err(bad)
+        Ok(lists)
     }
 
     /// The indices of a component: where each is from, and its text.
@@ -299,13 +413,20 @@ fn checked(set: &PackageSet, platform: &Platform) -> Result<&'static str, Debian
     known.map(|(_, _, word)| *word).ok_or_else(|| DebianError::Platform { platform: platform.to_string() })
 }
 
+/// How many of the requests are the base of the rest, and all of them.
+fn requests(set: &PackageSet, universe: &Universe<'_>) -> Result<(usize, Vec<Request>), DebianError> {
+    let essential = if set.essential { essential(universe) } else { Vec::new() };
+    let base = essential.len();
+    let named = set.names.iter().map(|name| name.parse());
+    Ok((base, essential.into_iter().map(Ok).chain(named).collect::<Result<_, _>>()?))
+}
+
 /// What no system is without, by name.
 fn essential(universe: &Universe<'_>) -> Vec<Request> {
     let all = universe.ids().map(|id| universe.package(id));
     let wanted = all.filter(|package| package.essential || package.priority == Priority::Required);
     let names: std::collections::BTreeSet<&str> = wanted.map(|package| package.name).collect();
-    let request = |name: &str| Request { name: name.to_owned(), version: None, architecture: None };
-    names.into_iter().map(request).collect()
+    names.into_iter().map(Request::of).collect()
 }
 
 /// Makes sure that the files of packages are in the store.
@@ -320,7 +441,7 @@ pub fn bring(store: &Store, options: &FetchOptions, pins: &[Pin]) -> Result<(), 
             if let Err(error) = fetcher.file(&pin.url, Some(pin.sha256)) {
                 // The others need not begin another.
                 next.store(missing.len(), Ordering::Relaxed);
-                return Err(error.into());
+                return Err(DebianError::File { package: pin.to_string(), source: error });
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::solve::Solution;
-use super::universe::{IndexError, PackageId, Universe};
+use super::universe::{IndexError, Package, PackageId, Universe};
 use crate::recipe::{PackageLayer, Pin};
 
 /// How many of the requested packages have a layer of their own; the rest share one.
@@ -11,13 +11,13 @@ const OWN_LAYERS: usize = 40;
 /// Unpacked before all others of its layer: it says what the directories of a system are like.
 const FIRST: &str = "base-files";
 
-/// The layers of a solution, bottom first. The first `base` of what was asked for is the base of the rest; `urls` has the
-/// archive of each index.
+/// The layers of a solution, bottom first. The first `base` of what was asked for is the base of the rest; `archives`
+/// has the URL of the archive of each index.
 pub fn layers(
     universe: &Universe<'_>,
     solution: &Solution,
     base: usize,
-    urls: &[String],
+    archives: &[String],
 ) -> Result<Vec<PackageLayer>, IndexError> {
     let edges = edges(universe, solution)?;
     let mut layers = Vec::new();
@@ -29,7 +29,8 @@ pub fn layers(
             let name = universe.package(*id).name;
             (name != FIRST, name)
         });
-        let pins: Vec<Pin> = group.iter().map(|id| pin(universe, *id, urls)).collect();
+        let exact = |id: &PackageId| pin(universe.package(*id), &archives[universe.package(*id).index]);
+        let pins: Vec<Pin> = group.iter().map(exact).collect();
         all.extend(pins.clone());
         let replaces = replaces(universe, &group, &below)?;
         layers.push(PackageLayer::Files { pins, replaces });
@@ -40,15 +41,15 @@ pub fn layers(
     Ok(layers)
 }
 
-fn pin(universe: &Universe<'_>, id: PackageId, urls: &[String]) -> Pin {
-    let package = universe.package(id);
+/// A package of an archive, exactly.
+pub fn pin(package: &Package<'_>, archive: &str) -> Pin {
     Pin {
         name: package.name.to_owned(),
         version: package.version.to_string(),
         architecture: package.architecture.to_owned(),
         sha256: package.sha256,
         size: package.size,
-        url: format!("{}/{}", urls[package.index], package.filename),
+        url: format!("{archive}/{}", package.filename),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod control;
 pub mod deb;
 pub mod group;
+pub mod pinned;
 pub mod relation;
 pub mod release;
 pub mod solve;
@@ -22,7 +23,8 @@ use crate::digest::BlobDigest;
 use crate::fetch::FetchError;
 use crate::store::StoreError;
 
-pub use archive::{Archive, Asking, Releases, bring};
+pub use archive::{Archive, Asking, bring};
+pub use pinned::Pinned;
 pub use sources::Machine;
 
 /// Why a set of packages could not be had.
@@ -66,8 +68,18 @@ pub enum DebianError {
     Index { url: String, expected: BlobDigest, actual: BlobDigest },
     #[error("{url}: {reason}")]
     BadIndex { url: String, reason: String },
+    #[error("a pinned package cannot be used: {reason}")]
+    BadPin { reason: String },
+    #[error("package {package}: {source}")]
+    File { package: String, source: FetchError },
     #[error("package {package}: {source}")]
     Deb { package: String, source: deb::DebError },
+    #[error(
+        "{source}; {lock} pins it: renew the pin with `lith lock --update`, or take the package from a vendored directory or a snapshot"
+    )]
+    Pinned { lock: String, source: Box<DebianError> },
+    #[error("{lock} does not pin all of it: {source}; pin what is missing with `lith lock`")]
+    NotPinned { lock: String, source: solve::SolveError },
     #[error(transparent)]
     Solve(#[from] solve::SolveError),
 }

@@ -3,7 +3,7 @@
 //! Of a clause the first alternative counts, of several providers the one that apt would take, of a name its newest
 //! version. What was chosen before is kept if it fits. Where apt would give up, the last choice is made anew.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::relation::{Clause, Relation};
@@ -53,6 +53,13 @@ pub struct Solution {
     pub asked: Vec<PackageId>,
 }
 
+impl Request {
+    /// Any version of a name.
+    pub fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), version: None, architecture: None }
+    }
+}
+
 impl std::str::FromStr for Request {
     type Err = SolveError;
 
@@ -72,22 +79,27 @@ impl std::str::FromStr for Request {
 
 /// Finds a set that has all of `requests` and everything they depend on.
 pub fn solve(universe: &Universe<'_>, requests: &[Request]) -> Result<Solution, SolveError> {
-    let mut solver = Solver {
-        universe,
-        forced: HashMap::new(),
-        parsed: HashMap::new(),
-        chosen: Vec::new(),
-        by_name: HashMap::new(),
-        choices: Vec::new(),
-        failure: None,
-    };
-    let mut asked = Vec::new();
-    for request in requests {
-        asked.push(solver.request(request)?);
+    solve_keeping(universe, requests, BTreeMap::new())
+}
+
+/// The same where some names have a version already: it is kept unless something needs another.
+pub fn solve_keeping(
+    universe: &Universe<'_>,
+    requests: &[Request],
+    mut kept: BTreeMap<String, Version>,
+) -> Result<Solution, SolveError> {
+    loop {
+        let mut solver = Solver::new(universe, &kept);
+        let error = match solver.solve(requests) {
+            Err(error @ (SolveError::Unsatisfiable { .. } | SolveError::TooHard { .. })) => error,
+            done => return done,
+        };
+        // It may be that only a kept version is in the way.
+        let given_up = solver.in_the_way.take().filter(|name| kept.remove(name).is_some());
+        if given_up.is_none() {
+            return Err(error);
+        }
     }
-    let agenda = solver.begin(&asked)?;
-    solver.run(agenda)?;
-    Ok(Solution { packages: solver.chosen.iter().map(|chosen| chosen.id).collect(), asked })
 }
 
 /// A package of the set, and for whose sake.
@@ -128,6 +140,10 @@ struct Solver<'u, 'a> {
     universe: &'u Universe<'a>,
     /// Versions that were asked for by name.
     forced: HashMap<String, PackageId>,
+    /// Versions that names have already.
+    kept: HashMap<&'a str, PackageId>,
+    /// The first kept name without which something might have been chosen.
+    in_the_way: Option<String>,
     parsed: HashMap<PackageId, Rc<Parsed>>,
     chosen: Vec<Chosen>,
     by_name: HashMap<&'a str, PackageId>,
@@ -136,7 +152,35 @@ struct Solver<'u, 'a> {
     failure: Option<String>,
 }
 
-impl<'a> Solver<'_, 'a> {
+impl<'u, 'a> Solver<'u, 'a> {
+    fn new(universe: &'u Universe<'a>, kept: &BTreeMap<String, Version>) -> Self {
+        let known = kept.iter().filter_map(|(name, version)| {
+            let id = universe.named(name).find(|id| universe.package(*id).version == *version)?;
+            Some((universe.package(id).name, id))
+        });
+        Self {
+            universe,
+            forced: HashMap::new(),
+            kept: known.collect(),
+            in_the_way: None,
+            parsed: HashMap::new(),
+            chosen: Vec::new(),
+            by_name: HashMap::new(),
+            choices: Vec::new(),
+            failure: None,
+        }
+    }
+
+    fn solve(&mut self, requests: &[Request]) -> Result<Solution, SolveError> {
+        let mut asked = Vec::new();
+        for request in requests {
+            asked.push(self.request(request)?);
+        }
+        let agenda = self.begin(&asked)?;
+        self.run(agenda)?;
+        Ok(Solution { packages: self.chosen.iter().map(|chosen| chosen.id).collect(), asked })
+    }
+
     fn request(&mut self, request: &Request) -> Result<PackageId, SolveError> {
         let universe = self.universe;
         let name = &request.name;
@@ -167,10 +211,11 @@ impl<'a> Solver<'_, 'a> {
         Ok(id)
     }
 
-    /// The version of a name that is taken: the one asked for, else the newest, of equal ones the first.
+    /// The version of a name that is taken: the one asked for, else the kept one, else the newest, of equal ones the
+    /// first.
     fn candidate(&self, name: &str) -> Option<PackageId> {
-        if let Some(forced) = self.forced.get(name) {
-            return Some(*forced);
+        if let Some(known) = self.forced.get(name).or_else(|| self.kept.get(name)) {
+            return Some(*known);
         }
         let universe = self.universe;
         universe.named(name).reduce(|best, id| {
@@ -262,6 +307,7 @@ impl<'a> Solver<'_, 'a> {
             let options = self.options(&need.clause);
             if options.is_empty() {
                 let clause = &need.clause;
+                self.blame_for(clause, need.of);
                 self.fail(&need, &format!("{clause}, which no package of the archive is"));
             }
             self.choices.push(Choice { need, options, next: 0, before: self.chosen.len() });
@@ -343,6 +389,7 @@ impl<'a> Solver<'_, 'a> {
                 relations.iter().find(|relation| universe.meets(whom, relation)).map(Relation::to_string)
             };
             if let Some(relation) = met(&own.excludes, chosen.id) {
+                self.blame([chosen.id, id]);
                 return Ok(Some(format!(
                     "{} does not go with {relation}, as {} is",
                     name(id),
@@ -350,6 +397,7 @@ impl<'a> Solver<'_, 'a> {
                 )));
             }
             if let Some(relation) = met(&theirs.excludes, id) {
+                self.blame([chosen.id, id]);
                 return Ok(Some(format!(
                     "{} does not go with {relation}, as {} is",
                     name(chosen.id),
@@ -358,7 +406,30 @@ impl<'a> Solver<'_, 'a> {
             }
         }
         let missing = own.needs.iter().find(|clause| !self.is_met(clause) && self.options(clause).is_empty());
+        if let Some(clause) = missing {
+            self.blame_for(clause, id);
+        }
         Ok(missing.map(|clause| format!("{} needs {clause}, which no package of the archive is", name(id))))
+    }
+
+    /// Remembers the first of some packages whose version was kept.
+    fn blame(&mut self, ids: impl IntoIterator<Item = PackageId>) {
+        let universe = self.universe;
+        let is_kept = |id: &PackageId| self.kept.get(universe.package(*id).name) == Some(id);
+        let kept = ids.into_iter().find(is_kept).map(|id| universe.package(id).name.to_owned());
+        self.in_the_way = self.in_the_way.take().or(kept);
+    }
+
+    /// The same of a clause that nothing meets: names another version of which would, then whose clause it is.
+    fn blame_for(&mut self, clause: &Clause, of: PackageId) {
+        let universe = self.universe;
+        let others = clause.0.iter().flat_map(|relation| {
+            let all = universe.named(&relation.name).chain(universe.providers(&relation.name));
+            all.filter(|id| universe.meets(*id, relation))
+        });
+        let kept: Vec<PackageId> =
+            others.filter_map(|id| self.kept.get(universe.package(id).name).copied()).chain([of]).collect();
+        self.blame(kept);
     }
 
     /// Remembers the first thing that went wrong, with all that led to it.
@@ -455,6 +526,43 @@ mod tests {
         assert!(error.starts_with("the archive has no package abc"), "{error}");
         let error = solved(&all, &["c=3"]).unwrap_err();
         assert_eq!(error, "the archive has no version 3 of c; it has 1");
+    }
+
+    #[test]
+    fn versions_are_kept_unless_something_needs_another() {
+        let all = [
+            ("a", "1", "Depends: lib"),
+            ("b", "1", "Depends: lib (>= 2)"),
+            ("c", "2", "Depends: data (= 2)"),
+            ("d", "1", "Breaks: lib (<< 2)"),
+            ("lib", "1", "Depends: data (= 1)"),
+            ("lib", "2", ""),
+            ("data", "1", ""),
+            ("data", "2", ""),
+        ];
+        let kept = |pins: &[(&str, &str)], names: &[&str]| {
+            let indices = index(&all);
+            let universe = Universe::new(&indices, "amd64").unwrap();
+            let requests: Vec<Request> = names.iter().map(|name| name.parse().unwrap()).collect();
+            let pins =
+                pins.iter().map(|(name, version)| ((*name).to_owned(), version.parse().unwrap())).collect();
+            let solution = solve_keeping(&universe, &requests, pins).map_err(|error| error.to_string())?;
+            let shown =
+                |id: &PackageId| format!("{}={}", universe.package(*id).name, universe.package(*id).version);
+            Ok::<_, String>(solution.packages.iter().map(shown).collect::<Vec<_>>())
+        };
+        let old = [("lib", "1"), ("data", "1")];
+        assert_eq!(kept(&old, &["a"]).unwrap(), ["a=1", "lib=1", "data=1"]);
+        assert_eq!(kept(&[("lib", "1")], &["a", "data"]).unwrap(), ["a=1", "data=2", "lib=2"]);
+        assert_eq!(kept(&old, &["a", "b"]).unwrap(), ["a=1", "b=1", "lib=2"], "b needs a newer lib");
+        assert_eq!(kept(&old, &["d", "a"]).unwrap(), ["d=1", "a=1", "lib=2"], "d breaks the old one");
+        assert_eq!(
+            kept(&old, &["c", "a"]).unwrap(),
+            ["c=2", "a=1", "data=2", "lib=2"],
+            "what needed it goes too"
+        );
+        assert_eq!(kept(&[("lib", "7")], &["a"]).unwrap(), ["a=1", "lib=2"], "nobody has it");
+        assert!(kept(&old, &["x"]).is_err());
     }
 
     #[test]

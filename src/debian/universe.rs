@@ -30,7 +30,7 @@ pub struct Package<'a> {
     pub sha256: BlobDigest,
     /// Which of the indices it is from.
     pub index: usize,
-    fields: Paragraph<'a>,
+    pub fields: Paragraph<'a>,
 }
 
 /// A name that a package stands for.
@@ -83,7 +83,10 @@ pub struct Universe<'a> {
 
 impl<'a> Universe<'a> {
     /// The packages of indices, in the order of the sources. Those of other architectures are left out.
-    pub fn new(indices: &'a [String], architecture: &'a str) -> Result<Self, IndexError> {
+    pub fn new(
+        indices: impl IntoIterator<Item = &'a String>,
+        architecture: &'a str,
+    ) -> Result<Self, IndexError> {
         let mut universe = Self {
             architecture,
             packages: Vec::new(),
@@ -91,7 +94,7 @@ impl<'a> Universe<'a> {
             provided: HashMap::new(),
             ranks: HashMap::new(),
         };
-        for (index, text) in indices.iter().enumerate() {
+        for (index, text) in indices.into_iter().enumerate() {
             for paragraph in paragraphs(text)? {
                 if matches!(paragraph.get("Architecture"), Some(own) if own == architecture || own == "all") {
                     universe.add(Package::read(paragraph, index)?);
@@ -108,7 +111,7 @@ impl<'a> Universe<'a> {
             return;
         }
         self.rank(package.name);
-        for field in RANKED {
+        for field in RELATIONS {
             for name in package.field(field).split([',', '|']) {
                 let end = name.find(['(', ':']).unwrap_or(name.len());
                 self.rank(name[..end].trim());
@@ -179,8 +182,8 @@ impl<'a> Universe<'a> {
     }
 }
 
-/// The fields whose names apt meets, in its order.
-const RANKED: [&str; 9] = [
+/// The fields that name other packages, in the order in which apt meets them.
+pub const RELATIONS: [&str; 9] = [
     "Pre-Depends",
     "Depends",
     "Conflicts",

@@ -165,7 +165,7 @@ pub fn prepare<'a>(
     options: &'a Options,
     asking: Asking,
 ) -> Result<Prepared<'a>, BuildError> {
-    prepare_recipe(store, options, recipe(store, options)?, asking)
+    prepare_recipe(store, options, lower(store, options)?, asking)
 }
 
 /// The same of a recipe that is there, with its images and what is odd about it.
@@ -179,8 +179,9 @@ pub fn prepare_recipe<'a>(
     if !missing.is_empty() {
         return Err(BuildError::File(missing));
     }
-    let pinned = pins::pinned_stages(store, options, &recipe)?;
-    packages::settle(store, options, &mut recipe, asking)?;
+    let sources = pins::pinned_stages(options, &recipe);
+    let packages = packages::settle(store, options, &mut recipe, asking)?;
+    let pinned = sources.into_iter().zip(packages).map(|(sources, packages)| sources && packages).collect();
     let plan = Plan::new(&recipe);
     let context = options.context.open(store)?;
     let rules = Rules {
@@ -216,7 +217,7 @@ pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish:
 
 /// When the image that the first target stands on was made; `None` for scratch, or if the image does not say.
 pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, BuildError> {
-    let (recipe, images, _) = recipe(store, options)?;
+    let (recipe, images, _) = lower(store, options)?;
     let mut stage = &recipe.stages[recipe.targets[0]];
     let image = loop {
         match &stage.base {
@@ -230,12 +231,12 @@ pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, Bui
 
 /// The recipe and its images.
 fn recipe_and_images(store: &Store, options: &Options) -> Result<(Recipe, Images), BuildError> {
-    recipe(store, options).map(|(recipe, images, _)| (recipe, images))
+    lower(store, options).map(|(recipe, images, _)| (recipe, images))
 }
 
 /// What a Dockerfile comes to, as KDL that comes to the same.
 pub fn convert(store: &Store, options: &Options) -> Result<String, BuildError> {
-    let (recipe, images, _) = recipe(store, options)?;
+    let (recipe, images, _) = lower(store, options)?;
     let bases = images.into_iter().map(|(key, image)| (key, image.base.config)).collect();
     Ok(kdl::write(&recipe, &options.frontend, &bases))
 }
@@ -243,7 +244,8 @@ pub fn convert(store: &Store, options: &Options) -> Result<String, BuildError> {
 /// A recipe, its images, and what is odd about its file.
 pub type Lowered = (Recipe, Images, Vec<Diagnostic>);
 
-fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
+/// Reads the file and finds its images.
+pub fn lower(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     let (file, found) = BuildFile::parse(&options.dockerfile, &options.imports);
     let broken = |found| BuildError::File(check::with_warnings(&file, options, found));
     if check::has_errors(&found) {
@@ -285,7 +287,7 @@ fn recipe(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     }
     let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(broken)?;
     let warnings = check::build(&file, options, &configs, warnings)?;
-    let unpinned = pins::unpinned(store, options, &recipe, &used)?;
+    let unpinned = pins::unpinned(options, &recipe, &used);
     if !unpinned.is_empty() {
         return Err(BuildError::File(unpinned));
     }

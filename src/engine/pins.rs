@@ -1,19 +1,20 @@
 //! The lock of a build: what its names are taken for, what has no pin yet, and the lock that the next build goes by
 //! (spec/lockfile.md).
 
+use std::collections::BTreeSet;
+
 use super::bases::{BaseError, Bases, Moved, Resolved};
 use super::check::has_errors;
 use super::contexts::NamedContext;
-use super::packages::{archive, failed, release_urls};
-use super::{BuildError, Options, recipe_and_images};
-use crate::debian::Releases;
+use super::packages;
+use super::{BuildError, Images, Lowered, Options, recipe_and_images};
 use crate::diag::{Diagnostic, Span};
 use crate::digest::BlobDigest;
 use crate::exec::ExecError;
-use crate::fetch::{Commit, Commits, FetchError, FetchOptions, Fetched, Fetcher, Fetching, Vendored};
+use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher, Vendored};
 use crate::frontend::{BuildFile, ImageUse, NamedContexts};
 use crate::image::{LoadError, LoadOptions, StoredImage, load_path};
-use crate::lock::{GitPin, Lock, UrlPin, git_name, url_name};
+use crate::lock::{GitPin, Lock, PackageName, UrlPin, git_name, url_name};
 use crate::oci::Reference;
 use crate::platform::Platform;
 use crate::recipe::{Base, CopySource, FilesFrom, Op, Recipe, Stage};
@@ -115,17 +116,6 @@ impl Pins {
     }
 }
 
-/// A release is pinned by the URL of its signed list.
-impl Releases for Pins {
-    fn fetch(&self, fetcher: &Fetcher<'_>, url: &str) -> Result<Fetched, FetchError> {
-        self.file(fetcher, url, None)
-    }
-
-    fn is_pinned(&self, url: &str) -> bool {
-        self.has_url(url, None)
-    }
-}
-
 /// Whether a reference may be another image tomorrow.
 fn is_open(names: &NamedContexts, reference: &str, platform: &Platform) -> bool {
     names.find(reference, platform).is_none() && own_digest(reference).is_none()
@@ -186,14 +176,9 @@ pub(super) fn taken<'a>(options: &Options, stages: impl IntoIterator<Item = &'a 
 }
 
 /// One error for every source that has no pin, where nothing may be taken without.
-pub(super) fn unpinned(
-    store: &Store,
-    options: &Options,
-    recipe: &Recipe,
-    images: &[ImageUse],
-) -> Result<Vec<Diagnostic>, BuildError> {
+pub(super) fn unpinned(options: &Options, recipe: &Recipe, images: &[ImageUse]) -> Vec<Diagnostic> {
     if !options.pins.locked {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let missing = |span: Span, what: &str| {
         let what = crate::diag::escape(what.as_bytes());
@@ -214,33 +199,29 @@ pub(super) fn unpinned(
     let mut all: Vec<Diagnostic> =
         images.chain(unknown.map(|taken| missing(taken.span, &taken.name()))).collect();
     for stage in &recipe.stages {
-        let urls = release_urls(store, options, stage)?;
-        let open = urls.iter().filter(|url| !options.pins.has_url(url, None));
-        all.extend(open.map(|url| missing(stage.origin.span, url)));
+        let Base::Packages(set) = &stage.base else { continue };
+        // If only some are, the choice among them says what is missing.
+        if lock.packages(&set.place(), &stage.platform).next().is_none() {
+            let what = format!("packages of {} for {}", set.place(), stage.platform);
+            all.push(missing(stage.origin.span, &what));
+        }
     }
-    Ok(all)
+    all
 }
 
-/// For each stage, whether it is known beforehand what it takes from elsewhere: files, repositories, images, packages.
-pub(super) fn pinned_stages(
-    store: &Store,
-    options: &Options,
-    recipe: &Recipe,
-) -> Result<Vec<bool>, BuildError> {
+/// For each stage, whether it is known beforehand what it takes from elsewhere: files, repositories, images.
+pub(super) fn pinned_stages(options: &Options, recipe: &Recipe) -> Vec<bool> {
     let pins = &options.pins;
     let names = &options.frontend.named_contexts;
-    let is_pinned = |stage: &Stage| -> Result<bool, BuildError> {
+    let is_pinned = |stage: &Stage| {
         let base = match &stage.base {
             Base::Image(reference) => Some(reference),
             Base::Scratch | Base::Stage(_) | Base::Packages(_) => None,
         };
         let inputs = stage.steps.iter().flat_map(|step| step.op.inputs());
         let mut images = base.into_iter().chain(inputs.filter_map(FilesFrom::image));
-        let urls = release_urls(store, options, stage)?;
-        Ok(images
-            .all(|image| own_digest(image).is_some() || pins.image(names, image, &stage.platform).is_some())
-            && urls.iter().all(|url| pins.has_url(url, None))
-            && taken(options, [stage]).iter().all(|taken| pins.knows(&taken.remote, taken.checksum)))
+        images.all(|image| own_digest(image).is_some() || pins.image(names, image, &stage.platform).is_some())
+            && taken(options, [stage]).iter().all(|taken| pins.knows(&taken.remote, taken.checksum))
     };
     recipe.stages.iter().map(is_pinned).collect()
 }
@@ -269,41 +250,67 @@ pub enum Unused {
 /// The lock that a build of all stages, or of those that the options name, should go by: pins of the options' own lock
 /// are kept, what has none is asked for.
 pub fn lock(store: &Store, options: &Options, unused: Unused) -> Result<Lock, BuildError> {
+    let is_whole = options.frontend.targets.is_empty();
     let options = all_stages(options)?;
     let (recipe, images) = recipe_and_images(store, &options)?;
+    let wanted = wanted(store, &options, &recipe, &images)?;
     let mut lock = match unused {
         Unused::Keep => options.pins.lock.clone(),
         Unused::Drop => Lock::default(),
     };
+    // A package that nothing needs any more would still be brought whenever a choice is made among those pinned.
+    if is_whole {
+        let places: BTreeSet<_> = wanted.packages.keys().map(PackageName::place).collect();
+        lock.packages.retain(|name, _| !places.contains(&name.place()));
+    }
+    lock.extend(wanted);
+    Ok(lock)
+}
+
+/// The lock with pins for all that a build takes and that has none; `None` if nothing is missing.
+pub fn completed(
+    store: &Store,
+    options: &Options,
+    (recipe, images, _): &Lowered,
+) -> Result<Option<Lock>, BuildError> {
+    let mut lock = options.pins.lock.clone();
+    lock.extend(wanted(store, options, recipe, images)?);
+    Ok((lock != options.pins.lock).then_some(lock))
+}
+
+/// The pins of everything that stages take: what the lock has, else what it is now.
+fn wanted(store: &Store, options: &Options, recipe: &Recipe, images: &Images) -> Result<Lock, BuildError> {
     let names = &options.frontend.named_contexts;
+    let mut lock = Lock::default();
     let open = images.iter().filter(|((reference, platform), _)| is_open(names, reference, platform));
     lock.images.extend(open.map(|(key, image)| (key.clone(), image.manifest)));
-    for taken in taken(&options, &recipe.stages).iter().filter(|taken| !taken.is_fixed()) {
+    for taken in taken(options, &recipe.stages).iter().filter(|taken| !taken.is_fixed()) {
         match &taken.remote {
             Remote::File(url) => {
-                let fetcher = Fetcher::new(store, &options.fetch);
-                let fetched = options.pins.file(&fetcher, url, None).map_err(ExecError::from)?;
-                lock.urls.insert(taken.name(), UrlPin { sha256: fetched.blob, size: fetched.size });
+                let pin = match options.pins.lock.url(url) {
+                    Some(pin) => pin,
+                    None => {
+                        let fetched = Fetcher::new(store, &options.fetch).file(url, None);
+                        let fetched = fetched.map_err(ExecError::from)?;
+                        UrlPin { sha256: fetched.blob, size: fetched.size }
+                    }
+                };
+                lock.urls.insert(taken.name(), pin);
             }
             Remote::Git(repo) => {
-                let commits = Commits::new(store, &options.fetch, options.git_access());
-                let commit = options.pins.commit(&commits, repo).map_err(ExecError::from)?;
-                lock.git.insert(taken.name(), GitPin { commit: commit.id, tree: commit.tree });
+                let pin = match options.pins.lock.repository(repo) {
+                    Some(pin) => pin.clone(),
+                    None => {
+                        let commits = Commits::new(store, &options.fetch, options.git_access());
+                        let commit = commits.bring(repo).map_err(ExecError::from)?;
+                        GitPin { commit: commit.id, tree: commit.tree }
+                    }
+                };
+                lock.git.insert(taken.name(), pin);
             }
         }
     }
-    for stage in &recipe.stages {
-        let Base::Packages(set) = &stage.base else { continue };
-        let archive = archive(store, &options);
-        // What is pinned was checked: who signed it, and whether it is still valid.
-        archive.lists(set, &stage.platform).map_err(|source| failed(&options, stage, set, source))?;
-        for url in release_urls(store, &options, stage)? {
-            let offline = FetchOptions { fetching: Fetching::Offline, ..options.fetch.clone() };
-            let fetched = options.pins.file(&Fetcher::new(store, &offline), &url, None);
-            let fetched = fetched.map_err(ExecError::from)?;
-            lock.urls.insert(url_name(&url), UrlPin { sha256: fetched.blob, size: fetched.size });
-        }
-    }
+    lock.packages = packages::pins(store, options, &recipe.stages)?;
     Ok(lock)
 }
 

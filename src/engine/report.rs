@@ -40,6 +40,8 @@ pub enum End {
 pub enum Event<'a> {
     /// The file was read, and this is odd about it. Never empty.
     Odd(&'a [Diagnostic]),
+    /// Something that is good to know, on one line.
+    Note(&'a str),
     /// The build has so many steps that make layers.
     Planned {
         steps: usize,

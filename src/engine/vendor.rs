@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::packages::{archive, failed};
-use super::pins;
-use super::{BuildError, Options, recipe_and_images};
-use crate::debian::{Asking, bring};
+use super::{BuildError, Options, packages, pins, recipe_and_images};
+use crate::debian::{DebianError, bring};
 use crate::digest::BlobDigest;
 use crate::fetch::{Commits, FetchError, Fetcher, Vendored};
 use crate::image::{ExportError, StoredError, StoredImage, add_to_layout};
@@ -21,6 +19,8 @@ pub enum VendorError {
     Build(#[from] BuildError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Packages(#[from] DebianError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{name}: {source}")]
@@ -60,22 +60,29 @@ pub fn vendor(store: &Store, options: &Options, dir: &Path) -> Result<Counts, Ve
             Remote::Git(repo) => counts.commits += put_commits(store, &options, &dir, repo)?,
         }
     }
+    // Of packages all that a choice is made among.
+    let mut all: Vec<Pin> = Vec::new();
     for stage in &recipe.stages {
         let Base::Packages(set) = &stage.base else { continue };
-        let failed = |source| failed(&options, stage, set, source);
-        let archive = archive(store, &options);
-        let lists = archive.lists(set, &stage.platform).map_err(failed)?;
-        let layers = archive.select(set, &stage.platform, Asking::Allowed).map_err(failed)?;
-        let pins: Vec<Pin> = layers.into_iter().flatten().flat_map(|layer| layer.pins().to_vec()).collect();
-        bring(store, &options.fetch, &pins).map_err(failed)?;
-        let files: BTreeSet<BlobDigest> =
-            lists.into_iter().chain(pins.iter().map(|pin| pin.sha256)).collect();
-        for file in &files {
-            dir.put_file(file, store.open_blob(file)?.0)?;
-        }
-        counts.files += files.len();
+        all.extend(packages::pinned(&options, stage, set).into_iter().map(|pinned| pinned.pin));
     }
+    counts.files += put_packages(store, &options, &dir, &all)?;
     Ok(counts)
+}
+
+/// Puts packages there; how many they are.
+fn put_packages(
+    store: &Store,
+    options: &Options,
+    dir: &Vendored,
+    pins: &[Pin],
+) -> Result<usize, VendorError> {
+    bring(store, &options.fetch, pins)?;
+    let files: BTreeSet<BlobDigest> = pins.iter().map(|pin| pin.sha256).collect();
+    for file in &files {
+        dir.put_file(file, store.open_blob(file)?.0)?;
+    }
+    Ok(files.len())
 }
 
 /// Puts a commit and those of its submodules there; how many they are.

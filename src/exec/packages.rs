@@ -123,7 +123,7 @@ fn seen(observer: &Observer<'_>, parent: &Rootfs) -> Vec<Observation> {
 }
 
 fn named(pin: &Pin, source: DebError) -> ExecError {
-    DebianError::Deb { package: format!("{} {}", pin.name, pin.version), source }.into()
+    DebianError::Deb { package: pin.to_string(), source }.into()
 }
 
 fn opened<T>(

@@ -39,6 +39,13 @@ pub struct PackageName {
     pub platform: Platform,
 }
 
+impl PackageName {
+    /// What it shares with those that are chosen among together.
+    pub fn place(&self) -> (String, Platform) {
+        (self.suite.clone(), self.platform.clone())
+    }
+}
+
 /// A package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackagePin {
@@ -119,6 +126,25 @@ impl Lock {
         let suites = self.packages.keys().map(|package| package.suite.as_str());
         let (git, urls) = (self.git.keys().map(String::as_str), self.urls.keys().map(String::as_str));
         git.chain(images).chain(packages).chain(suites).chain(urls)
+    }
+
+    /// Takes the pins of another lock; where both have one, the other's.
+    pub fn extend(&mut self, other: Self) {
+        let Self { git, images, packages, urls } = other;
+        self.git.extend(git);
+        self.images.extend(images);
+        self.packages.extend(packages);
+        self.urls.extend(urls);
+    }
+
+    /// How many pins there are.
+    pub fn len(&self) -> usize {
+        self.git.len() + self.images.len() + self.packages.len() + self.urls.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Forgets all pins of a name.

@@ -48,6 +48,13 @@ pub struct Pin {
     pub url: String,
 }
 
+/// Name and version.
+impl std::fmt::Display for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
 /// One layer of a root file system that is made of packages (spec/packages.md, "Layers").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PackageLayer {

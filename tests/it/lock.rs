@@ -87,6 +87,67 @@ fn fails(ran: &Ran, code: i32, words: &[&str]) {
 }
 
 #[test]
+fn the_first_build_of_a_kdl_file_writes_its_lock() {
+    let world = World::new();
+    let (url, repo) = (world.server.url("/f"), world.server.url("/app.git"));
+    let image = |more: &str| {
+        let steps = format!("base \"base\"; fetch \"{url}\" to=\"/f\"; copy \".\" to=\"/ctx/\"; {more}");
+        world.lab.write("ctx/image.kdl", format!("image \"x\" {{ {steps} }}\n"));
+    };
+    image("");
+    let first = world.build("store", &["--progress=json"]);
+    assert_eq!(first.code, 0, "{}", first.err);
+    let note = first.out.lines().find(|line| line.contains("\"note\"")).unwrap();
+    assert!(note.contains("ctx/lith.lock: 2 pins"), "{note}");
+    let lock = world.lock();
+    assert!(lock.contains("image \"base\"") && lock.contains(&BlobDigest::of(b"one\n").hex()), "{lock}");
+    assert!(world.lab.path("out/ctx/lith.lock").exists(), "it was there before the context was read");
+
+    *world.text.lock().unwrap() = "two\n";
+    tar(&world.lab, "store", "base", "2");
+    let again = world.build("store", &["--progress=plain"]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert!(!again.err.contains("pins") && !again.err.contains("BUILT"), "{}", again.err);
+    world.gives("store", &["--locked"], "f", "one\n");
+    world.gives("store", &[], "version", "1");
+
+    // What is new is added, and what is there stays.
+    image(&format!("fetch \"{repo}#main\" to=\"/app\""));
+    fails(&world.build("store", &["--locked"]), 2, &["has no pin in", "lith lock"]);
+    assert_eq!(world.lock(), lock);
+    world.lab.ok("store", &["plan", "ctx"]);
+    assert_eq!(world.lock(), lock, "a plan writes nothing");
+    world.gives("store", &[], "f", "one\n");
+    let added = world.lock();
+    assert_eq!(added.lines().filter(|line| !lock.contains(line)).count(), 1, "{added}");
+    assert!(added.contains(&format!("git \"{repo}#main\"")), "{added}");
+
+    // A lock that cannot be written does not stop a build.
+    fs::remove_file(world.lab.path("ctx/lith.lock")).unwrap();
+    let ran = world.lab.command("store", &["build", "ctx"]);
+    let ran = Ran::of(read_only(&world.lab.path("ctx"), ran).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("warning: what was taken is not pinned"), "{}", ran.err);
+    assert!(!world.lab.path("ctx/lith.lock").exists());
+}
+
+/// The same command where a directory cannot be written.
+fn read_only(dir: &Path, command: std::process::Command) -> std::process::Command {
+    let mut inside = std::process::Command::new("unshare");
+    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+    inside.args(["-rm", "sh", "-c", script]).arg(dir);
+    inside.arg(command.get_program()).args(command.get_args());
+    inside.current_dir(command.get_current_dir().unwrap_or(Path::new(".")));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => inside.env(name, value),
+            None => inside.env_remove(name),
+        };
+    }
+    inside
+}
+
+#[test]
 fn a_lock_holds_a_build_where_it_was() {
     let world = World::new();
     world.file();
@@ -213,7 +274,6 @@ fn what_is_asked_for_must_be_there_and_make_sense() {
 fn locks_are_written_one_after_the_other() {
     let world = World::new();
     world.file();
-    fs::create_dir(world.lab.path("elsewhere")).unwrap();
     world.lab.write("elsewhere/real.lock", "lock 1\n");
     std::os::unix::fs::symlink("../elsewhere/real.lock", world.lab.path("ctx/lith.lock")).unwrap();
     world.lab.ok("store", &["lock", "ctx"]);

@@ -20,6 +20,7 @@ mod layer;
 mod lint;
 mod lock;
 mod packages;
+mod pinned;
 mod provenance;
 mod rules;
 mod store;

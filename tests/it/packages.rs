@@ -6,12 +6,7 @@ use std::process::Command;
 
 use lith::debian::version::Version;
 use lith::digest::DiffId;
-use lith::engine::pins::{Pins, Unused, lock};
 use lith::engine::preview::Status;
-use lith::engine::provenance::Detail;
-use lith::engine::vendor::vendor;
-use lith::engine::{self, BuildError, Options};
-use lith::fetch::{Fetching, Vendored};
 use lith::layer::{Codec, Compressor, Node};
 use lith::recipe::PackageSet;
 use lith::store::{Store, Unpacking};
@@ -81,75 +76,6 @@ fn three() -> [Deb; 3] {
         deb("b", "1", "Depends: lib\n", &[("bin/b", "b"), ("lib64/ld", "ld")]),
         deb("lib", "1.5", "", &[("usr/lib/lib", "lib"), ("etc/lib.conf", "c")]),
     ]
-}
-
-/// The signed list says which packages a set is, so its pin is theirs.
-#[test]
-fn a_lock_holds_packages_and_a_vendored_directory_has_them() {
-    let Some(world) = world() else { return };
-    world.mirror.publish(&three(), "");
-    let text = format!(
-        "image \"x\" {{\n    base debian=\"sid\" {{\n        mirror \"{}\"\n        packages \"a\"\n    }}\n}}\n",
-        world.mirror.url()
-    );
-    let mut options = options(world.mirror.machine.clone());
-    options.dockerfile = lith::diag::Source { name: "image.kdl".into(), text };
-    let store = |name: &str| Store::open(&world.lab.path(name), Unpacking::Never).unwrap();
-    let built = |name: &str, options: &Options| {
-        engine::build(&store(name), options, &Ends::default()).map(|built| built.images[0].manifest)
-    };
-    let is_hermetic = |options: &Options| {
-        let options = Options { provenance: Some(Detail::Min), ..options.clone() };
-        let built = engine::build(&store("store"), &options, &Ends::default()).unwrap();
-        let predicate = &built.images[0].attestations[0].predicate;
-        predicate["buildDefinition"]["internalParameters"]["hermetic"].as_bool().unwrap()
-    };
-    let first = built("store", &options).unwrap();
-    assert!(!is_hermetic(&options), "the archive may list other packages tomorrow");
-    options.pins = Pins { file: "lith.lock".into(), locked: true, ..Pins::default() };
-    let refused = |error: BuildError| match error {
-        BuildError::File(found) => found[0].message.clone(),
-        other => panic!("{other}"),
-    };
-    let error = refused(built("store", &options).unwrap_err());
-    assert!(error.ends_with("/dists/sid/InRelease has no pin in lith.lock"), "{error}");
-    options.pins.locked = false;
-    options.pins.lock = lock(&store("store"), &options, Unused::Keep).unwrap();
-    assert_eq!(options.pins.lock.urls.len(), 1, "{}", options.pins.lock.text());
-    options.pins.locked = true;
-    assert!(is_hermetic(&options));
-    let dir = world.lab.path("vendored");
-    let counts = vendor(&store("store"), &options, &dir).unwrap();
-    assert_eq!(counts.files, 4, "the signed list, the index, a and lib");
-
-    // The archive goes on; the lock, and the directory, do not.
-    let mut newer = three();
-    newer[2] = deb("lib", "1.6", "", &[("usr/lib/lib", "newer")]);
-    world.mirror.publish(&newer, "");
-    assert_eq!(built("store", &options).unwrap(), first);
-    let moved = built("fresh", &options).unwrap_err().to_string();
-    assert!(moved.contains("as it is pinned") && moved.contains("lith lock --update="), "{moved}");
-    options.fetch.vendored = Some(Vendored::open(&dir).unwrap());
-    options.fetch.fetching = Fetching::Offline;
-    assert_eq!(built("fresh", &options).unwrap(), first);
-    for file in crate::support::children(&dir.join("files")) {
-        let bytes = std::fs::read(&file).unwrap();
-        let mut damaged = bytes.clone();
-        let middle = damaged.len() / 2;
-        damaged[middle] ^= 1;
-        std::fs::write(&file, damaged).unwrap();
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let error = built(&format!("hurt-{name}"), &options).unwrap_err().to_string();
-        assert!(error.contains(name) && error.contains("is damaged"), "{error}");
-        std::fs::write(&file, bytes).unwrap();
-    }
-    options.fetch = options_of(&world).fetch;
-    options.pins = Pins::default();
-    assert_ne!(built("store", &options).unwrap(), first);
-}
-
-fn options_of(world: &World) -> Options {
-    options(world.mirror.machine.clone())
 }
 
 #[test]

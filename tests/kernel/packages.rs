@@ -116,11 +116,7 @@ fn scripts_run_and_leave_the_same_bytes() {
     let left = "ls -d /var/log/*.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /etc/*- \
         /var/cache/ldconfig/aux-cache /run/* /tmp/* /usr/sbin/policy-rc.d /etc/nginx/*.dpkg-* 2>/dev/null; \
         head -c 4 /usr/sbin/start-stop-daemon | tail -c 3";
-    assert_eq!(
-        run(&lab, "store", &["/bin/sh", "-c", left]),
-        "/run/lock\nELF",
-        "of the step nothing is left"
-    );
+    assert_eq!(run(&lab, "store", &["/bin/sh", "-c", left]), "/run/lock\nELF", "of the step nothing is left");
 }
 
 /// A package for dpkg's database, unpacked: name, further fields, files of its own beside the paragraph.

@@ -43,6 +43,7 @@ impl Ui for Json {
                 let text: String = found.iter().map(|d| self.file.render(d)).collect();
                 json!({ "event": "diagnostics", "text": text })
             }
+            Event::Note(text) => json!({ "event": "note", "message": text }),
             Event::Planned { steps } => json!({ "event": "planned", "steps": steps }),
             Event::Started(step) => about("started", step),
             Event::Shell(step) => about("shell", step),

@@ -37,6 +37,7 @@ impl Log {
                 self.steps.get_mut(&step.id).map(Lines::rest).unwrap_or_default()
             }
             Event::Odd(_)
+            | Event::Note(_)
             | Event::Planned { .. }
             | Event::Started(_)
             | Event::Warning { .. }

@@ -40,6 +40,7 @@ impl State {
         let whole = self.log.take(event);
         match event {
             Event::Odd(found) => render(file, found),
+            Event::Note(text) => format!("{text}\n"),
             Event::Planned { .. } => String::new(),
             Event::Started(step) => {
                 if self.began.insert(step.id, Instant::now()).is_some() {

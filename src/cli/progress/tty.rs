@@ -124,6 +124,7 @@ impl Screen {
         self.log.take(event);
         match event {
             Event::Odd(found) => return render(file, found),
+            Event::Note(text) => return format!("{text}\n"),
             Event::Planned { steps } => self.steps = *steps,
             Event::Started(step) => {
                 self.running.entry(step.id).or_insert_with(|| ((*step).clone(), Instant::now()));

@@ -49,8 +49,9 @@ impl Bench {
         println!("    lith: {} packages", output["data"].as_str().unwrap().trim());
     }
 
-    /// Makes the store `cold`: what `warm` downloaded, and nothing else.
+    /// Makes the store `cold`: what `warm` downloaded, and nothing else. Nor is there a lock that says what was chosen.
     fn downloads_alone(&self) {
+        let _ = fs::remove_file(self.lab.path("debian/lith.lock"));
         let (warm, cold) = (self.lab.path("warm"), self.lab.path("cold"));
         let _ = fs::remove_dir_all(&cold);
         self.lab.ok("cold", &["store", "verify"]);

@@ -28,7 +28,7 @@ use crate::engine::pins::{Pins, completed};
 use crate::engine::report::Event;
 use crate::engine::{self, BuildError, Fresh, Lowered, Options};
 use crate::epoch::Epoch;
-use crate::fetch::Access;
+use crate::fetch::{Access, FetchOptions, Watcher};
 use crate::frontend::{self, Language};
 use crate::recipe::Network;
 use crate::store::Store;
@@ -126,7 +126,10 @@ impl Build {
         self.results.check_outputs(targets)?;
         let annotations = self.results.annotations()?;
         let session = session::open(root, Need::FileSystems)?;
-        let mut options = self.what.options(&session.store)?;
+        let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
+        let ui = progress::start(mode, start);
+        let mut options = self.what.options(&session.store, Watcher::new(ui.clone()))?;
+        ui.reads(&options.dockerfile);
         options.names = names;
         options.annotations = annotations;
         options.fresh = match (self.no_cache, self.no_cache_filter.is_empty()) {
@@ -141,8 +144,6 @@ impl Build {
         if let Some(jobs) = self.jobs {
             options.jobs = jobs;
         }
-        let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
-        let ui = progress::start(mode, &options.dockerfile, start);
         let built = self.build(&session.store, &mut options, ui.as_ref());
         let built = built.map_err(|error| {
             ui.failed(&error);
@@ -198,13 +199,13 @@ pub fn render(source: &Source, diagnostics: &[Diagnostic]) -> String {
 
 impl What {
     /// Reads the file and everything else from outside that a build depends on.
-    pub fn options(&self, store: &Store) -> Result<Options, CliError> {
-        self.options_with(store, self.pins.read(&self.language.contexts.files)?)
+    pub fn options(&self, store: &Store, watch: Watcher) -> Result<Options, CliError> {
+        self.options_with(store, self.pins.read(&self.language.contexts.files)?, watch)
     }
 
     /// The same, with other pins.
-    pub fn options_with(&self, store: &Store, pins: Pins) -> Result<Options, CliError> {
-        let fetch = self.pins.fetch_options()?;
+    pub fn options_with(&self, store: &Store, pins: Pins, watch: Watcher) -> Result<Options, CliError> {
+        let fetch = FetchOptions { watch, ..self.pins.fetch_options()? };
         let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };

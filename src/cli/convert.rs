@@ -8,6 +8,7 @@ use super::build::What;
 use super::session::{self, Need};
 use super::{CliError, out};
 use crate::engine;
+use crate::fetch::Watcher;
 use crate::frontend::Language;
 
 const EXAMPLES: &str = "Examples:
@@ -25,7 +26,7 @@ pub struct Convert {
 impl Convert {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
-        let options = self.what.options(&store)?;
+        let options = self.what.options(&store, Watcher::default())?;
         if Language::of(&options.dockerfile.name) == Language::Kdl {
             return Err(CliError::Usage(format!("{} is KDL already", options.dockerfile.name)));
         }

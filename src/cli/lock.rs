@@ -7,9 +7,10 @@ use clap::Args;
 
 use super::build::What;
 use super::session::{self, Need};
-use super::{CliError, out, pins};
+use super::{CliError, out, pins, progress};
 use crate::diag::suggest;
 use crate::engine::pins::{Pins, Unused, lock};
+use crate::fetch::Watcher;
 use crate::lock::Lock;
 
 /// Arguments of `lith lock`.
@@ -58,7 +59,7 @@ impl LockFile {
         let mut pins = there.clone().unwrap_or_else(|| Pins { file: shown.clone(), ..Pins::default() });
         let old = pins.lock.clone();
         forget(&mut pins, &self.update)?;
-        let options = self.what.options_with(&store, pins)?;
+        let options = self.what.options_with(&store, pins, Watcher::new(progress::of_fetching()))?;
         let unused = if self.prune { Unused::Drop } else { Unused::Keep };
         let new =
             lock(&store, &options, unused).map_err(|error| CliError::of_build(error, &options.dockerfile))?;

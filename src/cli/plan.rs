@@ -11,6 +11,7 @@ use super::{CliError, out};
 use crate::debian::Asking;
 use crate::engine;
 use crate::engine::preview::{Line, StageLines, Status, preview};
+use crate::fetch::Watcher;
 
 /// Arguments of `lith plan`.
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ enum Format {
 impl Plan {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
-        let options = self.what.options(&store)?;
+        let options = self.what.options(&store, Watcher::default())?;
         let result = engine::prepare(&store, &options, Asking::Never).and_then(|prepared| {
             let stages = preview(&prepared)?;
             Ok((stages, prepared.warnings))

@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::build::What;
 use super::session::{self, Need};
-use super::{CliError, out};
+use super::{CliError, out, progress};
 use crate::engine::vendor::{Counts, VendorError, vendor};
+use crate::fetch::Watcher;
 
 /// Arguments of `lith vendor`.
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub struct Vendor {
 impl Vendor {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
-        let mut options = self.what.options(&store)?;
+        let mut options = self.what.options(&store, Watcher::new(progress::of_fetching()))?;
         // A directory with something that moves is no use to the build that comes after.
         options.pins.locked = true;
         let counts = vendor(&store, &options, &self.dir).map_err(|error| match error {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::pinned::{self, Pinned};
@@ -10,10 +11,12 @@ use super::release::{KeyFile, Listed, Release, verified};
 use super::solve::{Request, solve, solve_keeping};
 use super::sources::{Machine, Source, is_moment};
 use super::universe::{IndexError, Priority, Universe};
+use super::validity::Validity;
 use super::{DebianError, group};
 use crate::canon::{Hasher, Sink as _};
 use crate::digest::{BlobDigest, ContentDigest};
-use crate::fetch::{FetchError, FetchOptions, Fetcher};
+use crate::fetch::watch::{Act, Set};
+use crate::fetch::{FetchError, FetchOptions, Fetcher, Watcher};
 use crate::layer::{DecompressLimits, Decompressor};
 use crate::platform::Platform;
 use crate::recipe::{PackageLayer, PackageSet, Pin};
@@ -138,6 +141,7 @@ impl Archive<'_> {
         pinned: &[Pinned],
     ) -> Result<Vec<Pinned>, DebianError> {
         let architecture = checked(set, platform)?;
+        let task = self.options.watch.task(Act::Choose, &packages_of(set));
         let pinned = self.with_passwords(set, architecture, pinned);
         let (mut texts, mut lists) = (Vec::new(), Vec::new());
         for list in self.lists(set, architecture)? {
@@ -182,6 +186,7 @@ impl Archive<'_> {
         });
         let chosen: Vec<Pinned> = chosen.collect();
         self.remember(set, &universe, &pinned, &chosen)?;
+        task.done();
         Ok(chosen)
     }
 
@@ -252,20 +257,55 @@ impl Archive<'_> {
         let keys = KeyFile::of(&signed.source.keys, || self.machine.trusted())?;
         let place = self.store.root().join("tmp").join(unique_name());
         fs::create_dir(&place).map_err(StoreError::from)?;
-        let text = verified(&signed.url, &bytes, &keys, &place);
+        let release = self.believed(signed, set, &bytes, &keys, &place);
         let _ = fs::remove_dir_all(&place);
+        release
+    }
+
+    /// The same in a directory of its own.
+    fn believed(
+        &self,
+        signed: &Signed,
+        set: &PackageSet,
+        bytes: &[u8],
+        keys: &[KeyFile],
+        place: &Path,
+    ) -> Result<Release, DebianError> {
+        let text = verified(&signed.url, bytes, keys, place)?;
         let url = || signed.url.clone();
-        let release = Release::parse(&text?).map_err(|reason| DebianError::Release { url: url(), reason })?;
+        let release = Release::parse(&text).map_err(|reason| DebianError::Release { url: url(), reason })?;
         let wanted = &signed.source.suite;
         if ![&release.suite, &release.codename].contains(&wanted) {
             let found = format!("{} ({})", release.suite, release.codename);
             return Err(DebianError::Suite { url: url(), wanted: wanted.clone(), found });
         }
-        if set.snapshot.is_none() && release.is_over(self.machine.now) {
-            let until = release.valid_until.unwrap_or_default();
-            return Err(DebianError::Expired { url: url(), until });
+        if set.snapshot.is_none() {
+            self.check_time(signed, &release, place)?;
         }
         Ok(release)
+    }
+
+    /// Whether a release is still valid, or whoever owns the machine does not care. apt is asked only where that decides.
+    fn check_time(&self, signed: &Signed, release: &Release, place: &Path) -> Result<(), DebianError> {
+        let (own, now) = (&signed.source.validity, self.machine.now);
+        if !own.is_over(release, now) {
+            return Ok(());
+        }
+        let whole = match own.check {
+            Some(false) => own.clone(),
+            Some(true) | None => own.or(&Validity::of_machine(&self.machine.apt, &release.label, place)),
+        };
+        if !whole.is_over(release, now) {
+            return Ok(());
+        }
+        let (url, until) =
+            (without_credentials(&signed.url), release.valid_until.clone().unwrap_or_default());
+        if whole.check != Some(false) {
+            return Err(DebianError::Expired { url, until });
+        }
+        let who = if own.check.is_some() { "its source" } else { "apt's configuration" };
+        self.options.watch.warn(&format!("{url} was valid until {until}; {who} says not to check that"));
+        Ok(())
     }
 
     /// Reads the indices and chooses.
@@ -276,6 +316,7 @@ impl Archive<'_> {
         signed: &[Signed],
         releases: &[Release],
     ) -> Result<Vec<PackageLayer>, DebianError> {
+        let task = self.options.watch.task(Act::Choose, &packages_of(set));
         let lists = self.read_lists(architecture, signed, releases)?;
         let (mut texts, mut archives, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for list in lists {
@@ -288,6 +329,7 @@ impl Archive<'_> {
         let universe = Universe::new(&texts, architecture).map_err(bad)?;
         let (base, requests) = requests(set, &universe)?;
         let solution = solve(&universe, &requests)?;
+        task.done();
         group::layers(&universe, &solution, base, &archives).map_err(bad)
     }
 
@@ -366,6 +408,11 @@ impl Archive<'_> {
     }
 }
 
+/// What is chosen, for people.
+fn packages_of(set: &PackageSet) -> String {
+    format!("packages of {}", set.suite)
+}
+
 fn in_release(source: &Source) -> String {
     format!("{}/dists/{}/InRelease", source.uri, source.suite)
 }
@@ -433,7 +480,11 @@ fn essential(universe: &Universe<'_>) -> Vec<Request> {
 pub fn bring(store: &Store, options: &FetchOptions, pins: &[Pin]) -> Result<(), DebianError> {
     let missing: Vec<&Pin> = pins.iter().filter(|pin| !store.has_blob(&pin.sha256)).collect();
     let largest = missing.iter().map(|pin| pin.size).max().unwrap_or_default();
-    let options = FetchOptions { largest, ..options.clone() };
+    let bytes = missing.iter().map(|pin| pin.size).sum();
+    let set =
+        (!missing.is_empty()).then(|| Set::new(&options.watch, "packages", missing.len() as u64, bytes));
+    let watch = set.clone().map_or_else(Watcher::default, |set| Watcher::new(set));
+    let options = FetchOptions { largest, watch, ..options.clone() };
     let next = AtomicUsize::new(0);
     let work = || -> Result<(), DebianError> {
         let fetcher = Fetcher::new(store, &options);
@@ -443,6 +494,7 @@ pub fn bring(store: &Store, options: &FetchOptions, pins: &[Pin]) -> Result<(), 
                 next.store(missing.len(), Ordering::Relaxed);
                 return Err(DebianError::File { package: pin.to_string(), source: error });
             }
+            set.iter().for_each(|set| set.has(pin.size));
         }
         Ok(())
     };
@@ -450,7 +502,9 @@ pub fn bring(store: &Store, options: &FetchOptions, pins: &[Pin]) -> Result<(), 
         let workers: Vec<_> = (0..AT_ONCE.min(missing.len())).map(|_| scope.spawn(work)).collect();
         let done = workers.into_iter().map(|worker| worker.join().expect("fetching does not panic"));
         done.fold(Ok(()), Result::and)
-    })
+    })?;
+    set.iter().for_each(|set| set.done());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -480,6 +534,7 @@ mod tests {
             suite: "sid".into(),
             components: vec!["main".into()],
             keys: Keys::Machine,
+            validity: Validity::default(),
         };
         let signed = Signed { source, url: String::new(), blob: BlobDigest::of(b"release") };
         assert_eq!(key(&set(), "amd64", &[signed]).to_string(), PINNED);

@@ -14,6 +14,7 @@ pub mod solve;
 pub mod sources;
 pub mod status;
 pub mod universe;
+pub mod validity;
 pub mod version;
 
 use std::io;

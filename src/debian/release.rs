@@ -13,14 +13,15 @@ use super::DebianError;
 use super::control::paragraphs;
 use super::sources::Keys;
 use crate::digest::BlobDigest;
-use crate::epoch::Epoch;
 
 /// What a release says, after its signature was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     pub suite: String,
     pub codename: String,
+    pub label: String,
     /// As written.
+    pub date: Option<String>,
     pub valid_until: Option<String>,
     pub by_hash: bool,
     /// Whether packages for all architectures have an index of their own.
@@ -41,7 +42,7 @@ pub struct Listed {
 const PACKED: [&str; 3] = [".xz", ".gz", ""];
 
 /// Where programs are looked for.
-const SEARCH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(super) const SEARCH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// How much of what gpgv says is shown.
 const COMPLAINT: usize = 400;
@@ -66,6 +67,8 @@ impl Release {
         Ok(Self {
             suite: field("Suite").to_owned(),
             codename: field("Codename").to_owned(),
+            label: field("Label").to_owned(),
+            date: fields.get("Date").map(str::to_owned),
             valid_until: fields.get("Valid-Until").map(str::to_owned),
             by_hash: field("Acquire-By-Hash") == "yes",
             separate_all: all && !field("No-Support-for-Architecture-all").contains("Packages"),
@@ -82,13 +85,6 @@ impl Release {
         };
         let packed = PACKED.iter().find_map(|suffix| listed(suffix))?;
         Some((packed, listed("")))
-    }
-
-    /// Whether it is over at `now`, in seconds since 1970. A date that cannot be read is over.
-    pub fn is_over(&self, now: i64) -> bool {
-        let Some(until) = &self.valid_until else { return false };
-        let until = Epoch::from_http_date(&until.replace("UTC", "GMT"));
-        until.is_none_or(|until| until.seconds() < now)
     }
 }
 
@@ -219,17 +215,6 @@ mod tests {
         assert!(release.index("main", "arm64").is_none());
         assert!(Release::parse("Suite: x\n").is_err());
         assert!(Release::parse("Suite: x\nSHA256:\n ab 1 x\n").is_err());
-    }
-
-    #[test]
-    fn a_release_has_its_time() {
-        let release =
-            |until: &str| Release::parse(&format!("Suite: x\nValid-Until: {until}\nSHA256:\n")).unwrap();
-        let until = release("Tue, 14 Nov 2023 22:13:20 UTC");
-        assert!(!until.is_over(1_700_000_000));
-        assert!(until.is_over(1_700_000_001));
-        assert!(release("some day").is_over(0));
-        assert!(!Release::parse("Suite: x\nSHA256:\n").unwrap().is_over(i64::MAX));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::DebianError;
 use super::control::{Paragraph, paragraphs};
+use super::validity::Validity;
 use crate::recipe::PackageSet;
 
 /// What lith reads of the machine it runs on.
@@ -28,6 +29,7 @@ pub struct Source {
     /// At least one, none twice.
     pub components: Vec<String>,
     pub keys: Keys,
+    pub validity: Validity,
 }
 
 /// Whose signature counts.
@@ -58,6 +60,7 @@ impl Machine {
                 suite: set.suite.clone(),
                 components: vec![],
                 keys: Keys::Machine,
+                validity: Validity::default(),
             }],
             None => self.own(&set.suite, architecture)?,
         };
@@ -100,6 +103,7 @@ impl Machine {
                     Some(known) => {
                         known.components.extend(source.components);
                         dedup(&mut known.components);
+                        known.validity = known.validity.or(&source.validity);
                     }
                     None => sources.push(source),
                 }
@@ -198,9 +202,11 @@ fn deb822(text: &str, architecture: &str, path: &Path) -> Result<Vec<Source>, De
             continue;
         }
         let keys = keys(&paragraph).map_err(bad)?;
+        let validity = Validity::of_fields(&paragraph);
         for uri in words("URIs") {
             for suite in words("Suites") {
-                sources.push(source(&uri, &suite, words("Components"), keys.clone()));
+                let source = source(&uri, &suite, words("Components"), keys.clone());
+                sources.push(Source { validity: validity.clone(), ..source });
             }
         }
     }
@@ -208,7 +214,13 @@ fn deb822(text: &str, architecture: &str, path: &Path) -> Result<Vec<Source>, De
 }
 
 fn source(uri: &str, suite: &str, components: Vec<String>, keys: Keys) -> Source {
-    Source { uri: uri.trim_end_matches('/').to_owned(), suite: suite.to_owned(), components, keys }
+    Source {
+        uri: uri.trim_end_matches('/').to_owned(),
+        suite: suite.to_owned(),
+        components,
+        keys,
+        validity: Validity::default(),
+    }
 }
 
 /// `Signed-By` of a paragraph: files, or a key block whose empty lines are dots.
@@ -256,7 +268,8 @@ fn one_line(text: &str, architecture: &str, path: &Path) -> Result<Vec<Source>, 
         let keys = option("signed-by").map_or(Ok(Keys::Machine), files).map_err(bad)?;
         let mut words = rest.split_whitespace();
         if let (Some(uri), Some(suite)) = (words.next(), words.next()) {
-            sources.push(source(uri, suite, words.map(str::to_owned).collect(), keys));
+            let source = source(uri, suite, words.map(str::to_owned).collect(), keys);
+            sources.push(Source { validity: Validity::of_options(option), ..source });
         }
     }
     Ok(sources)
@@ -280,17 +293,19 @@ mod tests {
 
     #[test]
     fn both_forms() {
-        let text = "Types: deb deb-src\nURIs: http://a.invalid/debian/\nSuites: bookworm trixie\nComponents: main contrib\nSigned-By: /k.gpg\n\nTypes: deb\nEnabled: no\nURIs: http://b.invalid\nSuites: x\nComponents: main\n";
+        let text = "Types: deb deb-src\nURIs: http://a.invalid/debian/\nSuites: bookworm trixie\nComponents: main contrib\nSigned-By: /k.gpg\nCheck-Valid-Until: no\nValid-Until-Max: 60\n\nTypes: deb\nEnabled: no\nURIs: http://b.invalid\nSuites: x\nComponents: main\n";
         let found = deb822(text, "amd64", Path::new("x")).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].uri, "http://a.invalid/debian");
         assert_eq!(found[1].suite, "trixie");
         assert_eq!(found[0].keys, Keys::Files(vec!["/k.gpg".into()]));
-        let text = "# deb x y z\ndeb-src http://a.invalid s main\ndeb [arch=arm64] http://a.invalid s main\ndeb [ signed-by=/k.asc arch=amd64,arm64 ] http://a.invalid s main contrib # why\n";
+        assert_eq!(found[1].validity, Validity { check: Some(false), least: None, most: Some(60) });
+        let text = "# deb x y z\ndeb-src http://a.invalid s main\ndeb [arch=arm64] http://a.invalid s main\ndeb [ signed-by=/k.asc arch=amd64,arm64 check-valid-until=no valid-until-min=5 ] http://a.invalid s main contrib # why\n";
         let found = one_line(text, "amd64", Path::new("x")).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].components, ["main", "contrib"]);
         assert_eq!(found[0].keys, Keys::Files(vec!["/k.asc".into()]));
+        assert_eq!(found[0].validity, Validity { check: Some(false), least: Some(5), most: None });
         assert!(one_line("deb [signed-by=ABCD] http://a.invalid s main", "amd64", Path::new("x")).is_err());
     }
 

@@ -4,6 +4,7 @@
 //! repository has anything to act on.
 
 mod command;
+mod listen;
 mod tree;
 
 use std::fs;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{FetchError, FetchOptions, Fetching, Vendored};
+use super::watch::Act;
+use super::{FetchError, FetchOptions, Fetching};
 use crate::epoch::Epoch;
 use crate::remote::GitRepo;
 use crate::remote::git::is_commit;
@@ -126,7 +128,11 @@ impl<'a> Commits<'a> {
             if self.options.fetching != Fetching::Allowed {
                 return Err(FetchError::NotHere { url: repo.shown() });
             }
-            self.fetch(repo, &mirror, &id)?;
+            let fetched = self.fetch(repo, &mirror, &id);
+            if fetched.is_err() {
+                remove_leftovers(&mirror);
+            }
+            fetched?;
             let complete = self.complete(repo, &mirror, &id);
             complete.map_err(|_| not_a_commit(repo, &id))?;
         }
@@ -137,7 +143,7 @@ impl<'a> Commits<'a> {
     fn unpack_vendored(&self, repo: &GitRepo, mirror: &Path, id: &str) -> Result<bool, FetchError> {
         let Some(dir) = &self.options.vendored else { return Ok(false) };
         let path = dir.pack(id);
-        let Some(pack) = Vendored::read(&path)? else { return Ok(false) };
+        let Some(pack) = dir.read(&path)? else { return Ok(false) };
         let damaged = |reason: String| FetchError::Vendored { path: path.clone(), reason };
         let mut git = self.local(repo, Some(mirror));
         git.args(&["index-pack", "--stdin"]).fed(pack).map_err(|error| damaged(error.to_string()))?;
@@ -165,6 +171,7 @@ impl<'a> Commits<'a> {
         ];
         let listed = self
             .remote(repo, None)
+            .watched(self.options.watch.task(Act::Fetch, &repo.shown()))
             .args(&["ls-remote", "--quiet", "--", &repo.url])
             .args(&wanted.iter().map(String::as_str).collect::<Vec<_>>())
             .text()?;
@@ -203,8 +210,7 @@ impl<'a> Commits<'a> {
             self.init(repo, &mirror, object_format(id))?;
         }
         // Who left these is dead: the work lock is ours.
-        remove_locks(&mirror, Depth::One);
-        remove_locks(&mirror.join("refs"), Depth::All);
+        remove_leftovers(&mirror);
         // Whatever the repository's attributes say about archives, all files come.
         let info = mirror.join("info");
         fs::create_dir_all(&info).map_err(|e| StoreError::from(file::context(e, "create", &info)))?;
@@ -300,17 +306,18 @@ impl<'a> Commits<'a> {
             "--force",
         ];
         let mut git = self.remote(repo, Some(mirror));
+        git.watched(self.options.watch.task(Act::Fetch, &repo.shown()));
         git.args(&fixed).args(more).args(&["--", &repo.url]).args(refs).text().map(drop)
     }
 
     /// git on what is here.
     fn local(&self, repo: &GitRepo, mirror: Option<&Path>) -> Git {
-        Git::new(repo.shown(), mirror)
+        Git::new(repo.shown(), mirror, self.options.largest)
     }
 
     /// git that may talk to the repository's server, and to nobody else.
     fn remote(&self, repo: &GitRepo, mirror: Option<&Path>) -> Git {
-        let mut git = Git::new(repo.shown(), mirror);
+        let mut git = Git::new(repo.shown(), mirror, self.options.largest);
         git.network(&repo.url, self.options, self.access.authorization(repo), self.access.agent);
         git
     }
@@ -321,15 +328,26 @@ fn not_a_commit(repo: &GitRepo, id: &str) -> FetchError {
     FetchError::Git { url: repo.shown(), reason }
 }
 
-/// Removes lock files that a killed git left in a mirror, since git itself waits for their owners for ever.
-fn remove_locks(dir: &Path, depth: Depth) {
+/// Removes what a git that is gone left in a mirror: lock files, since git itself waits for their owners for ever, and
+/// halves of packs.
+fn remove_leftovers(mirror: &Path) {
+    let is_lock = |name: &str| name.ends_with(".lock");
+    let is_half = |name: &str| name.starts_with("tmp_");
+    remove_named(mirror, Depth::One, is_lock);
+    remove_named(&mirror.join("refs"), Depth::All, is_lock);
+    remove_named(&mirror.join("objects"), Depth::One, is_half);
+    remove_named(&mirror.join("objects/pack"), Depth::One, is_half);
+}
+
+fn remove_named(dir: &Path, depth: Depth, is_wanted: fn(&str) -> bool) {
     let Ok(entries) = crate::sys::dir::list_path(dir) else { return };
     for entry in entries {
-        let path = dir.join(&*String::from_utf8_lossy(&entry.name));
-        if path.extension().is_some_and(|extension| extension == "lock") {
-            let _ = fs::remove_file(&path);
+        let name = String::from_utf8_lossy(&entry.name);
+        let path = dir.join(&*name);
+        if is_wanted(&name) {
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
         } else if depth == Depth::All {
-            remove_locks(&path, depth);
+            remove_named(&path, depth, is_wanted);
         }
     }
 }

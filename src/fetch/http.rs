@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ureq::http::header::{
-    AUTHORIZATION, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
-};
+use ureq::http::header::{AUTHORIZATION, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 use url::Url;
 
-use super::pace::Paced;
-use super::{FetchError, FetchOptions, Fetching, Vendored, shown};
+use super::transfer::{Broken, Transfer, Wanted};
+use super::watch::Act;
+use super::{FetchError, FetchOptions, Fetching, shown};
 use crate::digest::{BlobDigest, ContentDigest};
 use crate::remote::percent_decoded;
 use crate::store::downloads::Download;
+use crate::store::partials::download_lock;
 use crate::store::{BlobWriter, Store, StoreError};
 
 /// How many redirects are followed.
@@ -44,6 +44,16 @@ enum Answer {
     /// What the store has is still right.
     Same,
     New(Box<Response<Body>>),
+    /// There is no rest of what is here: it is no part of what the server has.
+    NoRest,
+}
+
+/// What a request goes on from.
+struct Have<'a> {
+    wanted: &'a Wanted,
+    /// What the URL was when it was last fetched.
+    known: Option<&'a Download>,
+    begun: Option<&'a Transfer>,
 }
 
 impl<'a> Fetcher<'a> {
@@ -81,15 +91,16 @@ impl<'a> Fetcher<'a> {
         if let Some(known) = known.as_ref().filter(|_| is_enough) {
             return Ok(fetched(known));
         }
-        let _once = self.store.work_lock(&format!("fetch-{}", blake3::hash(text.as_bytes()).to_hex()))?;
+        let wanted = self.wanted(text, checksum);
+        let _once = self.store.work_lock(&download_lock(&wanted.key))?;
         let download = match self.found(checksum)? {
             Some(download) => download,
             None if self.options.fetching != Fetching::Allowed => {
                 return Err(FetchError::NotHere { url: shown(&url) });
             }
-            None => match self.ask(&url, known.as_ref())? {
-                (Answer::Same, _) => return Ok(fetched(&known.expect("asked about what is known"))),
-                (Answer::New(response), at) => self.receive(&at, *response, checksum)?,
+            None => match self.download(&url, &wanted, known.as_ref())? {
+                None => return Ok(fetched(&known.expect("asked about what is known"))),
+                Some(download) => download,
             },
         };
         self.store.put_download(text, &download)?;
@@ -108,7 +119,7 @@ impl<'a> Fetcher<'a> {
         }
         let Some(dir) = &self.options.vendored else { return Ok(None) };
         let path = dir.file(&checksum);
-        let Some(file) = Vendored::read(&path)? else { return Ok(None) };
+        let Some(file) = dir.read(&path)? else { return Ok(None) };
         match self.take(file, checksum) {
             Ok(download) => Ok(Some(download)),
             Err(StoreError::CorruptBlob { actual, .. }) => {
@@ -127,14 +138,111 @@ impl<'a> Fetcher<'a> {
         Ok(Download { blob, content, size, etag: None, last_modified: None })
     }
 
+    fn wanted(&self, text: &str, checksum: Option<BlobDigest>) -> Wanted {
+        let key = match checksum {
+            Some(checksum) => format!("sha256-{}", checksum.hex()),
+            None => format!("url-{}", blake3::hash(text.as_bytes()).to_hex()),
+        };
+        Wanted { key, checksum, limit: self.options.largest, patience: self.options.patience }
+    }
+
+    /// Brings a file from its server, what broke off from where it was. `None` if what is known is still right.
+    fn download(
+        &self,
+        url: &Url,
+        wanted: &Wanted,
+        known: Option<&Download>,
+    ) -> Result<Option<Download>, FetchError> {
+        let task = self.options.watch.task(Act::Fetch, &shown(url));
+        let mut tries = 0;
+        let mut begun = Transfer::resume(self.store, wanted)?;
+        // Killed between the last byte and the name.
+        if let Some(whole) = begun.take_if(|begun| begun.is_whole() && wanted.checksum.is_some())
+            && let Some(download) = self.finish(whole, wanted, url)?
+        {
+            return Ok(Some(download));
+        }
+        loop {
+            begun = begun.filter(|begun| begun.can_go_on(wanted));
+            let have = Have { wanted, known, begun: begun.as_ref() };
+            let (response, at) = match self.ask(url, &have, &mut tries)? {
+                (Answer::New(response), at) => (*response, at),
+                (Answer::NoRest, _) => {
+                    begun = None;
+                    continue;
+                }
+                (Answer::Same, _) => {
+                    self.store.drop_partial(&wanted.key);
+                    return Ok(None);
+                }
+            };
+            let Some(mut transfer) = self.take_up(begun.take(), wanted, &response, &at)? else { continue };
+            match transfer.fill(wanted, response, &task) {
+                Ok(()) => match self.finish(transfer, wanted, &at)? {
+                    Some(download) => {
+                        task.done();
+                        return Ok(Some(download));
+                    }
+                    None => continue,
+                },
+                Err(Broken::Off(_)) if self.again(&mut tries, None) => begun = Some(transfer),
+                Err(Broken::Off(reason) | Broken::Failed(reason)) => {
+                    return Err(FetchError::Failed { url: shown(&at), reason });
+                }
+                Err(Broken::TooLarge) => {
+                    self.store.drop_partial(&wanted.key);
+                    return Err(FetchError::TooLarge { url: shown(&at), limit: wanted.limit });
+                }
+                Err(Broken::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What the body of an answer is added to; `None` if it is a part of something else than what is here.
+    fn take_up(
+        &self,
+        begun: Option<Transfer>,
+        wanted: &Wanted,
+        response: &Response<Body>,
+        at: &Url,
+    ) -> Result<Option<Transfer>, FetchError> {
+        let status = response.status();
+        match begun {
+            Some(begun) if status == StatusCode::PARTIAL_CONTENT => Ok(begun.going_on_with(wanted, response)),
+            None if status == StatusCode::PARTIAL_CONTENT => {
+                Err(FetchError::Status { url: shown(at), status: status.as_u16() })
+            }
+            Some(_) | None => Ok(Some(Transfer::start(self.store, wanted, response)?)),
+        }
+    }
+
+    /// Names what came; `None` if it is not what it should be, and the fault may lie with what was here before.
+    fn finish(&self, transfer: Transfer, wanted: &Wanted, at: &Url) -> Result<Option<Download>, FetchError> {
+        let is_joined = transfer.is_joined();
+        match transfer.finish(wanted) {
+            Ok(download) => Ok(Some(download)),
+            Err(StoreError::CorruptBlob { expected, actual }) => {
+                self.store.drop_partial(&wanted.key);
+                match is_joined {
+                    true => Ok(None),
+                    false => Err(FetchError::Checksum { url: shown(at), expected, actual }),
+                }
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
     /// Follows redirects to an answer; gives the URL it came from too.
-    fn ask(&self, url: &Url, known: Option<&Download>) -> Result<(Answer, Url), FetchError> {
+    fn ask(&self, url: &Url, have: &Have<'_>, tries: &mut u32) -> Result<(Answer, Url), FetchError> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS {
-            let response = self.patiently(&at, known)?;
+            let response = self.patiently(&at, have, tries)?;
             let status = response.status();
-            if status == StatusCode::NOT_MODIFIED && known.is_some() {
+            if status == StatusCode::NOT_MODIFIED && have.known.is_some() {
                 return Ok((Answer::Same, at));
+            }
+            if status == StatusCode::RANGE_NOT_SATISFIABLE && have.begun.is_some() {
+                return Ok((Answer::NoRest, at));
             }
             if status.is_success() {
                 return Ok((Answer::New(Box::new(response)), at));
@@ -149,26 +257,33 @@ impl<'a> Fetcher<'a> {
     }
 
     /// One answer, asked for again while the server is busy or cannot be reached.
-    fn patiently(&self, url: &Url, known: Option<&Download>) -> Result<Response<Body>, FetchError> {
-        let mut tries = 0;
+    fn patiently(&self, url: &Url, have: &Have<'_>, tries: &mut u32) -> Result<Response<Body>, FetchError> {
         loop {
-            let result = self.request(url, known);
-            let wait = match &result {
-                Ok(response) if is_busy(response.status()) => retry_after(response),
-                Ok(_) => None,
-                Err(error) if is_passing(error) => Some(Duration::from_secs(1 << tries.min(5))),
-                Err(_) => None,
+            let result = self.request(url, have);
+            let (is_passing, wait) = match &result {
+                Ok(response) => (is_busy(response.status()), Some(retry_after(response))),
+                Err(error) => (is_passing(error), None),
             };
-            let Some(wait) = wait.filter(|_| tries < self.options.retries) else {
+            if !is_passing || !self.again(tries, wait) {
                 return result
                     .map_err(|error| FetchError::Failed { url: shown(url), reason: error.to_string() });
-            };
-            std::thread::sleep(wait.min(self.options.longest_wait));
-            tries += 1;
+            }
         }
     }
 
-    fn request(&self, url: &Url, known: Option<&Download>) -> Result<Response<Body>, ureq::Error> {
+    /// Waits before a server is asked again, twice as long each time if it names no time itself; false if it was asked
+    /// often enough.
+    fn again(&self, tries: &mut u32, wait: Option<Duration>) -> bool {
+        if *tries >= self.options.retries {
+            return false;
+        }
+        let wait = wait.unwrap_or(Duration::from_secs(1 << (*tries).min(5)));
+        std::thread::sleep(wait.min(self.options.longest_wait));
+        *tries += 1;
+        true
+    }
+
+    fn request(&self, url: &Url, have: &Have<'_>) -> Result<Response<Body>, ureq::Error> {
         let mut bare = url.clone();
         let _ = bare.set_username("");
         let _ = bare.set_password(None);
@@ -176,43 +291,17 @@ impl<'a> Fetcher<'a> {
         if !url.username().is_empty() || url.password().is_some() {
             request = request.header(AUTHORIZATION, basic(url));
         }
-        match known {
+        match have.known {
             Some(Download { etag: Some(etag), .. }) => request = request.header(IF_NONE_MATCH, etag),
             Some(Download { last_modified: Some(date), .. }) => {
                 request = request.header(IF_MODIFIED_SINCE, date);
             }
             Some(_) | None => {}
         }
-        request.call()
-    }
-
-    /// Streams a body into the store; it gets its name only if it is what it should be.
-    fn receive(
-        &self,
-        url: &Url,
-        response: Response<Body>,
-        checksum: Option<BlobDigest>,
-    ) -> Result<Download, FetchError> {
-        let header =
-            |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let (etag, last_modified) = (header(ETAG), header(LAST_MODIFIED));
-        let limit = self.options.largest;
-        let body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        let mut body = Paced::new(body, self.options.patience).take(limit + 1);
-        let mut sink = Sink { blob: self.store.blob_writer()?, content: blake3::Hasher::new() };
-        let size = io::copy(&mut body, &mut sink)
-            .map_err(|error| FetchError::Failed { url: shown(url), reason: error.to_string() })?;
-        if size > limit {
-            return Err(FetchError::TooLarge { url: shown(url), limit });
+        for (name, value) in have.begun.iter().flat_map(|begun| begun.conditions(have.wanted)) {
+            request = request.header(name, value);
         }
-        let content = ContentDigest::from_bytes(*sink.content.finalize().as_bytes());
-        let blob = sink.blob.commit(checksum).map(|(blob, _)| blob).map_err(|error| match error {
-            StoreError::CorruptBlob { expected, actual } => {
-                FetchError::Checksum { url: shown(url), expected, actual }
-            }
-            other => other.into(),
-        })?;
-        Ok(Download { blob, content, size, etag, last_modified })
+        request.call()
     }
 }
 
@@ -275,10 +364,9 @@ fn is_passing(error: &ureq::Error) -> bool {
 }
 
 /// What a busy server asks for: seconds, else one.
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
+fn retry_after(response: &Response<Body>) -> Duration {
     let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let seconds = asked.and_then(|text| text.trim().parse().ok()).unwrap_or(1);
-    Some(Duration::from_secs(seconds))
+    Duration::from_secs(asked.and_then(|text| text.trim().parse().ok()).unwrap_or(1))
 }
 
 /// `Authorization` of a URL's user and password.

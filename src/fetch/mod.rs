@@ -6,7 +6,9 @@
 pub mod git;
 pub mod http;
 mod pace;
+mod transfer;
 mod vendored;
+pub mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::store::StoreError;
 pub use git::{Access, Commit, Commits, GitTree};
 pub use http::{Fetched, Fetcher};
 pub use vendored::Vendored;
+pub use watch::Watcher;
 
 /// Why something could not be fetched. No message holds credentials.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +93,12 @@ pub struct FetchOptions {
     pub retries: u32,
     /// The longest wait before it is.
     pub longest_wait: Duration,
+    /// Of a file, and of all files of a repository, in bytes.
     pub largest: u64,
+    /// Files, directories and symlinks of a repository, with its submodules. A few objects can say that there are billions.
+    pub most_files: usize,
+    /// Who is told how it goes.
+    pub watch: Watcher,
 }
 
 impl Default for FetchOptions {
@@ -105,6 +113,8 @@ impl Default for FetchOptions {
             retries: 3,
             longest_wait: Duration::from_secs(30),
             largest: 16 << 30,
+            most_files: 1_000_000,
+            watch: Watcher::default(),
         }
     }
 }

@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::export::ExportError;
@@ -138,10 +140,12 @@ fn write_blob(store: &Store, digest: BlobDigest, blob: &Blob, dir: &Path) -> Res
 }
 
 fn is_whole(path: &Path, digest: BlobDigest) -> Result<bool, ExportError> {
-    let mut existing = match File::open(path) {
-        Ok(existing) => existing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(file::context(error, "open", path).into()),
+    // A symlink is no blob, wherever it leads.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut existing = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(existing) => File::from(existing),
+        Err(Errno::NOENT | Errno::LOOP) => return Ok(false),
+        Err(error) => return Err(file::context(error.into(), "open", path).into()),
     };
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

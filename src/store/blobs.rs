@@ -9,40 +9,78 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::partials::Partial;
 use super::{Store, StoreError};
 use crate::digest::BlobDigest;
 use crate::sys::file::{self, Durability, Unnamed, unique_name};
 
-/// Bytes on their way to becoming a blob. Dropping it leaves nothing.
+/// Bytes on their way to becoming a blob. Dropping it leaves nothing, or what [`Store::resume_blob`] goes on with.
 pub struct BlobWriter {
-    file: Unnamed,
+    place: Place,
     hash: Sha256,
     size: u64,
     blobs: PathBuf,
 }
 
+/// Where the bytes are until they are whole.
+enum Place {
+    Unnamed(Unnamed),
+    Partial(Partial),
+}
+
+impl Place {
+    fn file(&self) -> &File {
+        match self {
+            Self::Unnamed(unnamed) => unnamed.file(),
+            Self::Partial(partial) => &partial.file,
+        }
+    }
+}
+
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.size += written as u64;
+        let written = self.place.file().write(bytes)?;
+        self.hash_again(&bytes[..written]);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }
 
 impl BlobWriter {
+    fn new(place: Place, blobs: PathBuf) -> Self {
+        Self { place, hash: Sha256::new(), size: 0, blobs }
+    }
+
+    pub(super) fn kept(partial: Partial, blobs: PathBuf) -> Self {
+        Self::new(Place::Partial(partial), blobs)
+    }
+
+    /// Takes in bytes that the file has already.
+    pub(super) fn hash_again(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// Bytes so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Syncs the bytes and gives them their name. With `expected`, anything else is an error and leaves nothing.
     pub fn commit(self, expected: Option<BlobDigest>) -> Result<(BlobDigest, u64), StoreError> {
         let digest = BlobDigest::from_bytes(self.hash.finalize().into());
         if let Some(expected) = expected.filter(|e| *e != digest) {
             return Err(StoreError::CorruptBlob { expected, actual: digest });
         }
-        self.file.file().sync_data()?;
-        publish(self.file, &self.blobs.join(digest.hex()))?;
+        self.place.file().sync_data()?;
+        let name = self.blobs.join(digest.hex());
+        match self.place {
+            Place::Unnamed(unnamed) => publish(unnamed, &name)?,
+            Place::Partial(partial) => partial.publish(&name)?,
+        }
         Ok((digest, self.size))
     }
 }
@@ -88,12 +126,7 @@ impl Store {
 
     /// Starts a blob of unknown digest.
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
-        Ok(BlobWriter {
-            file: Unnamed::new(&self.tmp())?,
-            hash: Sha256::new(),
-            size: 0,
-            blobs: self.root.join("blobs/sha256"),
-        })
+        Ok(BlobWriter::new(Place::Unnamed(Unnamed::new(&self.tmp())?), self.root.join("blobs/sha256")))
     }
 
     /// Starts the tar of a new layer; [`Store::commit_layer`] ends it.

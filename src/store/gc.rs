@@ -104,6 +104,7 @@ impl Store {
         let links: BTreeSet<String> = reach.caches.iter().map(|cache| Self::short_link(cache)).collect();
         self.doom(&mut plan, "l", |name| links.contains(name))?;
         self.doom(&mut plan, "tmp", |_| false)?;
+        self.doom(&mut plan, "partial", |_| false)?;
         self.doom(&mut plan, "locks", |_| false)?;
         let empty = self.caches_without_data()?;
         if !empty.is_empty() || mounts == CacheMounts::Clear {

@@ -12,6 +12,7 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod logs;
+pub mod partials;
 pub mod selections;
 pub mod snapshots;
 pub mod verify;
@@ -78,7 +79,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 18] = [
+const DIRS: [&str; 19] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -96,6 +97,7 @@ const DIRS: [&str; 18] = [
     "locks",
     "logs",
     "packages",
+    "partial",
     "tmp",
 ];
 

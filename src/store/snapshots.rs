@@ -264,7 +264,8 @@ impl Store {
     }
 }
 
-fn boot_id() -> io::Result<String> {
+/// What tells this boot of the machine from others.
+pub(super) fn boot_id() -> io::Result<String> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
     fs::read_to_string(path).map_err(|e| file::context(e, "read", path))
 }

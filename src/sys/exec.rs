@@ -16,6 +16,21 @@ pub fn die_with_us(command: &mut std::process::Command) {
     unsafe { command.pre_exec(ask) };
 }
 
+/// Lets a process and its children write no file larger than so many bytes: beyond that, writing is an error to them.
+pub fn limit_file_size(command: &mut std::process::Command, bytes: u64) {
+    use std::os::unix::process::CommandExt as _;
+    let own = rustix::process::getrlimit(rustix::process::Resource::Fsize);
+    let bytes = [Some(bytes), own.current, own.maximum].into_iter().flatten().min();
+    let limit = rustix::process::Rlimit { current: bytes, maximum: bytes };
+    let set = move || {
+        // SAFETY: ignoring a signal runs no code of ours; it stays ignored past exec.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        Ok(rustix::process::setrlimit(rustix::process::Resource::Fsize, limit)?)
+    };
+    // SAFETY: between fork and exec it makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}
+
 /// Which side of a fork the caller is on.
 #[derive(Debug)]
 pub enum Fork {

@@ -369,6 +369,167 @@ fn a_silent_server_is_left() {
     assert!(error.contains("says nothing"), "{error}");
 }
 
+/// A server of the `git` protocol: it takes a request for a commit, and then says something again and again, with a pause
+/// after each time. Ends when its client is gone, or after so many times.
+fn muttering(text: &'static [u8], times: usize) -> (String, std::thread::JoinHandle<()>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("git://{}/x.git#{}", listener.local_addr().unwrap(), "ab".repeat(20));
+    let packet = |text: &[u8]| [format!("{:04x}", text.len() + 4).as_bytes(), text].concat();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 4096];
+        let _ = stream.read(&mut asked);
+        let can = ["version 2\n", "fetch=shallow\n", "object-format=sha1\n"];
+        let can: Vec<u8> = can.iter().flat_map(|line| packet(line.as_bytes())).collect();
+        let _ = stream.write_all(&[&can[..], b"0000"].concat());
+        let _ = stream.read(&mut asked);
+        let _ = stream.write_all(&packet(b"packfile\n"));
+        for _ in 0..times {
+            if stream.write_all(&packet(text)).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    (url, thread)
+}
+
+/// R12: a server that says now and then that it is at it keeps nobody waiting for ever, and git does not stay behind.
+#[test]
+fn a_server_that_drips_is_left() {
+    let mut world = world();
+    world.options.patience = Duration::from_secs(1);
+    let (url, server) = muttering(b"\x02\n", usize::MAX);
+    let error = world.fails(&url);
+    assert!(error.contains("next to nothing"), "{error}");
+    server.join().expect("it was left by all processes");
+    // One that says enough is heard to the end.
+    let (url, server) = muttering(b"\x02counting the objects that this takes\n", 25);
+    let error = world.fails(&url);
+    assert!(!error.contains("next to nothing") && !error.contains("says nothing"), "{error}");
+    server.join().unwrap();
+}
+
+#[test]
+fn an_ssh_server_that_never_comes_to_the_point_is_left() {
+    use std::io::Write as _;
+    if !crate::support::has("ssh") {
+        return crate::support::skip("needs ssh").unwrap_or_default();
+    }
+    let mut world = world();
+    world.options.patience = Duration::from_secs(1);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ssh://git@{}/x.git", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while stream.write_all(b"x\r\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert!(world.files(&url).is_err());
+    server.join().expect("it was left by all processes");
+}
+
+/// Bytes that do not compress.
+fn noise(count: usize) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"noise");
+    let mut bytes = vec![0; count];
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Names in the store that a fetch leaves if nobody cleans up after it.
+fn leftovers(store: &Store) -> Vec<std::path::PathBuf> {
+    let mut found = crate::support::children(&store.root().join("tmp"));
+    for mirror in crate::support::children(&store.root().join("git")) {
+        if mirror.join("objects").is_dir() {
+            for dir in ["objects", "objects/pack"] {
+                let all = crate::support::children(&mirror.join(dir));
+                found.extend(all.into_iter().filter(|path| {
+                    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                    name.starts_with("tmp") || name.ends_with(".pack")
+                }));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn objects_beyond_the_limit_are_not_kept() {
+    let mut world = world();
+    world.repos.init("app");
+    std::fs::write(world.repos.path("app/a"), noise(3 << 20)).unwrap();
+    world.repos.commit("app");
+    let server = world.serve();
+    world.options.largest = 1 << 20;
+    let error = world.fails(&server.url("/app.git"));
+    assert!(error.contains("is larger than the limit of 1048576 bytes"), "{error}");
+    assert_eq!(leftovers(&world.store), Vec::<std::path::PathBuf>::new());
+    world.options.largest = 1 << 30;
+    assert_eq!(world.files(&server.url("/app.git")).unwrap().len(), 1);
+}
+
+/// Trees that hold one another many times: few objects, and more files than any disk has room for.
+#[test]
+fn a_bomb_of_trees_does_not_go_off() {
+    let mut world = world();
+    world.repos.init("app");
+    std::fs::write(world.repos.path("app/a"), vec![0; 100_000]).unwrap();
+    let first = world.repos.commit("app");
+    let blob = world.repos.git("app", &["rev-parse", "HEAD:a"]);
+    let bomb = |levels: usize, name: &str| {
+        let mut entry = format!("100644 blob {blob}");
+        for _ in 0..levels {
+            let list: String = (0..10).map(|at| format!("{entry}\t{name}{at}\n")).collect();
+            std::fs::write(world.repos.path("list"), list).unwrap();
+            let mut mktree = std::process::Command::new("git");
+            mktree.arg("mktree").current_dir(world.repos.path("app"));
+            let made = mktree.stdin(std::fs::File::open(world.repos.path("list")).unwrap()).output().unwrap();
+            entry = format!("040000 tree {}", String::from_utf8(made.stdout).unwrap().trim());
+        }
+        let tree = entry.rsplit(' ').next().unwrap().to_owned();
+        world.repos.git("app", &["commit-tree", "-m", "x", "-p", &first, &tree])
+    };
+    let bombs = [("large", bomb(2, "x")), ("wide", bomb(8, "x")), ("deep", bomb(20, &"n".repeat(250)))];
+    for (name, commit) in &bombs {
+        world.repos.git("app", &["branch", name, commit]);
+    }
+    let server = world.serve();
+    let url = |more: &str| server.url(&format!("/app.git?submodules=false&ref={more}"));
+    world.options.largest = 1 << 20;
+    let error = world.fails(&url("large"));
+    assert!(error.contains("the tar of its files: it is larger than 1048576 bytes"), "{error}");
+    world.options.largest = 1 << 40;
+    assert_eq!(world.files(&url("large")).unwrap().len(), 110, "ten directories of ten");
+    world.options.most_files = 5000;
+    let error = world.fails(&url("wide"));
+    assert!(error.contains("it has more than 5000 files"), "{error}");
+    let error = world.fails(&url("deep"));
+    assert!(error.contains("it is too long"), "{error}");
+    assert_eq!(crate::support::children(&world.store.root().join("tmp")), Vec::<std::path::PathBuf>::new());
+}
+
+/// What comes is told: how many objects, by git's own count.
+#[test]
+fn a_fetch_is_watched() {
+    use crate::support::watch::Notes;
+    let mut world = world();
+    world.repos.init("app");
+    world.repos.write("app/a", "a", 0o644);
+    world.repos.commit("app");
+    let server = world.serve();
+    let notes = Notes::watching(&mut world.options);
+    world.files(&server.url("/app.git")).unwrap();
+    let told = notes.all();
+    let url = server.url("/app.git");
+    assert_eq!(told.first().unwrap(), &format!("Fetch {url}"));
+    assert!(told.iter().any(|line| line.contains("3 of 3 objects")), "{told:?}");
+    assert_eq!(told.last().unwrap(), "Done");
+}
+
 #[test]
 fn a_kept_git_dir_is_the_same_each_time_and_works() {
     let world = world();

@@ -411,11 +411,57 @@ fn a_vendored_directory_is_all_that_a_build_needs() {
     assert_eq!(world.server.seen().len(), asked);
     // What is no file, or without end, is not read.
     let file = world.lab.path("vendored/files").join(BlobDigest::of(b"one\n").hex());
-    for to in ["/dev/zero", "/dev/stdin"] {
-        fs::remove_file(&file).unwrap();
-        std::os::unix::fs::symlink(to, &file).unwrap();
-        fails(&world.build("odd", &more), 1, &["not a regular file"]);
+    fs::remove_file(&file).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RUSR).unwrap();
+    fails(&world.build("odd", &more), 1, &["not a regular file"]);
+}
+
+/// A vendored directory may come with a source tree: no symlink in it leads a build, or what is written, elsewhere.
+#[test]
+fn a_vendored_directory_leads_nowhere_else() {
+    let world = World::new();
+    world.file();
+    world.lab.ok("store", &["lock", "ctx"]);
+    let vendor = || world.lab.run("store", &["vendor", "vendored", "ctx"]);
+    let build = |store: &str| world.build(store, &["--locked", "--offline", "--vendored", "vendored"]);
+    let dir = world.lab.path("vendored");
+    let elsewhere = world.lab.path("elsewhere");
+    assert_eq!(vendor().code, 0);
+    let index = fs::read_to_string(dir.join("images/index.json")).unwrap();
+    let hex = BlobDigest::of(b"one\n").hex();
+    let pack = files(&dir.join("git"))[0].strip_prefix(&dir).unwrap().display().to_string();
+    let blobs = files(&dir.join("images/blobs/sha256"));
+    let blob = blobs[0].strip_prefix(&dir).unwrap().display().to_string();
+    let parts = ["files", "git", "images", "images/blobs", "images/blobs/sha256"];
+    let single =
+        [format!("files/{hex}"), pack, "images/index.json".to_owned(), blob, "lith-vendor".to_owned()];
+    for (number, part) in parts.into_iter().chain(single.iter().map(String::as_str)).enumerate() {
+        // The same bytes, behind a symlink that leads out.
+        fs::rename(dir.join(part), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.join(part)).unwrap();
+        let before = if elsewhere.is_dir() { files(&elsewhere) } else { vec![elsewhere.clone()] };
+        let bytes = || before.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+        let old = bytes();
+        let ran = build(&format!("through{number}"));
+        assert_ne!(ran.code, 0, "{part} is read through a symlink");
+        let ran = vendor();
+        // A file that is to be written takes the symlink's place; a directory is never written through one.
+        let is_replaced = part.starts_with("files/")
+            || part.starts_with("git/")
+            || part.starts_with("images/blobs/sha256/");
+        assert_eq!(ran.code == 0, is_replaced, "{part}: {}", ran.err);
+        assert!(is_replaced || ran.err.contains("symlink"), "{part}: {}", ran.err);
+        assert_eq!(bytes(), old, "{part}: nothing changes elsewhere");
+        assert!(!elsewhere.is_dir() || files(&elsewhere) == before, "{part}: nothing is written elsewhere");
+        fs::remove_file(dir.join(part)).unwrap();
+        fs::rename(&elsewhere, dir.join(part)).unwrap();
     }
+    assert_eq!(fs::read_to_string(dir.join("images/index.json")).unwrap(), index);
+    assert_eq!(build("whole").code, 0);
+    // The name itself is the user's.
+    fs::rename(&dir, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &dir).unwrap();
+    assert_eq!((vendor().code, build("named").code), (0, 0));
 }
 
 /// The bytes with one bit of the middle one changed.

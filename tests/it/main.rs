@@ -22,5 +22,7 @@ mod lock;
 mod packages;
 mod pinned;
 mod provenance;
+mod resume;
 mod rules;
 mod store;
+mod validators;

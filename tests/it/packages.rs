@@ -13,6 +13,7 @@ use lith::store::{Store, Unpacking};
 
 use crate::support::archive::{Deb, Mirror, deb, tar_of};
 use crate::support::packages::{Ends, options, set};
+use crate::support::watch::Notes;
 use crate::support::{Lab, has, skip};
 
 struct World {
@@ -351,6 +352,82 @@ fn the_machines_own_sources() {
     build(&format!("Signed-By:\n{}\n", lines.join("\n"))).unwrap();
     let keyring = world.lab.write("apt/keyrings/test.asc", block);
     build(&format!("Signed-By: {}\n", keyring.display())).unwrap();
+}
+
+/// Whether a list that is past its date is taken is for the owner of the machine to say.
+#[test]
+fn an_expired_list_is_taken_where_the_owner_wants_that() {
+    if !has("apt-config") {
+        return skip("needs apt").unwrap_or_default();
+    }
+    let Some(world) = world() else { return };
+    let date = "Tue, 14 Nov 2023 22:13:19 UTC";
+    world.mirror.publish(&three(), &format!("Label: Ours\nDate: {date}\nValid-Until: {date}\n"));
+    let url = world.mirror.url();
+    let build = |store: &str, set: &PackageSet| {
+        let mut options = options(world.mirror.machine.clone());
+        let notes = Notes::watching(&mut options.fetch);
+        let built = world.lab.packages(store, set, &options).map(drop);
+        let warned: Vec<String> = notes
+            .all()
+            .into_iter()
+            .filter_map(|note| note.strip_prefix("warning: ").map(str::to_owned))
+            .collect();
+        built.map(|()| warned).map_err(|error| error.to_string())
+    };
+    let from_mirror = world.set(&["a"]);
+    let refused = build("store", &from_mirror).unwrap_err();
+    let expected = format!("{url}/dists/sid/InRelease was valid until {date}");
+    assert!(refused.contains(&expected), "{refused}");
+    assert_eq!(world.lab.ok("store", &["images", "-a", "-q"]).out, "", "nothing came of it");
+
+    // apt's configuration counts for every source, also for one that the build file names.
+    let conf = |text: &str| world.lab.write("apt/apt.conf", text);
+    conf("Acquire::Check-Valid-Until \"false\";\n");
+    let warned = build("conf", &from_mirror).unwrap();
+    assert_eq!(warned, [format!("{expected}; apt's configuration says not to check that")]);
+    conf("Acquire::Min-ValidTime::Other \"3600\";\n");
+    assert!(build("store", &from_mirror).is_err());
+    conf("Acquire::Min-ValidTime::Ours \"3600\";\n");
+    assert_eq!(build("longer", &from_mirror).unwrap(), Vec::<String>::new(), "it is valid for an hour more");
+
+    // A source of the machine says it for itself.
+    let block = world.mirror.armored();
+    let keyring = world.lab.write("apt/keyrings/test.asc", block);
+    let source = |more: &str| {
+        let text = format!(
+            "Types: deb\nURIs: {url}\nSuites: sid\nComponents: main\nSigned-By: {}\n{more}",
+            keyring.display()
+        );
+        world.lab.write("apt/sources.list.d/test.sources", text);
+    };
+    conf("");
+    source("Check-Valid-Until: no\n");
+    let own = set("sid", &["a"]);
+    assert_eq!(build("own", &own).unwrap(), [format!("{expected}; its source says not to check that")]);
+    conf("Acquire::Check-Valid-Until \"false\";\n");
+    source("Check-Valid-Until: yes\n");
+    assert!(build("store", &own).unwrap_err().contains(&expected));
+    source("Check-Valid-Until: yes\nValid-Until-Min: 60\n");
+    assert_eq!(build("least", &own).unwrap(), Vec::<String>::new());
+}
+
+/// A set of packages is one task; what is chosen meanwhile is told too.
+#[test]
+fn what_comes_of_a_set_is_told_as_one() {
+    let Some(world) = world() else { return };
+    world.mirror.publish(&three(), "");
+    let mut options = options(world.mirror.machine.clone());
+    let notes = Notes::watching(&mut options.fetch);
+    world.lab.packages("store", &world.set(&["a"]), &options).map_err(|error| error.to_string()).unwrap();
+    let told = notes.all();
+    let has = |wanted: &str| told.iter().any(|line| line.contains(wanted));
+    let expected = ["Fetch 2 packages", " 2 of 2", "Choose packages of sid", "/dists/sid/InRelease"];
+    assert!(expected.iter().all(|wanted| has(wanted)), "{told:?}");
+    assert!(!has("/pool/"), "each package alone is no news: {told:?}");
+    let whole = told.iter().rfind(|line| line.contains("2 of 2")).unwrap();
+    let (came, total) = whole.split(' ').next().unwrap().split_once('/').unwrap();
+    assert_eq!(came, total);
 }
 
 #[test]

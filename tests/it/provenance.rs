@@ -13,14 +13,14 @@ use crate::support::git::Repos;
 use crate::support::server::reply;
 
 /// The layout that a build with these options writes: each blob by its digest, and the index.
-struct Layout {
+pub(super) struct Layout {
     blobs: BTreeMap<String, Vec<u8>>,
     index: Value,
 }
 
 impl Layout {
     #[track_caller]
-    fn of(lab: &Lab, store: &str, more: &[&str]) -> Self {
+    pub(super) fn of(lab: &Lab, store: &str, more: &[&str]) -> Self {
         let _ = fs::remove_dir_all(lab.path("layout"));
         lab.ok(
             store,
@@ -60,6 +60,13 @@ impl Layout {
         assert_eq!(statement["subject"], json!([{ "name": "_", "digest": { "sha256": sha256 } }]));
         assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
         statement
+    }
+
+    /// What is said of the one image.
+    #[track_caller]
+    pub(super) fn statements(&self) -> Vec<Value> {
+        let manifests = self.index["manifests"].as_array().unwrap();
+        manifests[1..].iter().map(|artifact| self.about(&manifests[0], artifact)).collect()
     }
 
     /// The one statement, which is of provenance.
@@ -188,11 +195,7 @@ fn packages_are_listed_as_their_databases_have_them() {
     lab.write("ctx/root/lib/apk/db/installed", "P:musl\nV:1.2.4-r2\nA:x86_64\n");
     lab.write("ctx/root/usr/lib/os-release", "ID=debian\nVERSION_ID=\"12\"\n");
     lab.write("ctx/Dockerfile", "FROM scratch\nCOPY root /\n");
-    let of = |store: &str, more: &[&str]| {
-        let layout = Layout::of(&lab, store, more);
-        let manifests = layout.index["manifests"].as_array().unwrap().clone();
-        manifests[1..].iter().map(|artifact| layout.about(&manifests[0], artifact)).collect::<Vec<_>>()
-    };
+    let of = |store: &str, more: &[&str]| Layout::of(&lab, store, more).statements();
     let said = of("one", &["--sbom", "--provenance", "--epoch=86400"]);
     assert_eq!(said.len(), 2);
     assert_eq!(said[1]["predicateType"], "https://spdx.dev/Document");

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lith::debian::Machine;
 use lith::debian::solve::{Request, solve};
@@ -197,13 +199,13 @@ fn scripts_run_in_the_order_that_packages_ask_for() {
     }
 }
 
-/// What apt would install where nothing is installed.
-fn apt_would_install(lab: &Lab, names: &[&str]) -> Option<BTreeSet<String>> {
+/// What apt would install where nothing is installed. `cache` is a directory that no other apt uses.
+fn apt_would_install(cache: &Path, names: &[&str]) -> Option<BTreeSet<String>> {
     let mut apt = Command::new("apt-get");
     apt.args(["-s", "-q", "--no-install-recommends", "-o", "Dir::State::status=/dev/null"]);
     // What it remembers between runs, it remembers here.
-    for cache in ["pkgcache", "srcpkgcache"] {
-        apt.arg("-o").arg(format!("Dir::Cache::{cache}={}", lab.path(cache).display()));
+    for kind in ["pkgcache", "srcpkgcache"] {
+        apt.arg("-o").arg(format!("Dir::Cache::{kind}={}", cache.join(kind).display()));
     }
     apt.args(["-o", "Dir::Etc::preferencesparts=/nonexistent", "install"]).args(names).env("LC_ALL", "C");
     let ran = apt.output().unwrap();
@@ -230,7 +232,9 @@ fn apt_lists() -> Option<Vec<String>> {
 }
 
 /// How many sets of packages are held against apt's.
-const SETS: usize = 20;
+const SETS: usize = 100;
+/// How many apts run at once.
+const APTS: usize = 2;
 
 #[test]
 fn choices_are_those_of_apt() {
@@ -247,27 +251,45 @@ fn choices_are_those_of_apt() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(seed >> 33).unwrap()
     };
-    let (mut asked, mut differ) = (0, Vec::new());
-    while asked < SETS {
-        let names: Vec<&str> = (0..1 + next() % 4).map(|_| all[next() % all.len()]).collect();
-        let requests: Vec<Request> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        let own = solve(&universe, &requests).map(|solution| {
-            let names = solution.packages.iter().map(|id| universe.package(*id).name.to_owned());
-            names.collect::<BTreeSet<String>>()
-        });
-        let apt = apt_would_install(&lab, &names);
-        asked += 1;
-        match (own, apt) {
-            (Ok(own), Some(apt)) if own == apt => {}
-            (Err(_), None) => {}
-            (Ok(own), Some(apt)) => {
-                let more: Vec<_> = own.difference(&apt).collect();
-                let fewer: Vec<_> = apt.difference(&own).collect();
-                differ.push(format!("{names:?}: {more:?} instead of {fewer:?}"));
-            }
-            (Ok(own), None) => differ.push(format!("{names:?}: apt finds none, lith {} packages", own.len())),
-            (Err(error), Some(_)) => differ.push(format!("{names:?}: {error}")),
+    let mut sets = || (0..1 + next() % 4).map(|_| all[next() % all.len()]).collect::<Vec<&str>>();
+    let sets: Vec<Vec<&str>> = (0..SETS).map(|_| sets()).collect();
+    let (begun, differ) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for number in 0..APTS {
+            let cache = lab.path(&format!("cache{number}"));
+            std::fs::create_dir(&cache).unwrap();
+            let (sets, begun, differ, universe) = (&sets, &begun, &differ, &universe);
+            scope.spawn(move || {
+                while let Some(names) = sets.get(begun.fetch_add(1, Ordering::Relaxed)) {
+                    differ.lock().unwrap().extend(difference(
+                        universe,
+                        names,
+                        apt_would_install(&cache, names),
+                    ));
+                }
+            });
         }
+    });
+    let differ = differ.into_inner().unwrap();
+    assert!(differ.is_empty(), "{} of {SETS} differ:\n{}", differ.len(), differ.join("\n"));
+}
+
+/// In what the own choice differs from apt's, if it does.
+fn difference(universe: &Universe<'_>, names: &[&str], apt: Option<BTreeSet<String>>) -> Option<String> {
+    let requests: Vec<Request> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let own = solve(universe, &requests).map(|solution| {
+        let names = solution.packages.iter().map(|id| universe.package(*id).name.to_owned());
+        names.collect::<BTreeSet<String>>()
+    });
+    match (own, apt) {
+        (Ok(own), Some(apt)) if own == apt => None,
+        (Err(_), None) => None,
+        (Ok(own), Some(apt)) => {
+            let more: Vec<_> = own.difference(&apt).collect();
+            let fewer: Vec<_> = apt.difference(&own).collect();
+            Some(format!("{names:?}: {more:?} instead of {fewer:?}"))
+        }
+        (Ok(own), None) => Some(format!("{names:?}: apt finds none, lith {} packages", own.len())),
+        (Err(error), Some(_)) => Some(format!("{names:?}: {error}")),
     }
-    assert!(differ.is_empty(), "{} of {asked} differ:\n{}", differ.len(), differ.join("\n"));
 }

@@ -7,6 +7,7 @@ pub mod dockerignore;
 pub mod git;
 pub mod packages;
 pub mod server;
+pub mod watch;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -47,6 +47,15 @@ impl Server {
         Self::accept("http", move |mut stream, seen| serve(&mut stream, &answer, seen))
     }
 
+    /// The same with an answer that is written as the test likes: in pieces, or with pauses between them.
+    pub fn start_streaming(answer: impl Fn(&Request, usize, &mut dyn Write) + Send + 'static) -> Self {
+        Self::accept("http", move |mut stream, seen| {
+            if let Some((request, number)) = receive(&mut stream, seen) {
+                answer(&request, number, &mut stream);
+            }
+        })
+    }
+
     /// The same over TLS, with a certificate that nobody knows; it comes along as PEM.
     pub fn start_tls(answer: impl Fn(&Request, usize) -> Reply + Send + 'static) -> (Self, String) {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -100,12 +109,19 @@ fn serve<S: Read + Write>(
     answer: &dyn Fn(&Request, usize) -> Reply,
     seen: &Mutex<Vec<Request>>,
 ) {
-    let mut reader = BufReader::new(&mut *stream);
+    if let Some((request, number)) = receive(stream, seen) {
+        let _ = stream.write_all(&answer(&request, number));
+    }
+}
+
+/// Reads a request and notes it; gives its number too, from 1.
+fn receive(stream: &mut impl Read, seen: &Mutex<Vec<Request>>) -> Option<(Request, usize)> {
+    let mut reader = BufReader::new(stream);
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|got| *got > 0).map(|_| line.trim_end().to_owned())
     };
-    let Some(first) = line() else { return };
+    let first = line()?;
     let mut words = first.split(' ').map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let headers = std::iter::from_fn(line)
@@ -115,14 +131,9 @@ fn serve<S: Read + Write>(
     let mut request = Request { method, path, headers, body: Vec::new() };
     if let Some(length) = request.header("content-length").and_then(|length| length.parse().ok()) {
         request.body.resize(length, 0);
-        if reader.read_exact(&mut request.body).is_err() {
-            return;
-        }
+        reader.read_exact(&mut request.body).ok()?;
     }
-    let number = {
-        let mut seen = seen.lock().unwrap();
-        seen.push(request.clone());
-        seen.len()
-    };
-    let _ = stream.write_all(&answer(&request, number));
+    let mut seen = seen.lock().unwrap();
+    seen.push(request.clone());
+    Some((request, seen.len()))
 }

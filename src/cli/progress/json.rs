@@ -1,25 +1,32 @@
 //! One JSON object a line on standard output (spec/cli.md, "Progress events"). `time` is seconds since the start.
 
-use std::time::Instant;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::fetches::{Fetch, Fetches};
 use super::{Show, out};
 use crate::diag::Source;
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
 use crate::engine::report::{End, Event, StepInfo, Ui};
+use crate::fetch::watch::{Act, Amount, TaskEnd, TaskId, Watch};
 use crate::sandbox::Stream;
 
 /// The JSON view.
 pub struct Json {
-    file: Source,
+    file: OnceLock<Source>,
     start: Instant,
+    fetches: Mutex<Fetches>,
 }
 
+/// A task is told at once, and then once in a second.
+const TELLING: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(1));
+
 impl Json {
-    pub fn new(file: Source, start: Instant) -> Self {
-        Self { file, start }
+    pub fn new(start: Instant) -> Self {
+        Self { file: OnceLock::new(), start, fetches: Mutex::default() }
     }
 
     fn line(&self, mut value: Value) {
@@ -36,11 +43,55 @@ fn about(event: &str, step: &StepInfo) -> Value {
     value
 }
 
+fn about_fetch(event: &str, fetch: &Fetch) -> Value {
+    let Amount { bytes, total, pieces } = fetch.amount;
+    let mut value = json!({ "event": event, "what": fetch.what, "bytes": bytes });
+    if let Some(total) = total {
+        value["total"] = total.into();
+    }
+    if let Some(pieces) = pieces {
+        value["pieces"] = json!({ "done": pieces.done, "total": pieces.total });
+        if let Some(unit) = pieces.unit {
+            value["pieces"]["unit"] = unit.into();
+        }
+    }
+    value
+}
+
+impl Watch for Json {
+    fn begun(&self, task: TaskId, act: Act, what: &str) {
+        self.fetches.lock().expect("no panic while held").begun(task, act, what);
+        match act {
+            Act::Fetch => {}
+            Act::Choose => self.line(json!({ "event": "choosing", "what": what })),
+        }
+    }
+
+    fn moved(&self, task: TaskId, amount: &Amount) {
+        let mut fetches = self.fetches.lock().expect("no panic while held");
+        if let Some(fetch) = fetches.moved(task, amount, TELLING) {
+            self.line(about_fetch("fetching", fetch));
+        }
+    }
+
+    fn ended(&self, task: TaskId, end: TaskEnd) {
+        let ended = self.fetches.lock().expect("no panic while held").ended(task);
+        if let Some(fetch) = ended.filter(|_| end == TaskEnd::Done) {
+            self.line(about_fetch("fetched", &fetch));
+        }
+    }
+
+    fn warned(&self, text: &str) {
+        self.line(json!({ "event": "warning", "message": text }));
+    }
+}
+
 impl Ui for Json {
     fn event(&self, event: Event<'_>) {
         self.line(match event {
             Event::Odd(found) => {
-                let text: String = found.iter().map(|d| self.file.render(d)).collect();
+                let text: String =
+                    self.file.get().iter().flat_map(|file| found.iter().map(|d| file.render(d))).collect();
                 json!({ "event": "diagnostics", "text": text })
             }
             Event::Note(text) => json!({ "event": "note", "message": text }),
@@ -80,6 +131,10 @@ impl Ui for Json {
 }
 
 impl Show for Json {
+    fn reads(&self, file: &Source) {
+        self.file.get_or_init(|| file.clone());
+    }
+
     fn built(&self, built: &Built) {
         for image in &built.images {
             self.line(json!({

@@ -1,11 +1,13 @@
 //! How a build is shown: one view a mode, all fed by the engine's events.
 
+mod fetches;
 mod json;
 mod log;
 mod plain;
 mod quiet;
 mod tty;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::build::render;
@@ -14,6 +16,7 @@ use crate::diag::Source;
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
 use crate::engine::report::Ui;
+use crate::fetch::watch::{Act, Watch};
 
 /// `--progress`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -31,8 +34,10 @@ pub enum Mode {
     Quiet,
 }
 
-/// A view of a build.
-pub trait Show: Ui {
+/// A view of a build, from the time when its build file is not even read.
+pub trait Show: Ui + Watch {
+    /// What the build file says.
+    fn reads(&self, file: &Source);
     /// The build is over.
     fn built(&self, built: &Built);
     /// The build failed: what its last lines were. The error itself is printed by the caller.
@@ -40,14 +45,28 @@ pub trait Show: Ui {
 }
 
 /// Starts a view.
-pub fn start(mode: Mode, source: &Source, start: Instant) -> Box<dyn Show> {
-    let file = source.clone();
+pub fn start(mode: Mode, start: Instant) -> Arc<dyn Show> {
     match mode {
-        Mode::Auto if out::is_terminal() => Box::new(tty::Tty::new(file, start)),
-        Mode::Tty => Box::new(tty::Tty::new(file, start)),
-        Mode::Auto | Mode::Plain => Box::new(plain::Plain::new(file, start)),
-        Mode::Json => Box::new(json::Json::new(file, start)),
-        Mode::Quiet => Box::new(quiet::Quiet::new(file)),
+        Mode::Auto if out::is_terminal() => Arc::new(tty::Tty::new(start)),
+        Mode::Tty => Arc::new(tty::Tty::new(start)),
+        Mode::Auto | Mode::Plain => Arc::new(plain::Plain::new(start)),
+        Mode::Json => Arc::new(json::Json::new(start)),
+        Mode::Quiet => Arc::new(quiet::Quiet::default()),
+    }
+}
+
+/// A view for what fetches and does not build: on a terminal alone it shows more than warnings.
+pub fn of_fetching() -> Arc<dyn Show> {
+    start(if out::is_terminal() { Mode::Tty } else { Mode::Quiet }, Instant::now())
+}
+
+/// What is being done, and what was.
+fn verb(act: Act, is_over: bool) -> &'static str {
+    match (act, is_over) {
+        (Act::Fetch, false) => "fetching",
+        (Act::Fetch, true) => "fetched",
+        (Act::Choose, false) => "choosing",
+        (Act::Choose, true) => "chose",
     }
 }
 

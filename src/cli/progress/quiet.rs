@@ -1,6 +1,6 @@
-//! Nothing but the image id; a failed step's last lines.
+//! Nothing but the image id and warnings; a failed step's last lines.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use super::log::Log;
 use super::{Show, out};
@@ -8,16 +8,24 @@ use crate::diag::Source;
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
 use crate::engine::report::{Event, Ui};
+use crate::fetch::watch::{Act, Amount, TaskEnd, TaskId, Watch};
 
 /// The quiet view.
+#[derive(Default)]
 pub struct Quiet {
-    file: Source,
+    file: OnceLock<Source>,
     log: Mutex<Log>,
 }
 
-impl Quiet {
-    pub fn new(file: Source) -> Self {
-        Self { file, log: Mutex::default() }
+impl Watch for Quiet {
+    fn begun(&self, _: TaskId, _: Act, _: &str) {}
+
+    fn moved(&self, _: TaskId, _: &Amount) {}
+
+    fn ended(&self, _: TaskId, _: TaskEnd) {}
+
+    fn warned(&self, text: &str) {
+        out::err(&format!("warning: {text}\n"));
     }
 }
 
@@ -28,6 +36,10 @@ impl Ui for Quiet {
 }
 
 impl Show for Quiet {
+    fn reads(&self, file: &Source) {
+        self.file.get_or_init(|| file.clone());
+    }
+
     fn built(&self, built: &Built) {
         for image in &built.images {
             out::print(&format!("{}\n", image.image));
@@ -36,6 +48,7 @@ impl Show for Quiet {
 
     fn failed(&self, error: &BuildError) {
         let log = self.log.lock().expect("no panic while held");
-        out::err(&log.failure(error, &self.file));
+        let file = self.file.get();
+        out::err(&file.map(|file| log.failure(error, file)).unwrap_or_default());
     }
 }

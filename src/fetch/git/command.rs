@@ -2,29 +2,25 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
+use super::listen::{Ears, Patience};
 use crate::diag::escape;
+use crate::fetch::watch::Task;
 use crate::fetch::{FetchError, FetchOptions};
 use crate::remote::redact;
-use crate::sys::exec::die_with_us;
+use crate::sys::exec::{die_with_us, limit_file_size};
 
 /// The longest text that is read from git.
-const LONGEST: usize = 64 << 20;
-/// How much of what git says on standard error is kept: its end.
-const COMPLAINT: usize = 64 << 10;
+const LONGEST: u64 = 64 << 20;
 
 /// Where programs are looked for.
 const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Settings that no repository and no user can change: nothing is run, nothing is asked, nothing is collected.
-const SETTINGS: [(&str, &str); 18] = [
+const SETTINGS: [(&str, &str); 19] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.attributesFile", "/dev/null"),
@@ -34,6 +30,8 @@ const SETTINGS: [(&str, &str); 18] = [
     ("core.askPass", "true"),
     ("credential.helper", ""),
     ("credential.interactive", "false"),
+    // One pack for what comes, however little: so its size has a bound, that of a file.
+    ("fetch.unpackLimit", "1"),
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("protocol.version", "2"),
@@ -51,13 +49,17 @@ pub(super) struct Git {
     settings: Vec<(String, String)>,
     /// The repository, for messages.
     shown: String,
-    /// How long a server may be silent.
-    patience: Option<Duration>,
+    /// The largest file it may write.
+    largest: u64,
+    /// What a server may try, if one is asked.
+    patience: Option<Patience>,
+    /// Who is told how it goes.
+    task: Option<Task>,
 }
 
 impl Git {
-    /// git on a bare repository, or on none, without any network.
-    pub(super) fn new(shown: String, repository: Option<&Path>) -> Self {
+    /// git on a bare repository, or on none, without any network. It writes no file larger than `largest` bytes.
+    pub(super) fn new(shown: String, repository: Option<&Path>, largest: u64) -> Self {
         let mut command = Command::new("git");
         command
             .env_clear()
@@ -77,12 +79,13 @@ impl Git {
             .stdin(Stdio::null())
             .process_group(0);
         die_with_us(&mut command);
+        limit_file_size(&mut command, largest);
         if let Some(repository) = repository {
             command.env("GIT_DIR", repository);
         }
         command.arg("--literal-pathspecs");
         let settings = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self { command, settings: settings.collect(), shown, patience: None }
+        Self { command, settings: settings.collect(), shown, largest, patience: None, task: None }
     }
 
     /// Allows the one protocol of a URL, with what its server wants to see. Nothing of it shows in arguments.
@@ -115,7 +118,15 @@ impl Git {
             "ssh -F /dev/null -o IdentityFile=none -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval={seconds}"
         );
         self.command.env("GIT_SSH_COMMAND", ssh).env("GIT_SSH_VARIANT", "ssh");
-        self.patience = Some(options.patience);
+        // Over http git itself sees to it that enough comes.
+        let pace = !scheme.starts_with("http");
+        self.patience = Some(Patience { window: options.patience, pace });
+    }
+
+    /// Tells how much came.
+    pub(super) fn watched(&mut self, task: Task) -> &mut Self {
+        self.task = Some(task);
+        self
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str) {
@@ -139,25 +150,33 @@ impl Git {
 
     /// Runs it; gives what it printed.
     pub(super) fn bytes(&mut self) -> Result<Vec<u8>, FetchError> {
-        self.run(Stdio::piped(), Stdio::null())
-    }
-
-    /// Runs it with what it prints going to a file.
-    pub(super) fn write_to(&mut self, file: File) -> Result<(), FetchError> {
-        self.run(file.into(), Stdio::null()).map(drop)
+        self.run(Stdio::null(), Stdio::piped(), all)
     }
 
     /// Runs it with a file as its input; gives what it printed.
     pub(super) fn fed(&mut self, input: File) -> Result<Vec<u8>, FetchError> {
-        self.run(Stdio::piped(), input.into())
+        self.run(input.into(), Stdio::piped(), all)
     }
 
     /// Runs it from a file into a file.
     pub(super) fn pass(&mut self, input: File, output: File) -> Result<(), FetchError> {
-        self.run(output.into(), input.into()).map(drop)
+        self.run(input.into(), output.into(), all).map(drop)
     }
 
-    fn run(&mut self, stdout: Stdio, stdin: Stdio) -> Result<Vec<u8>, FetchError> {
+    /// Runs it and reads what it prints meanwhile; `Err` says what is wrong with that, and git is stopped.
+    pub(super) fn read<T>(
+        &mut self,
+        read: impl FnOnce(&mut Ears<'_>) -> Result<T, String>,
+    ) -> Result<T, FetchError> {
+        self.run(Stdio::null(), Stdio::piped(), read)
+    }
+
+    fn run<T>(
+        &mut self,
+        stdin: Stdio,
+        stdout: Stdio,
+        read: impl FnOnce(&mut Ears<'_>) -> Result<T, String>,
+    ) -> Result<T, FetchError> {
         self.command.env("GIT_CONFIG_COUNT", self.settings.len().to_string());
         for (at, (name, value)) in self.settings.iter().enumerate() {
             self.command.env(format!("GIT_CONFIG_KEY_{at}"), name);
@@ -168,16 +187,33 @@ impl Git {
             io::ErrorKind::NotFound => FetchError::NoGit { url: self.shown.clone() },
             _ => self.failed(format!("git cannot be run: {error}")),
         })?;
-        let heard = listen(&mut child, self.patience);
-        if heard.is_err() {
+        let mut ears = Ears::new(&mut child, self.patience, self.task.as_ref());
+        let mut result = read(&mut ears);
+        // A git that ended by itself says best what is wrong; any other is in the middle of something.
+        if (result.is_ok() || ears.is_over())
+            && let Err(error) = ears.drain()
+        {
+            result = Err(error.to_string());
+        }
+        if !ears.is_over() {
             stop(&child);
         }
         let status = child.wait().map_err(|error| self.failed(error.to_string()))?;
-        let heard = heard.map_err(|error| self.failed(error.to_string()))?;
-        if !status.success() {
-            return Err(self.failed(complaint(&heard.err)));
+        if ears.is_over() && !status.success() {
+            return Err(self.complained(ears.complaint()));
         }
-        Ok(heard.out)
+        if result.is_ok() {
+            self.task.iter().for_each(Task::done);
+        }
+        result.map_err(|reason| self.failed(reason))
+    }
+
+    /// The error of a git that failed.
+    fn complained(&self, said: &[u8]) -> FetchError {
+        if said.windows(TOO_LARGE.len()).any(|text| text == TOO_LARGE) {
+            return FetchError::TooLarge { url: self.shown.clone(), limit: self.largest };
+        }
+        self.failed(complaint(said))
     }
 
     fn failed(&self, reason: String) -> FetchError {
@@ -185,53 +221,17 @@ impl Git {
     }
 }
 
-/// What a process said.
-#[derive(Default)]
-struct Heard {
-    out: Vec<u8>,
-    err: Vec<u8>,
-}
+/// What the system says of a file beyond the limit.
+const TOO_LARGE: &[u8] = b"File too large";
 
-/// Reads both streams to their ends; an error if neither says anything for too long.
-fn listen(child: &mut Child, patience: Option<Duration>) -> io::Result<Heard> {
-    let mut heard = Heard::default();
-    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
-    let limit = patience.and_then(|time| Timespec::try_from(time).ok());
-    let mut buffer = vec![0; 1 << 16];
-    while out.is_some() || err.is_some() {
-        let (out_ready, err_ready) = {
-            let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-            let mut fds: Vec<PollFd<'_>> = Vec::new();
-            fds.extend(out.as_ref().map(|pipe| watch(pipe.as_fd())));
-            fds.extend(err.as_ref().map(|pipe| watch(pipe.as_fd())));
-            match poll(&mut fds, limit.as_ref()) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the server says nothing")),
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-            (out.is_some() && ready[0], err.is_some() && *ready.last().expect("one is open"))
-        };
-        if out_ready && let Some(pipe) = &mut out {
-            match pipe.read(&mut buffer)? {
-                0 => out = None,
-                got => heard.out.extend_from_slice(&buffer[..got]),
-            }
-            if heard.out.len() > LONGEST {
-                return Err(io::Error::other("git prints more than is read of it"));
-            }
-        }
-        if err_ready && let Some(pipe) = &mut err {
-            match pipe.read(&mut buffer)? {
-                0 => err = None,
-                got => heard.err.extend_from_slice(&buffer[..got]),
-            }
-            let surplus = heard.err.len().saturating_sub(COMPLAINT);
-            heard.err.drain(..surplus);
-        }
+/// Everything that git prints.
+fn all(ears: &mut Ears<'_>) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    ears.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(format!("git prints more than the {LONGEST} bytes that are read of it"));
     }
-    Ok(heard)
+    Ok(bytes)
 }
 
 /// Ends git and whatever it started.

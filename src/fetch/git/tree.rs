@@ -1,7 +1,7 @@
 //! The files of a commit, out of the object store: as git would check them out, submodules in their places.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{Commit, Commits};
 use crate::diag::escape;
 use crate::fetch::FetchError;
 use crate::layer::Node;
-use crate::layer::read::{self, Limits};
+use crate::layer::read::{self, Fault, Limits};
 use crate::path::ImagePath;
 use crate::remote::GitRepo;
 use crate::store::StoreError;
@@ -19,6 +19,10 @@ use crate::sys::file::{self, Unnamed};
 const DEEPEST: usize = 8;
 /// How many submodules one repository may have, those of submodules included.
 const MOST: usize = 1000;
+/// The longest line about a file: what an image may call it, and what comes before that.
+const LONGEST_RECORD: u64 = 4096 + 128;
+/// Bytes of the names of all files together.
+const NAMES: u64 = 256 << 20;
 
 /// How packs are made: the same bytes for the same objects and version of git.
 const PACKING: [&str; 6] =
@@ -48,6 +52,12 @@ pub struct GitDir {
     pub entries: Vec<(ImagePath, Option<Vec<u8>>)>,
 }
 
+/// What may still come, in one walk through a repository and its submodules.
+struct Left {
+    submodules: usize,
+    files: Limits,
+}
+
 /// A submodule's place in a tree.
 struct Link {
     path: ImagePath,
@@ -58,7 +68,12 @@ impl Commits<'_> {
     /// The files of a commit that was brought.
     pub fn tree(&self, repo: &GitRepo, commit: &Commit) -> Result<GitTree, FetchError> {
         let mut tree = GitTree::default();
-        let mut left = MOST;
+        let files = Limits {
+            max_size: self.options.largest,
+            max_entries: self.options.most_files,
+            max_metadata: NAMES,
+        };
+        let mut left = Left { submodules: MOST, files };
         self.collect(repo, commit, &repo.subdir, &ImagePath::root(), &mut left, DEEPEST, &mut tree)?;
         tree.entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         // A submodule's place is an empty directory of the tree that holds it.
@@ -74,16 +89,17 @@ impl Commits<'_> {
         commit: &Commit,
         subdir: &ImagePath,
         at: &ImagePath,
-        left: &mut usize,
+        left: &mut Left,
         depth: usize,
         tree: &mut GitTree,
     ) -> Result<(), FetchError> {
-        let links = if repo.submodules { self.links(repo, commit)? } else { Vec::new() };
+        let links = self.links(repo, commit)?;
+        let links = if repo.submodules { links } else { Vec::new() };
         if let Some(link) = links.iter().find(|link| subdir.strip_prefix(&link.path).is_some()) {
             let inner = subdir.strip_prefix(&link.path).expect("just found below it");
             return self.descend(repo, commit, link, &inner, at, left, depth, tree);
         }
-        self.archive(repo, commit, subdir, at, tree)?;
+        self.archive(repo, commit, subdir, at, &mut left.files, tree)?;
         for link in &links {
             if let Some(inner) = link.path.strip_prefix(subdir) {
                 self.descend(repo, commit, link, &ImagePath::root(), &at.join(&inner), left, depth, tree)?;
@@ -100,17 +116,17 @@ impl Commits<'_> {
         link: &Link,
         subdir: &ImagePath,
         at: &ImagePath,
-        left: &mut usize,
+        left: &mut Left,
         depth: usize,
         tree: &mut GitTree,
     ) -> Result<(), FetchError> {
         let fail = |reason: String| FetchError::Git { url: repo.shown(), reason };
-        if depth == 0 || *left == 0 {
+        if depth == 0 || left.submodules == 0 {
             return Err(fail(format!(
                 "it has submodules nested deeper than {DEEPEST} levels, or more than {MOST}"
             )));
         }
-        *left -= 1;
+        left.submodules -= 1;
         let (inner, commit) = self.submodule(repo, commit, link)?;
         self.collect(&inner, &commit, subdir, at, left, depth - 1, tree)
     }
@@ -175,19 +191,44 @@ impl Commits<'_> {
 
     /// The submodules of a commit, in order of their paths.
     fn links(&self, repo: &GitRepo, commit: &Commit) -> Result<Vec<Link>, FetchError> {
-        let listed = self
-            .local(repo, Some(&commit.mirror))
-            .args(&["ls-tree", "-r", "-z", "--full-tree", &commit.tree])
-            .bytes()?;
-        let mut links = Vec::new();
-        for line in listed.split(|byte| *byte == 0) {
-            let Some(rest) = line.strip_prefix(b"160000 commit ") else { continue };
-            let Some(tab) = rest.iter().position(|byte| *byte == b'\t') else { continue };
-            let path = ImagePath::parse(&rest[tab + 1..])
-                .map_err(|error| FetchError::Git { url: repo.shown(), reason: error.to_string() })?;
-            links.push(Link { path, commit: String::from_utf8_lossy(&rest[..tab]).into_owned() });
-        }
-        Ok(links)
+        self.survey(repo, commit, |record| {
+            let rest = record.strip_prefix(b"160000 commit ")?;
+            let tab = rest.iter().position(|byte| *byte == b'\t')?;
+            let path = ImagePath::parse(&rest[tab + 1..]).ok()?;
+            Some(Link { path, commit: String::from_utf8_lossy(&rest[..tab]).into_owned() })
+        })
+    }
+
+    /// Goes through the names of a commit one by one, and stops where there are too many: everything else in git holds
+    /// all of them in memory.
+    fn survey<T>(
+        &self,
+        repo: &GitRepo,
+        commit: &Commit,
+        wanted: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, FetchError> {
+        let most = self.options.most_files;
+        let mut git = self.local(repo, Some(&commit.mirror));
+        git.args(&["ls-tree", "-r", "-t", "-z", "--full-tree", &commit.tree]).read(|printed| {
+            let mut reader = BufReader::with_capacity(1 << 16, printed);
+            let (mut found, mut names, mut record) = (Vec::new(), 0, Vec::new());
+            for count in 0.. {
+                record.clear();
+                let read = reader.by_ref().take(LONGEST_RECORD).read_until(0, &mut record);
+                if read.map_err(|error| error.to_string())? == 0 {
+                    break;
+                }
+                if record.pop() != Some(0) {
+                    return Err("it has a path that no image can have: it is too long".to_owned());
+                }
+                names += record.len() as u64;
+                if count >= most || names > NAMES {
+                    return Err(format!("it has more than {most} files, or {NAMES} bytes of their names"));
+                }
+                found.extend(wanted(&record));
+            }
+            Ok(found)
+        })
     }
 
     /// What `.gitmodules` says about a place.
@@ -222,6 +263,7 @@ impl Commits<'_> {
         commit: &Commit,
         subdir: &ImagePath,
         at: &ImagePath,
+        left: &mut Limits,
         tree: &mut GitTree,
     ) -> Result<(), FetchError> {
         let fail = |reason: String| FetchError::Git { url: repo.shown(), reason };
@@ -232,12 +274,19 @@ impl Commits<'_> {
             self.check_directory(repo, commit, &path)?;
             git.args(&["--", &path]);
         }
-        let plain = Unnamed::new(&self.store.root().join("tmp")).map_err(StoreError::from)?;
-        git.write_to(plain.file().try_clone().map_err(StoreError::from)?)?;
-        let mut file = plain.file().try_clone().map_err(StoreError::from)?;
-        file.seek(SeekFrom::Start(0)).map_err(StoreError::from)?;
-        let indexed = read::index(BufReader::with_capacity(1 << 18, &file), &Limits::default())
-            .map_err(|error| fail(format!("its archive is not sound: {error}")))?;
+        let spool = Unnamed::new(&self.store.root().join("tmp")).map_err(StoreError::from)?;
+        let file = spool.file().try_clone().map_err(StoreError::from)?;
+        let indexed = git.read(|printed| {
+            let tee = Tee { from: BufReader::with_capacity(1 << 18, printed), to: &file };
+            read::index(tee, left).map_err(|error| match error.what {
+                what @ (Fault::TooLarge(_) | Fault::TooManyEntries(_) | Fault::TooMuchMetadata(_)) => {
+                    format!("the tar of its files: {what}")
+                }
+                _ => format!("its archive is not sound: {error}"),
+            })
+        })?;
+        left.max_size -= indexed.size;
+        left.max_entries -= indexed.toc.entries().len();
         let tar = Arc::new(file);
         for entry in indexed.toc.entries() {
             let Some(relative) = entry.path.strip_prefix(subdir) else { continue };
@@ -318,5 +367,19 @@ impl Commits<'_> {
         let mut entries: Vec<_> = entries.drain(..).map(|(path, bytes)| (parse(path), bytes)).collect();
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(GitDir { entries })
+    }
+}
+
+/// A reader that leaves a copy of what it reads.
+struct Tee<'a, R> {
+    from: R,
+    to: &'a File,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.from.read(buffer)?;
+        self.to.write_all(&buffer[..got])?;
+        Ok(got)
     }
 }

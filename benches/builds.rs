@@ -15,6 +15,9 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "builds/packages.rs"]
+mod packages;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -309,13 +312,14 @@ fn main() {
         std::thread::available_parallelism().unwrap()
     );
     type Piece = (&'static str, fn(&Bench));
-    let works: [Piece; 6] = [
+    let works: [Piece; 7] = [
         ("seed", Bench::seed),
         ("many", Bench::many_files),
         ("large", Bench::one_large_file),
         ("stages", Bench::stages),
         ("hundred", Bench::hundred_runs),
         ("files", Bench::write_and_remove),
+        ("packages", Bench::packages),
     ];
     for (name, work) in works {
         if bench.wants(name) {

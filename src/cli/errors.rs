@@ -149,7 +149,6 @@ fn packages_code(error: &DebianError) -> u8 {
         DebianError::SourceFile { .. }
         | DebianError::NoSource { .. }
         | DebianError::Moment { .. }
-        | DebianError::Configure
         | DebianError::Platform { .. }
         | DebianError::BadPin { .. }
         | DebianError::NotPinned { .. }

@@ -449,9 +449,6 @@ fn key(set: &PackageSet, architecture: &str, signed: &[Signed]) -> ContentDigest
 
 /// Refuses what cannot be done before anything is asked; gives Debian's name of the architecture.
 fn checked(set: &PackageSet, platform: &Platform) -> Result<&'static str, DebianError> {
-    if set.configure {
-        return Err(DebianError::Configure);
-    }
     if let Some(moment) = set.snapshot.as_ref().filter(|moment| !is_moment(moment)) {
         return Err(DebianError::Moment { text: moment.clone() });
     }
@@ -553,9 +550,6 @@ mod tests {
         assert_eq!(word("linux/arm/v6"), Some("armel"));
         assert_eq!(word("windows/amd64"), None);
         assert_eq!(word("linux/sparc"), None);
-        let configured = PackageSet { configure: true, ..set.clone() };
-        let error = checked(&configured, &"linux/amd64".parse().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("dpkg --configure -a"));
         let odd = PackageSet { snapshot: Some("../x".into()), ..set };
         assert!(matches!(checked(&odd, &"linux/amd64".parse().unwrap()), Err(DebianError::Moment { .. })));
     }

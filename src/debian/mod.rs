@@ -45,10 +45,6 @@ pub enum DebianError {
     NoSource { suite: String, components: Vec<String>, place: PathBuf },
     #[error("{text:?} is not a moment of a snapshot archive; expected one such as 20261101T000000Z")]
     Moment { text: String },
-    #[error(
-        "maintainer scripts are not run yet; leave `configure` out, and let a RUN do it: `dpkg --force-depends --configure base-passwd && dpkg --configure -a`"
-    )]
-    Configure,
     #[error("packages for {platform} are not known; expected an architecture that Debian has")]
     Platform { platform: String },
     #[error("signatures are checked with gpgv, which is not installed; install the package gpgv")]

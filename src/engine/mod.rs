@@ -3,6 +3,7 @@
 pub mod bases;
 pub mod bind;
 pub mod check;
+mod configure;
 pub mod contexts;
 pub mod finish;
 pub mod packages;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BuildError, Options};
+use super::{BuildError, Options, configure};
 use crate::debian::{Archive, Asking, DebianError, Pinned};
+use crate::epoch::Epoch;
 use crate::lock::{PackageName, PackagePin};
 use crate::oci::{History, RunConfig};
 use crate::recipe::{Base, Op, Origin, PackageLayer, PackageSet, Pin, Recipe, Stage, Step};
@@ -35,7 +36,7 @@ pub fn settle(
             }
         };
         if let Some(layers) = layers {
-            stand_on(stage, layers);
+            stand_on(stage, layers, options.epoch);
         }
     }
     Ok(as_pinned)
@@ -193,18 +194,22 @@ fn line<'a>(suite: &str, names: impl Iterator<Item = &'a str>) -> String {
     text
 }
 
-fn stand_on(stage: &mut Stage, layers: Vec<PackageLayer>) {
+fn stand_on(stage: &mut Stage, layers: Vec<PackageLayer>, epoch: Epoch) {
     let Base::Packages(set) = std::mem::replace(&mut stage.base, Base::Scratch) else {
         unreachable!("only bases of packages are settled")
     };
-    let steps: Vec<Step> = layers.into_iter().map(|layer| step(&set, layer, &stage.origin)).collect();
+    let mut steps: Vec<Step> = layers.into_iter().map(|layer| unpacked(&set, layer, &stage.origin)).collect();
+    if set.configure {
+        let text = format!("{INSTRUCTION} {} (configure)", set.suite);
+        steps.push(step(Op::Run(configure::run(epoch)), text, &stage.origin));
+    }
     for group in &mut stage.layers {
         group.steps = group.steps.start + steps.len()..group.steps.end + steps.len();
     }
     stage.steps.splice(0..0, steps);
 }
 
-fn step(set: &PackageSet, layer: PackageLayer, origin: &Origin) -> Step {
+fn unpacked(set: &PackageSet, layer: PackageLayer, origin: &Origin) -> Step {
     let text = match &layer {
         // Those that were asked for say more than what they bring.
         PackageLayer::Files { pins, .. } => {
@@ -215,7 +220,10 @@ fn step(set: &PackageSet, layer: PackageLayer, origin: &Origin) -> Step {
         }
         PackageLayer::Database { .. } => format!("{INSTRUCTION} {} (database)", set.suite),
     };
+    step(Op::Packages(layer), text, origin)
+}
+
+fn step(op: Op, text: String, origin: &Origin) -> Step {
     let history = History { created_by: Some(text.clone()), ..History::default() };
-    let origin = Origin { text, ..origin.clone() };
-    Step { op: Op::Packages(layer), origin, history, config: RunConfig::default() }
+    Step { op, origin: Origin { text, ..origin.clone() }, history, config: RunConfig::default() }
 }

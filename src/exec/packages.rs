@@ -3,6 +3,7 @@
 
 mod unpacking;
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::sync::Arc;
@@ -134,25 +135,68 @@ fn opened<T>(
     Deb::open(&file).and_then(|deb| look(&deb)).map_err(|source| named(pin, source))
 }
 
-/// Takes packages apart, on all processors: each thread's files go to one spool, whichever they are.
+/// How many shares a processor has of the packages of a layer: small ones even out what sizes do not tell.
+const SHARES: usize = 4;
+
+/// Takes packages apart, on all processors.
 fn unpack(store: &Store, pins: &[Pin]) -> Result<Vec<Unpacked>, ExecError> {
-    let share = pins.len().div_ceil(rayon::current_num_threads()).max(1);
-    let parts: Vec<Vec<Unpacked>> =
-        pins.par_chunks(share).map(|pins| spooled(store, pins)).collect::<Result<_, _>>()?;
-    Ok(parts.into_iter().flatten().collect())
+    let shares = shares(pins, rayon::current_num_threads() * SHARES);
+    let parts: Vec<Vec<(usize, Unpacked)>> =
+        shares.into_par_iter().map(|share| spooled(store, pins, &share)).collect::<Result<_, _>>()?;
+    let mut all: Vec<(usize, Unpacked)> = parts.into_iter().flatten().collect();
+    all.sort_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, package)| package).collect())
 }
 
-fn spooled(store: &Store, pins: &[Pin]) -> Result<Vec<Unpacked>, ExecError> {
+/// Packages by index, in shares of about the same size.
+fn shares(pins: &[Pin], count: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..pins.len()).collect();
+    order.sort_by_key(|at| Reverse(pins[*at].size));
+    let mut shares: Vec<(u64, Vec<usize>)> = vec![Default::default(); count.min(pins.len())];
+    for at in order {
+        let (size, share) =
+            shares.iter_mut().min_by_key(|(size, _)| *size).expect("as many as packages, or more than none");
+        *size += pins[at].size;
+        share.push(at);
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}
+
+/// Takes a share of the packages apart; their files go to one spool.
+fn spooled(store: &Store, pins: &[Pin], share: &[usize]) -> Result<Vec<(usize, Unpacked)>, ExecError> {
     let mut spool = Unnamed::new(&store.root().join("tmp"))?;
     let shared = Arc::new(spool.file().try_clone()?);
     let mut base = 0;
     let mut all = Vec::new();
-    for pin in pins {
+    for at in share {
+        let pin = &pins[*at];
         let (control, (files, size)) =
             opened(store, pin, |deb| Ok((deb.control(pin)?, deb.files(&mut spool, base)?)))?;
         base += size;
-        all.push(Unpacked { name: pin.name.clone(), control, files, spool: shared.clone() });
+        all.push((*at, Unpacked { name: pin.name.clone(), control, files, spool: shared.clone() }));
     }
     spool.flush()?;
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::BlobDigest;
+
+    #[test]
+    fn shares_are_about_the_same() {
+        let pin = |size: u64| Pin {
+            name: String::new(),
+            version: String::new(),
+            architecture: String::new(),
+            sha256: BlobDigest::of(b""),
+            size,
+            url: String::new(),
+        };
+        let pins: Vec<Pin> = [1, 9, 2, 2, 5, 3].map(pin).into();
+        assert_eq!(shares(&pins, 2), [vec![1, 3], vec![4, 5, 2, 0]]);
+        assert_eq!(shares(&pins[..1], 8), [vec![0]]);
+        assert_eq!(shares(&[], 8), Vec::<Vec<usize>>::new());
+    }
 }

@@ -20,7 +20,8 @@ pub struct PackageSet {
     pub names: Vec<String>,
     /// Whether everything that no system is without comes along: `Essential: yes` and `Priority: required`.
     pub essential: bool,
-    /// Whether maintainer scripts run, in the sandbox and without a network.
+    /// Whether maintainer scripts run, in the sandbox and without a network. They may use what is essential without saying
+    /// so, so frontends set both.
     pub configure: bool,
 }
 

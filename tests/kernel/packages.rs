@@ -13,10 +13,10 @@ use lith::engine::Options;
 use lith::recipe::PackageSet;
 
 use crate::support::packages::{options, set};
-use crate::support::{Lab, kernel_lab, skip};
+use crate::support::{Built, Lab, kernel_lab, skip};
 
 /// Options for this machine, if its sources have bookworm. The clock stands where every release is valid.
-fn bookworm() -> Option<Options> {
+pub fn bookworm() -> Option<Options> {
     let options = options(Machine::new(0));
     let sources = options.machine.sources(&set("bookworm", &[]), "amd64");
     let found = sources.is_ok() && Path::new("/usr/bin/gpgv").exists();
@@ -71,6 +71,132 @@ fn dpkg_and_apt_know_what_is_there() {
     let again = lab.packages("other", &wanted, &options).unwrap();
     assert_eq!(lab.diff_ids("store"), lab.diff_ids("other"));
     assert!(again.0.images[0].layers >= 2);
+}
+
+/// A system whose scripts make users, links, caches and compiled files.
+pub const CONFIGURED: &str = "image \"rootfs\" {\n    \
+    base debian=\"bookworm\" { packages \"apt\" \"python3\" \"openssh-client\" \"nginx\"; configure }\n}\n";
+
+/// Gives a store that is there what another has downloaded.
+pub fn take_downloads(from: &Path, to: &Path) {
+    let script = "cp -r \"$0/blobs\" \"$0/downloads\" \"$1\"";
+    let copied = Command::new("sh").args(["-c", script]).args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+#[test]
+fn scripts_run_and_leave_the_same_bytes() {
+    let (Some(lab), Some(_)) = (kernel_lab(), bookworm()) else { return };
+    lab.write("debian/image.kdl", CONFIGURED);
+    let options = ["-t", "rootfs", "--epoch", "1700000000"];
+    let built = lab.build("store", "debian", &options);
+    assert_eq!(built.status("PACKAGES bookworm (configure)"), "built");
+    // Another file system lists directories in another order, and this is another moment.
+    let shm = tempfile::TempDir::new_in("/dev/shm").unwrap();
+    let other = shm.path().join("store");
+    lab.ok(other.to_str().unwrap(), &["store", "verify"]);
+    take_downloads(&lab.path("store"), &other);
+    let again = lab.build(other.to_str().unwrap(), "debian", &options);
+    assert_eq!(again.status("PACKAGES bookworm (configure)"), "built");
+    assert_eq!(again.manifest(), built.manifest());
+
+    let listed = run(&lab, "store", &["dpkg", "-l"]);
+    let rows: Vec<&str> = listed.lines().skip_while(|line| !line.starts_with("+++")).skip(1).collect();
+    assert!(rows.len() > 100 && rows.iter().all(|row| row.starts_with("ii ")), "{listed}");
+    assert_eq!(run(&lab, "store", &["dpkg", "--audit"]), "");
+    assert_eq!(run(&lab, "store", &["dpkg", "--verify"]), "");
+    let script =
+        "apt-get check && apt-get -s install nginx && nginx -t && ssh -V && python3 -c 'import ssl, sqlite3'";
+    let ran = run(&lab, "store", &["/bin/sh", "-c", script]);
+    assert!(ran.contains("nginx is already the newest version"), "{ran}");
+    assert!(ran.contains("test is successful") && ran.contains("OpenSSH_"), "{ran}");
+    assert_eq!(
+        run(&lab, "store", &["grep", "-h", "www-data", "/etc/passwd", "/etc/shadow"]),
+        "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\nwww-data:*:19675:0:99999:7:::\n",
+        "the date is the epoch's"
+    );
+    let left = "ls -d /var/log/*.log /var/cache/debconf/*-old /var/lib/dpkg/*-old /etc/*- \
+        /var/cache/ldconfig/aux-cache /run/* /tmp/* /usr/sbin/policy-rc.d /etc/nginx/*.dpkg-* 2>/dev/null; \
+        head -c 4 /usr/sbin/start-stop-daemon | tail -c 3";
+    assert_eq!(run(&lab, "store", &["/bin/sh", "-c", left]), "/run/lock\nELF", "of the step nothing is left");
+}
+
+/// A package for dpkg's database, unpacked: name, further fields, files of its own beside the paragraph.
+type Scripted<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+/// Adds packages to `rootfs`, which is not configured, and configures it with lith's own script.
+fn configure(lab: &Lab, packages: &[Scripted<'_>]) -> Built {
+    let mut status = String::new();
+    let _ = std::fs::remove_dir_all(lab.path("scripted"));
+    for (name, fields, files) in packages {
+        status.push_str(&format!(
+            "Package: {name}\nStatus: install ok unpacked\nArchitecture: all\nVersion: 1\n"
+        ));
+        status.push_str(&format!("Maintainer: nobody\nDescription: made by a test\n{fields}\n"));
+        let list = lab.write(&format!("scripted/info/{name}.list"), format!("/.\n/usr/share/{name}/own\n"));
+        assert!(list.exists());
+        lab.write(&format!("scripted/usr/share/{name}/own"), *name);
+        for (kind, text) in *files {
+            lab.write(&format!("scripted/info/{name}.{kind}"), text);
+        }
+    }
+    lab.write("scripted/etc/watcher", "watched");
+    lab.write("scripted/status", status);
+    lab.write("scripted/pipes/configure.pl", include_str!("../../src/engine/configure.pl"));
+    let dockerfile = "FROM rootfs\nCOPY --chmod=755 info /var/lib/dpkg/info\nCOPY usr /usr\nCOPY etc /etc\n\
+        RUN --mount=target=/context cat /context/status >> /var/lib/dpkg/status && echo '/usr/share watcher' >> /var/lib/dpkg/triggers/File\n\
+        RUN --network=none --mount=source=pipes,target=/dev/pipes DEBIAN_FRONTEND=noninteractive perl /dev/pipes/configure.pl\n\
+        RUN cat /made/* /etc/watcher\n";
+    lab.write("scripted/Dockerfile", dockerfile);
+    let context = lab.path("scripted");
+    Built::of(&lab.run("store", &["build", "--progress=json", context.to_str().unwrap()]).out)
+}
+
+#[test]
+fn scripts_run_in_the_order_that_packages_ask_for() {
+    let (Some(lab), Some(options)) = (kernel_lab(), bookworm()) else { return };
+    lab.packages("store", &PackageSet { essential: true, ..set("bookworm", &[]) }, &options).unwrap();
+    let output = |built: &Built| -> String {
+        let outputs = built.events.iter().filter(|event| event["event"] == "output");
+        outputs.map(|event| event["data"].as_str().unwrap_or_default()).collect()
+    };
+    let tool = "#!/bin/sh\nmkdir -p /made; echo \"$1 $2\" > /made/tool\n";
+    let early = "#!/bin/sh\nset -e\ncat /made/tool\ntest ! -e /etc/watcher -a -e /etc/watcher.dpkg-new\necho \"$1 $# $DPKG_MAINTSCRIPT_PACKAGE $(id -un 33)\" > /made/early\n\
+        grep Package /var/lib/dpkg/tmp.ci/control >> /made/early\ncat /usr/share/early/own >> /made/early\n";
+    let watcher = "#!/bin/sh\n[ $1 = configure ] || echo \"$1 $2\" > /made/watcher\n";
+    let conffile = "Conffiles:\n /etc/watcher e49e5c5c14850e1f20726b09cd155018\n";
+    let built = configure(
+        &lab,
+        &[
+            (
+                "aa-early",
+                "Pre-Depends: zz-tool-of-all\n",
+                &[("preinst", &early.replace("early/", "aa-early/"))],
+            ),
+            ("zz-tool", "Provides: zz-tool-of-all\n", &[("postinst", tool)]),
+            ("watcher", conffile, &[("postinst", watcher), ("triggers", "interest-noawait /usr/share\n")]),
+        ],
+    );
+    let said = output(&built);
+    assert!(
+        said.ends_with(
+            "install 1 aa-early www-data\nPackage: aa-early\naa-earlyconfigure \ntriggered /usr/share\nwatched"
+        ),
+        "{said}"
+    );
+    for (kind, script, why) in [
+        (
+            "postinst",
+            "exit 3",
+            "installed bad package post-installation script subprocess returned error exit status 3",
+        ),
+        ("preinst", "echo no >&2; exit 4", "configure: package bad: preinst ended with exit code 4"),
+        ("preinst", "rm /usr/share/bad/own", "its preinst takes files of its own away: /usr/share/bad/own"),
+    ] {
+        let built = configure(&lab, &[("bad", "", &[(kind, &format!("#!/bin/sh\n{script}\n"))])]);
+        assert!(output(&built).contains(why), "{}", output(&built));
+        assert_eq!(built.with_status("failed").len(), 1);
+    }
 }
 
 /// What apt would install where nothing is installed. `cache` is a directory that no other apt uses.

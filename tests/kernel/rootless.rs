@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{Built, Lab, Ran, has, kernel_lab, skip};
-use crate::{secrets, vectors};
+use crate::{packages, secrets, vectors};
 
 /// Whether a user is granted subordinate ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +188,19 @@ fn users_build_the_image_that_root_builds() {
     let ran = Ran::of(command.output().unwrap());
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(Built::of(&ran.out).manifest(), expected);
+}
+
+#[test]
+fn users_configure_packages_to_the_bytes_of_root() {
+    let (Some(user), Some(_)) = (User::new("p", Ids::Range), packages::bookworm()) else { return };
+    user.lab.write("debian/image.kdl", packages::CONFIGURED);
+    let expected = user.lab.build("root", "debian", &[]).manifest();
+    user.ok(&["store", "verify"]);
+    packages::take_downloads(&user.lab.path("root"), &user.store());
+    let mut give = Command::new("chown");
+    give.args(["-R", &format!("{}:{}", user.uid, user.gid)]).arg(user.store());
+    assert!(give.status().unwrap().success());
+    assert_eq!(user.build("debian", &[]).manifest(), expected);
 }
 
 /// Mounts of every kind, over what is there and what is not.

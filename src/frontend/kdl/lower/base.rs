@@ -108,6 +108,8 @@ impl Lowering<'_, '_> {
         let snapshot = taking.child_text("snapshot", "a moment", self.words);
         let essential = taking.child_flag("essential", self.words);
         let configure = taking.child_flag("configure", self.words);
+        // Scripts may use what is essential without saying so.
+        let essential = essential || configure;
         if let Some(moment) = snapshot.as_ref().filter(|moment| !is_moment(&moment.text)) {
             let message = format!("{} is no moment of an archive", shown(&moment.text));
             self.words.problems.error_help(moment.span, message, "write for example 20261101T000000Z");

@@ -11,6 +11,7 @@ use lith::engine::provenance::Detail;
 use lith::engine::vendor::vendor;
 use lith::engine::{self, BuildError, Options, prepare};
 use lith::fetch::{Fetching, Vendored};
+use lith::frontend::Language;
 use lith::lock::{Lock, PackagePin};
 use lith::store::{Store, Unpacking};
 
@@ -29,7 +30,7 @@ fn world(debs: &[Deb], names: &str) -> Option<World> {
     let lab = Lab::new();
     let mirror = Mirror::new(&lab)?;
     mirror.publish(debs, "");
-    let options = options(mirror.machine.clone());
+    let options = Options { language: Language::Kdl, ..options(mirror.machine.clone()) };
     let mut world = World { lab, mirror, options };
     world.ask(names);
     Some(world)

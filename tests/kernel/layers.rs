@@ -11,7 +11,7 @@ const FIRST: &str = "mkdir -p /d/keep /gone /swap; echo 1 >/d/a; ln /d/a /d/b; e
      ln -s /d/a /link; mkfifo /pipe; echo new >/etc/motd; rm /etc/group; mkdir -p /old/sub; echo y >/old/sub/y; \
      echo z >/plain; chmod 4755 /d/a";
 const SECOND: &str = "rm -r /gone /pipe; rm -r /swap; echo file >/swap; rm /plain; mkdir /plain; echo in >/plain/in; \
-     ln /d/a /d/keep/c; rm -r /old; mkdir /old; echo fresh >/old/fresh; rm -r /bin/vi; chmod 700 /root; \
+     echo k >/d/keep/c; ln /d/keep/c /d/keep/d; rm -r /old; mkdir /old; echo fresh >/old/fresh; rm -r /bin/vi; chmod 700 /root; \
      echo root:x:0: >/etc/group; chown 5:6 /d/keep";
 
 fn lab() -> Option<Lab> {
@@ -51,8 +51,20 @@ fn seen(lab: &Lab, name: &str) -> BTreeSet<String> {
     let output = built.events.iter().filter(|event| event["event"] == "output");
     let text: String = output.map(|event| event["data"].as_str().unwrap()).collect();
     assert!(text.contains("./d/a regular file 4755"), "{text}");
-    // The root of an overlay is no file of the image.
-    text.lines().filter(|line| !line.starts_with(". ")).map(str::to_owned).collect()
+    // The root of an overlay is no file of the image, and how many links it gives a directory is its own affair.
+    let line = |line: &str| match line.split_once(" directory ") {
+        Some((name, rest)) => {
+            format!("{name} directory {}", rest.split(' ').take(3).collect::<Vec<_>>().join(" "))
+        }
+        None => line.to_owned(),
+    };
+    text.lines().filter(|line| !line.starts_with(". ")).map(line).collect()
+}
+
+#[track_caller]
+fn same(one: &BTreeSet<String>, other: &BTreeSet<String>) {
+    let differ: Vec<&String> = one.symmetric_difference(other).collect();
+    assert!(differ.is_empty(), "{differ:#?}");
 }
 
 fn run(script: &str) -> String {
@@ -69,7 +81,7 @@ fn steps_of_a_layer_are_what_one_step_would_be() {
     assert_eq!(diff_ids(&lab, "apart").len(), 3);
     assert_eq!(diff_ids(&lab, "together").len(), 2);
     assert_eq!(diff_ids(&lab, "together"), diff_ids(&lab, "one"));
-    assert_eq!(seen(&lab, "together"), seen(&lab, "apart"));
+    same(&seen(&lab, "together"), &seen(&lab, "apart"));
     lab.ok("store", &["store", "verify"]);
 }
 
@@ -82,7 +94,7 @@ fn copies_of_a_layer() {
     let steps = format!("layer \"l\" {{\n{copies}}}\n{link}");
     image(&lab, "together", &steps, &[]);
     assert_eq!(diff_ids(&lab, "together").len(), diff_ids(&lab, "apart").len() - 2);
-    assert_eq!(seen(&lab, "together"), seen(&lab, "apart"));
+    same(&seen(&lab, "together"), &seen(&lab, "apart"));
 }
 
 #[test]

@@ -224,7 +224,7 @@ mod tests {
             let upper: Vec<Toc> = upper.iter().map(layer).collect();
             let toc = merged(&lower, &upper);
             prop_assert!(toc.is_self_contained());
-            let one = tree(&[&lower[..], &[toc.clone()]].concat());
+            let one = tree(&[&lower[..], std::slice::from_ref(&toc)].concat());
             let all = tree(&[&lower[..], &upper[..]].concat());
             // A link between names of which none changed is not seen by a comparison with what is below.
             let plain = |seen: Vec<(ImagePath, Meta, String)>| -> Vec<(ImagePath, Meta, String)> {

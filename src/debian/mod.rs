@@ -7,6 +7,7 @@ pub mod archive;
 pub mod control;
 pub mod deb;
 pub mod group;
+mod lists;
 pub mod pinned;
 pub mod relation;
 pub mod release;

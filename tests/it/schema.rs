@@ -13,7 +13,7 @@ use lith::frontend::kdl;
 use crate::frontend::{build as build_dockerfile, case_options};
 use crate::kdl::{bases_of, build, imports, options_of, source};
 use crate::support::data;
-use probe::{Place, UNKNOWN};
+use probe::{Around, Place, UNKNOWN};
 use validator::{Complaint, NodeRule, PropRule, validate};
 
 /// A name that is like no other, so that the parser lists what is known.
@@ -213,58 +213,123 @@ fn the_parser_knows_the_properties_of_the_schema_and_no_others() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// Of which each is right for some property or argument.
+const TEXTS: [&str; 12] = [
+    "",
+    "x",
+    "a/b c",
+    "0644",
+    "64m",
+    "1m30s",
+    "locked",
+    "sandbox",
+    "linux/arm64",
+    "20261101T000000Z",
+    "0123456789abcdef0123456789abcdef01234567",
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+];
+
+/// What is no text. Whether it is right for a property is the same to the schema and to the parser.
+const OTHERS: [&str; 7] = ["#true", "#false", "#null", "0", "-1", "2147483647", "2147483648"];
+
 #[test]
-fn values_are_of_the_types_that_the_parser_takes() {
+fn the_schema_allows_every_property_that_the_parser_takes() {
     let rules = schema();
-    let (mut wrong, mut count) = (String::new(), 0);
+    let mut comparing = Comparing { rules: &rules, wrong: String::new(), count: 0 };
     places(&rules, &mut |place, rule| {
-        for line in place.lines() {
-            let example = place.around(&line.text(), line.inner());
-            assert!(example.errors().is_empty(), "{}\n{:?}", example.text(), example.errors());
-        }
         for prop in &rule.props {
             let name = prop.name.as_deref().unwrap_or(STRANGE);
             for line in place.lines_with(name, &mut BTreeSet::new()) {
-                // The names of others are for those with several arguments or none.
+                // `env "NAME" "VALUE"` has no properties, though they may be of any name.
                 if prop.name.is_none() && !line.text().contains('=') {
                     continue;
                 }
-                for value in ["#true", "#false", "1", "#null"] {
-                    count += 1;
-                    let line = (format!("{} {name}={value}", line.without(name)), line.inner());
-                    wrong.push_str(&differs(&rules, place, &line, true));
+                let with = |value: &str| format!("{} {name}={value}", line.without(name));
+                for value in OTHERS {
+                    comparing.both(&place.around(&with(value), line.inner()));
                 }
-                for value in [r#""""#, r#""x""#, r#""a/b c""#, r#""0644""#, "-1", "2147483648"] {
-                    count += 1;
-                    let line = (format!("{} {name}={value}", line.without(name)), line.inner());
-                    wrong.push_str(&differs(&rules, place, &line, false));
+                for text in TEXTS {
+                    comparing.schema(&place.around(&with(&format!("{text:?}")), line.inner()));
+                    comparing.schema(&place.around_given(&with("\"${given}\""), line.inner(), text));
                 }
-            }
-        }
-        for line in place.lines() {
-            for args in ["1", "#null"] {
-                count += 1;
-                wrong.push_str(&differs(&rules, place, &(line.with_args(args), line.inner()), true));
-            }
-            for args in ["", r#""""#, r#""a""#, r#""a" "b""#, r#""a" "b" "c""#, "#true", "#false"] {
-                count += 1;
-                wrong.push_str(&differs(&rules, place, &(line.with_args(args), line.inner()), false));
             }
         }
     });
-    assert!(wrong.is_empty(), "{wrong}");
-    assert!(count > 5_000, "only {count} files");
+    comparing.finish(10_000);
 }
 
-/// How schema and parser differ in a node: what the schema does not allow is always an error; the reverse if `both`.
-fn differs(rules: &[NodeRule], place: &Place, line: &(String, &'static str), both: bool) -> String {
-    let around = place.around(&line.0, line.1);
-    let complaints = complaints(around.text(), rules).unwrap();
-    let errors = around.errors();
-    if complaints.is_empty() == errors.is_empty() || (complaints.is_empty() && !both) {
-        return String::new();
+#[test]
+fn the_schema_allows_all_arguments_that_the_parser_takes() {
+    let rules = schema();
+    let mut comparing = Comparing { rules: &rules, wrong: String::new(), count: 0 };
+    places(&rules, &mut |place, _| {
+        for line in place.lines() {
+            for args in ["#null", "0"] {
+                comparing.both(&place.around(&line.with_args(args), line.inner()));
+            }
+            for args in ["", r#""a" "b""#, r#""a" "b" "c""#, "#true", "#false"] {
+                comparing.schema(&place.around(&line.with_args(args), line.inner()));
+            }
+            for text in TEXTS {
+                comparing.schema(&place.around(&line.with_args(&format!("{text:?}")), line.inner()));
+                comparing.schema(&place.around_given(&line.with_args("\"${given}\""), line.inner(), text));
+            }
+        }
+    });
+    comparing.finish(5_000);
+}
+
+#[test]
+fn what_every_node_of_a_name_needs_is_required() {
+    let rules = schema();
+    let mut comparing = Comparing { rules: &rules, wrong: String::new(), count: 0 };
+    places(&rules, &mut |place, rule| {
+        let lines = place.lines();
+        for line in &lines {
+            let example = place.around(&line.text(), line.inner());
+            assert!(example.errors().is_empty(), "{}\n{:?}", example.text(), example.errors());
+            comparing.both(&example);
+        }
+        for name in rule.props.iter().filter_map(|prop| prop.name.as_deref()) {
+            for line in lines.iter().filter(|_| lines.iter().all(|line| line.has(name))) {
+                comparing.both(&place.around(&line.without(name), line.inner()));
+            }
+        }
+    });
+    comparing.finish(300);
+}
+
+/// Files of which the schema and the parser are asked.
+struct Comparing<'a> {
+    rules: &'a [NodeRule],
+    wrong: String,
+    count: usize,
+}
+
+impl Comparing<'_> {
+    /// They say the same.
+    fn both(&mut self, around: &Around) {
+        self.compare(around, |allowed, good| allowed == good);
     }
-    format!("{}\nschema: {complaints:?}\nparser: {errors:?}\n\n", around.text())
+
+    /// What the schema does not allow is an error.
+    fn schema(&mut self, around: &Around) {
+        self.compare(around, |allowed, good| allowed || !good);
+    }
+
+    fn compare(&mut self, around: &Around, agree: impl Fn(bool, bool) -> bool) {
+        self.count += 1;
+        let complaints = complaints(around.text(), self.rules).unwrap();
+        let errors = around.errors();
+        if !agree(complaints.is_empty(), errors.is_empty()) {
+            let _ = writeln!(self.wrong, "{}\nschema: {complaints:?}\nparser: {errors:?}\n", around.text());
+        }
+    }
+
+    fn finish(self, least: usize) {
+        assert!(self.wrong.is_empty(), "{}", self.wrong);
+        assert!(self.count >= least, "only {} files", self.count);
+    }
 }
 
 /// The text of a case and the errors of it; none if it has none.

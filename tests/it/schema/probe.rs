@@ -76,8 +76,11 @@ fn examples(name: &str) -> Vec<Example> {
         "layer" => return vec![Example { line: r#"layer "l""#, inner: r#"author "a""# }],
         "config" => return vec![Example { line: "config", inner: r#"author "a""# }],
         "copy" => &[r#"copy "a" to="/d""#],
-        "add" => &[r#"add "a" to="/d""#],
-        "fetch" => &[r#"fetch "https://files.example.invalid/f" to="/d""#],
+        "add" => &[r#"add "a" to="/d""#, r#"add "https://files.example.invalid/f" to="/d""#],
+        "fetch" => &[
+            r#"fetch "https://files.example.invalid/f" to="/d""#,
+            r#"fetch "https://git.example.invalid/r.git" to="/d""#,
+        ],
         "file" => &[r#"file "/f" content="c""#],
         "exclude" => &[r#"exclude "p""#],
         "inline" => &[r#"inline "n" "c""#],
@@ -124,8 +127,14 @@ impl<'a> Place<'a> {
 
     /// A file with a node of this place, and what the node holds.
     pub fn around(&self, line: &str, inner: &str) -> Around {
+        self.around_given(line, inner, "x")
+    }
+
+    /// The same, where `${given}` is some text without quotes.
+    pub fn around_given(&self, line: &str, inner: &str, given: &str) -> Around {
         // What is built if the place is in no image.
-        let mut text = "image \"last\" {\n base \"scratch\"\n}\n".to_owned();
+        let mut text =
+            format!("param \"given\" default=\"{given}\"\nimage \"last\" {{\n base \"scratch\"\n}}\n");
         let (own, above) = self.names.split_last().expect("a place has a name");
         let mut below = above.iter().skip(1).chain([own]);
         for name in above {
@@ -182,6 +191,10 @@ impl Line {
 
     pub fn inner(&self) -> &'static str {
         self.inner
+    }
+
+    pub fn has(&self, prop: &str) -> bool {
+        self.without(prop) != self.text()
     }
 
     /// The line, a property left out.

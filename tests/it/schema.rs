@@ -299,6 +299,31 @@ fn what_every_node_of_a_name_needs_is_required() {
     comparing.finish(300);
 }
 
+#[test]
+fn what_may_be_there_once_is_at_most_one() {
+    let rules = schema();
+    let (mut wrong, mut count) = (String::new(), 0);
+    places(&rules, &mut |place, rule| {
+        for line in place.lines() {
+            let first = match line.inner() {
+                "" => line.text(),
+                inner => format!("{} {{\n{inner}\n}}", line.text()),
+            };
+            let around = place.around(&format!("{first}\n{}", line.text()), line.inner());
+            let start = around.line.start + first.len() + 1;
+            let second = Span::new(start, start + rule.name.len());
+            let refused = around.errors().iter().any(|error| error.span == second);
+            let found = complaints(around.text(), &rules).unwrap();
+            if refused != found.iter().any(|complaint| complaint.span == second) {
+                let _ = writeln!(wrong, "{}\nschema: {found:?}\nparser: {refused}", around.text());
+            }
+            count += usize::from(refused);
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 50, "only {count} nodes may be there once");
+}
+
 /// Files of which the schema and the parser are asked.
 struct Comparing<'a> {
     rules: &'a [NodeRule],

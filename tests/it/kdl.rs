@@ -39,12 +39,12 @@ fn bases(images: &[lith::frontend::ImageUse]) -> Configs {
     bases.map(|image| ((image.reference.clone(), image.platform.clone()), config(image))).collect()
 }
 
-fn source(text: &str) -> Source {
+pub fn source(text: &str) -> Source {
     Source { name: "image.kdl".into(), text: text.into() }
 }
 
 /// The files beside a case's own.
-fn imports(source: &Source, case: &Path) -> Imports {
+pub fn imports(source: &Source, case: &Path) -> Imports {
     kdl::gather(source, |path: &ImagePath| {
         let path = case.join(path.as_os_str());
         std::fs::read_to_string(path).map_err(|_| "there is no such file".to_owned())
@@ -52,7 +52,7 @@ fn imports(source: &Source, case: &Path) -> Imports {
 }
 
 /// The options that a case's head asks for.
-fn options_of(text: &str) -> Options {
+pub fn options_of(text: &str) -> Options {
     let head: String = text
         .lines()
         .filter_map(|line| line.strip_prefix("//: "))
@@ -110,7 +110,7 @@ fn again(recipe: &Recipe, options: &Options, bases: &Configs) -> Result<(), Stri
 }
 
 /// The configs of all bases of a recipe.
-fn bases_of(recipe: &Recipe) -> Configs {
+pub fn bases_of(recipe: &Recipe) -> Configs {
     let base = |stage: &Stage| match &stage.base {
         Base::Image(name) => {
             let config = config_of(name, &stage.platform);

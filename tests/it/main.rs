@@ -25,5 +25,6 @@ mod pinned;
 mod provenance;
 mod resume;
 mod rules;
+mod schema;
 mod store;
 mod validators;

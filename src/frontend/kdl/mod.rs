@@ -31,7 +31,7 @@ use lower::Lowered;
 use params::Params;
 pub use printer::quoted;
 use taking::unknown;
-use tree::Node;
+pub use tree::{Arg, Node, Prop, Text, Value};
 use words::Words;
 pub use write::write;
 
@@ -43,6 +43,14 @@ pub const TOP: [&str; 4] = ["image", "import", "param", "stage"];
 pub struct KdlFile {
     files: Files,
     nodes: Vec<Node>,
+}
+
+/// What a text says as KDL, whatever its nodes mean: their names, and places counted from its first byte. An `import`
+/// stays as it is. An error is a text that is no KDL.
+pub fn nodes(text: &str) -> Result<Vec<Node>, Vec<Diagnostic>> {
+    let mut problems = Problems::default();
+    let nodes = syntax::read(text, 0, &mut problems);
+    if problems.errors() == 0 { Ok(nodes) } else { Err(problems.finish()) }
 }
 
 /// Reads a file. The result is of use only if none of the diagnostics is an error.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::DebianError;
+use super::group::{self, Shape};
 use super::lists::Signed;
 use super::pinned::{self, Pinned};
 use super::release::Release;
 use super::solve::{Request, solve, solve_keeping};
 use super::sources::{Machine, is_moment};
 use super::universe::{IndexError, Priority, Universe};
-use super::{DebianError, group};
 use crate::canon::{Hasher, Sink as _};
 use crate::digest::ContentDigest;
 use crate::fetch::watch::{Act, Set};
@@ -224,7 +225,7 @@ impl Archive<'_> {
         let (base, requests) = requests(set, &universe)?;
         let solution = solve(&universe, &requests)?;
         task.done();
-        group::layers(&universe, &solution, base, &archives).map_err(bad)
+        group::layers(&universe, &solution, &Shape { base, layers: &set.layers }, &archives).map_err(bad)
     }
 }
 
@@ -236,15 +237,23 @@ fn packages_of(set: &PackageSet) -> String {
 /// What the selection depends on, besides this program (spec/packages.md, "What is hashed").
 fn key(set: &PackageSet, architecture: &str, signed: &[Signed]) -> ContentDigest {
     let mut hasher = Hasher::new("lith packages", SELECTION_VERSION);
-    hasher.text("architecture", architecture);
-    hasher.text("essential", if set.essential { "yes" } else { "no" });
-    set.names.iter().for_each(|name| hasher.text("name", name));
+    wanted(set, architecture, &mut hasher);
     for signed in signed {
         hasher.text("archive", &signed.source.uri);
         signed.source.components.iter().for_each(|component| hasher.text("component", component));
         hasher.text("release", &signed.blob.to_string());
     }
     ContentDigest::from_bytes(hasher.finish())
+}
+
+/// What is asked for.
+pub(super) fn wanted(set: &PackageSet, architecture: &str, hasher: &mut Hasher) {
+    hasher.text("architecture", architecture);
+    hasher.text("essential", if set.essential { "yes" } else { "no" });
+    set.names.iter().for_each(|name| hasher.text("name", name));
+    for layer in &set.layers {
+        hasher.text("layer", &format!("{}..{}", layer.start, layer.end));
+    }
 }
 
 /// Refuses what cannot be done before anything is asked; gives Debian's name of the architecture.
@@ -323,6 +332,7 @@ mod tests {
             mirror: None,
             snapshot: None,
             names: vec!["a".into()],
+            layers: vec![],
             essential: false,
             configure: false,
         }

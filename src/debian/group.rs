@@ -1,6 +1,7 @@
 //! Chosen packages in groups, one layer each (spec/packages.md, "Layers").
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::solve::Solution;
 use super::universe::{IndexError, Package, PackageId, Universe};
@@ -11,19 +12,26 @@ const OWN_LAYERS: usize = 40;
 /// Unpacked before all others of its layer: it says what the directories of a system are like.
 const FIRST: &str = "base-files";
 
-/// The layers of a solution, bottom first. The first `base` of what was asked for is the base of the rest; `archives`
-/// has the URL of the archive of each index.
+/// How what was asked for is put into layers.
+pub struct Shape<'a> {
+    /// How many of the requests are the base of the rest.
+    pub base: usize,
+    /// Ranges of the rest that share a layer.
+    pub layers: &'a [Range<usize>],
+}
+
+/// The layers of a solution, bottom first; `archives` has the URL of the archive of each index.
 pub fn layers(
     universe: &Universe<'_>,
     solution: &Solution,
-    base: usize,
+    shape: &Shape<'_>,
     archives: &[String],
 ) -> Result<Vec<PackageLayer>, IndexError> {
     let edges = edges(universe, solution)?;
     let mut layers = Vec::new();
     let mut below: Vec<PackageId> = Vec::new();
     let mut all = Vec::new();
-    for group in groups(solution, base, &edges) {
+    for group in groups(solution, shape, &edges) {
         let mut group: Vec<PackageId> = group.into_iter().collect();
         group.sort_by_key(|id| {
             let name = universe.package(*id).name;
@@ -76,40 +84,53 @@ fn edges(
     Ok(edges)
 }
 
-/// Groups of packages: the base and all it brings; what several requests bring; what each request alone brings.
+/// Groups of packages: the base and all it brings; what several layers bring; what each alone brings.
 fn groups(
     solution: &Solution,
-    base: usize,
+    shape: &Shape<'_>,
     edges: &BTreeMap<PackageId, Vec<PackageId>>,
 ) -> Vec<BTreeSet<PackageId>> {
-    let (base, asked) = solution.asked.split_at(base);
+    let (base, asked) = solution.asked.split_at(shape.base);
     let mut first = BTreeSet::new();
     base.iter().for_each(|root| reach(*root, edges, &mut first));
-    let mut reached: BTreeMap<PackageId, BTreeSet<PackageId>> = BTreeMap::new();
-    for root in asked {
+    let layers = together(asked, shape.layers);
+    let mut reached: BTreeMap<PackageId, BTreeSet<usize>> = BTreeMap::new();
+    for (at, roots) in layers.iter().enumerate() {
         let mut brings = BTreeSet::new();
-        reach(*root, edges, &mut brings);
+        roots.iter().for_each(|root| reach(*root, edges, &mut brings));
         for id in brings.difference(&first) {
-            reached.entry(*id).or_default().insert(*root);
+            reached.entry(*id).or_default().insert(at);
         }
     }
-    let of = |wanted: &BTreeSet<PackageId>| {
-        let own = reached.iter().filter(|(_, roots)| *roots == wanted);
+    let of = |at: usize| {
+        let own = reached.iter().filter(|(_, by)| **by == BTreeSet::from([at]));
         own.map(|(id, _)| *id).collect::<BTreeSet<_>>()
     };
-    let shared = reached.iter().filter(|(_, roots)| roots.len() > 1).map(|(id, _)| *id).collect();
+    let shared = reached.iter().filter(|(_, by)| by.len() > 1).map(|(id, _)| *id).collect();
     let mut groups = vec![first, shared];
-    for (at, root) in asked.iter().enumerate() {
-        let own = of(&BTreeSet::from([*root]));
+    for at in 0..layers.len() {
         match groups.last_mut().filter(|_| at > OWN_LAYERS) {
-            Some(last) => last.extend(own),
-            None => groups.push(own),
+            Some(last) => last.extend(of(at)),
+            None => groups.push(of(at)),
         }
     }
     groups.retain(|group| !group.is_empty());
-    let mut seen = BTreeSet::new();
-    groups.retain(|group| seen.insert(group.clone()));
     groups
+}
+
+/// What was asked for, by the layer it belongs to, in the order written. What was asked for twice under two names belongs
+/// to the first.
+fn together(asked: &[PackageId], layers: &[Range<usize>]) -> Vec<Vec<PackageId>> {
+    let mut seen = BTreeSet::new();
+    let mut all: Vec<Vec<PackageId>> = Vec::new();
+    for (at, root) in asked.iter().enumerate() {
+        let begun = layers.iter().any(|layer| layer.contains(&at) && layer.start < at);
+        match all.last_mut().filter(|_| begun) {
+            Some(layer) => layer.extend(seen.insert(*root).then_some(*root)),
+            None => all.push(seen.insert(*root).then_some(*root).into_iter().collect()),
+        }
+    }
+    all
 }
 
 fn reach(root: PackageId, edges: &BTreeMap<PackageId, Vec<PackageId>>, into: &mut BTreeSet<PackageId>) {
@@ -152,6 +173,15 @@ mod tests {
     use crate::debian::solve::{Request, solve};
 
     fn shown(packages: &[(&str, &str)], base: &[&str], names: &[&str]) -> Vec<Vec<String>> {
+        shaped(packages, base, names, &[])
+    }
+
+    fn shaped(
+        packages: &[(&str, &str)],
+        base: &[&str],
+        names: &[&str],
+        layers: &[Range<usize>],
+    ) -> Vec<Vec<String>> {
         let digest = "0".repeat(64);
         let paragraphs: Vec<String> = packages
             .iter()
@@ -165,7 +195,13 @@ mod tests {
         let universe = Universe::new(&indices, "amd64").unwrap();
         let requests: Vec<Request> = base.iter().chain(names).map(|name| name.parse().unwrap()).collect();
         let solution = solve(&universe, &requests).unwrap();
-        let layers = layers(&universe, &solution, base.len(), &["http://a.invalid".into()]).unwrap();
+        let layers = super::layers(
+            &universe,
+            &solution,
+            &Shape { base: base.len(), layers },
+            &["http://a.invalid".into()],
+        )
+        .unwrap();
         layers
             .iter()
             .map(|layer| match layer {
@@ -195,5 +231,17 @@ mod tests {
         );
         assert_eq!(shown(&all, &[], &["y"]), [vec!["y"], vec!["all 1"]]);
         assert_eq!(shown(&all, &[], &["a", "lib"]), [vec!["lib"], vec!["a", "x"], vec!["all 3"]]);
+    }
+    #[test]
+    fn requests_that_share_a_layer_have_what_they_alone_bring() {
+        let all =
+            [("a", "Depends: x"), ("b", "Depends: x, lib"), ("c", "Depends: lib"), ("x", ""), ("lib", "")];
+        let names = ["c", "a", "b"];
+        let together = shaped(&all, &[], &names, &[1..3]);
+        assert_eq!(together, [vec!["lib"], vec!["c"], vec!["a", "b", "x"], vec!["all 5"]]);
+        let apart = shown(&all, &[], &names);
+        assert_eq!(apart, [vec!["lib", "x"], vec!["c"], vec!["a"], vec!["b"], vec!["all 5"]]);
+        assert_eq!(shaped(&all, &[], &names, &[0..3]), [vec!["a", "b", "c", "lib", "x"], vec!["all 5"]]);
+        assert_eq!(shaped(&all, &["lib"], &names, &[0..1, 1..3])[1..3], [vec!["c"], vec!["a", "b", "x"]]);
     }
 }

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use rayon::prelude::*;
 
-use super::archive::bring;
+use super::DebianError;
+use super::archive::{bring, wanted};
 use super::control::Paragraph;
 use super::deb::Deb;
+use super::group::{self, Shape};
 use super::solve::{Request, solve};
 use super::universe::{IndexError, RELATIONS, Universe};
-use super::{DebianError, group};
 use crate::canon::{Hasher, Sink as _};
 use crate::digest::ContentDigest;
 use crate::fetch::FetchOptions;
@@ -33,9 +34,7 @@ pub struct Pinned {
 /// What a choice among pinned packages depends on, besides this program.
 pub fn key(set: &PackageSet, architecture: &str, pinned: &[Pinned]) -> ContentDigest {
     let mut hasher = Hasher::new("lith pinned packages", VERSION);
-    hasher.text("architecture", architecture);
-    hasher.text("essential", if set.essential { "yes" } else { "no" });
-    set.names.iter().for_each(|name| hasher.text("name", name));
+    wanted(set, architecture, &mut hasher);
     for Pinned { pin, required, .. } in pinned {
         hasher.text("package", &pin.name);
         hasher.text("version", &pin.version);
@@ -62,7 +61,7 @@ pub fn choose(
     let requests: Vec<Request> = base.into_iter().map(Ok).chain(named).collect::<Result<_, _>>()?;
     let solution = solve(&universe, &requests)?;
     let archives: Vec<String> = pinned.iter().map(|pinned| place(&pinned.pin).0.to_owned()).collect();
-    group::layers(&universe, &solution, below, &archives).map_err(bad)
+    group::layers(&universe, &solution, &Shape { base: below, layers: &set.layers }, &archives).map_err(bad)
 }
 
 /// What an index would say of pinned packages, from their own control files. Brings them.
@@ -131,6 +130,7 @@ mod tests {
             mirror: None,
             snapshot: None,
             names: vec!["a".into()],
+            layers: vec![],
             essential: true,
             configure: false,
         }
@@ -149,6 +149,7 @@ mod tests {
         assert_ne!(key(&set(), "amd64", &[pinned("a", true), pinned("b", true)]), own);
         assert_ne!(key(&PackageSet { essential: false, ..set() }, "amd64", &pins), own);
         assert_ne!(key(&PackageSet { names: vec![], ..set() }, "amd64", &pins), own);
+        assert_ne!(key(&PackageSet { layers: vec![0..1], ..set() }, "amd64", &pins), own);
     }
 
     #[test]

@@ -286,6 +286,7 @@ mod tests {
             mirror: mirror.map(str::to_owned),
             snapshot: snapshot.map(str::to_owned),
             names: vec![],
+            layers: vec![],
             essential: false,
             configure: false,
         }

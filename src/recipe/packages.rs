@@ -1,12 +1,14 @@
 //! Root file systems that are made of a distribution's packages.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::BlobDigest;
 use crate::remote::without_credentials;
 
 /// Packages of Debian or of a derivative, by name; which versions they are is settled when the recipe is bound.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageSet {
     /// `bookworm`, `noble`.
     pub suite: String,
@@ -18,6 +20,8 @@ pub struct PackageSet {
     pub snapshot: Option<String>,
     /// `name`, `name=version`, `name:architecture`, in the order written, none twice.
     pub names: Vec<String>,
+    /// Ranges of `names` that share a layer, in order and apart; of all others each has its own.
+    pub layers: Vec<Range<usize>>,
     /// Whether everything that no system is without comes along: `Essential: yes` and `Priority: required`.
     pub essential: bool,
     /// Whether maintainer scripts run, in the sandbox and without a network. They may use what is essential without saying

@@ -30,6 +30,7 @@ pub fn set(suite: &str, names: &[&str]) -> PackageSet {
         mirror: None,
         snapshot: None,
         names: names.iter().map(|name| (*name).to_owned()).collect(),
+        layers: vec![],
         essential: false,
         configure: false,
     }

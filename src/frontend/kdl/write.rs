@@ -154,15 +154,22 @@ impl Writer<'_> {
                     (!texts.is_empty()).then(|| Out::new(name).args(texts))
                 };
                 let flag = |name: &'static str, set: bool| set.then(|| Out::new(name).word("#true"));
-                let parts = [
-                    list("packages", &set.names),
+                // Layers follow what is in none.
+                let plain = set.layers.first().map_or(set.names.len(), |layer| layer.start);
+                let layers = set.layers.iter().enumerate().map(|(at, layer)| {
+                    let packages = Out::new("packages").args(&set.names[layer.clone()]);
+                    Out::new("layer").arg(format!("layer{at}")).child(packages)
+                });
+                let before = [list("packages", &set.names[..plain])];
+                let behind = [
                     list("components", &set.components),
                     one("mirror", &set.mirror),
                     one("snapshot", &set.snapshot),
                     flag("essential", set.essential),
                     flag("configure", set.configure),
                 ];
-                node.prop("debian", &set.suite).children(parts.into_iter().flatten())
+                let (before, behind) = (before.into_iter().flatten(), behind.into_iter().flatten());
+                node.prop("debian", &set.suite).children(before.chain(layers).chain(behind))
             }
         }
     }

@@ -102,7 +102,13 @@ impl Lowering<'_, '_> {
             let message = format!("{} is no suite of a distribution", shown(&suite.text));
             self.words.problems.error_help(suite.span, message, "write for example bookworm");
         }
-        let listed = taking.lists("packages", self.words);
+        let mut listed = taking.lists("packages", self.words);
+        let mut layers = Vec::new();
+        for layer in taking.children("layer") {
+            let names = self.packages_of(layer);
+            layers.push(listed.len()..listed.len() + names.len());
+            listed.extend(names);
+        }
         let components = taking.lists("components", self.words);
         let mirror = taking.child_text("mirror", "the address of an archive", self.words);
         let snapshot = taking.child_text("snapshot", "a moment", self.words);
@@ -127,9 +133,23 @@ impl Lowering<'_, '_> {
             mirror: mirror.map(|mirror| mirror.text),
             snapshot: snapshot.map(|moment| moment.text),
             names: self.once(listed, "package"),
+            layers,
             essential,
             configure,
         })
+    }
+
+    /// The packages of a layer of their own.
+    fn packages_of(&mut self, node: &Node) -> Vec<Text> {
+        let mut taking = Taking::new(node);
+        taking.only_name("a name", self.words);
+        let names = taking.lists("packages", self.words);
+        if names.is_empty() {
+            let help = "add packages \"…\"";
+            self.words.problems.error_help(node.head, "this layer has no packages", help);
+        }
+        taking.finish(self.words);
+        names
     }
 
     /// Names of which none is there twice, and none is empty or has blanks.

@@ -48,8 +48,9 @@ const fn line(line: &'static str) -> Example {
     Example { line, inner: "" }
 }
 
-/// Examples of each node; the first can hold whatever any of them can.
-fn examples(name: &str) -> Vec<Example> {
+/// Examples of the last of some names, which is below the others; the first can hold whatever any of them can.
+fn examples(names: &[&str]) -> Vec<Example> {
+    let name = *names.last().expect("a place has a name");
     let lines: &[&'static str] = match name {
         "param" => &[r#"param "p""#],
         "import" => &[r#"import "a.kdl""#],
@@ -73,6 +74,9 @@ fn examples(name: &str) -> Vec<Example> {
         "snapshot" => &[r#"snapshot "20261101T000000Z""#],
         "essential" => &["essential"],
         "configure" => &["configure"],
+        "layer" if matches!(names, [.., "base" | "from", _]) => {
+            return vec![Example { line: r#"layer "l""#, inner: r#"packages "r""# }];
+        }
         "layer" => return vec![Example { line: r#"layer "l""#, inner: r#"author "a""# }],
         "config" => return vec![Example { line: "config", inner: r#"author "a""# }],
         "copy" => &[r#"copy "a" to="/d""#],
@@ -120,9 +124,8 @@ impl<'a> Place<'a> {
 
     /// Nodes that may stand here.
     pub fn lines(&self) -> Vec<Line> {
-        let name = self.names.last().expect("a place has a name");
         let line = |example: Example| Line { words: example.line.split(' ').collect(), inner: example.inner };
-        examples(name).into_iter().map(line).collect()
+        examples(&self.names).into_iter().map(line).collect()
     }
 
     /// A file with a node of this place, and what the node holds.
@@ -135,13 +138,11 @@ impl<'a> Place<'a> {
         // What is built if the place is in no image.
         let mut text =
             format!("param \"given\" default=\"{given}\"\nimage \"last\" {{\n base \"scratch\"\n}}\n");
-        let (own, above) = self.names.split_last().expect("a place has a name");
-        let mut below = above.iter().skip(1).chain([own]);
-        for name in above {
-            let example = examples(name).swap_remove(0);
-            let next = below.next().expect("something is below each");
+        let above = self.names.len() - 1;
+        for depth in 0..above {
+            let example = examples(&self.names[..=depth]).swap_remove(0);
             // A base of its own is the one that is looked at.
-            let inner = if matches!(*next, "base" | "from") { "" } else { example.inner };
+            let inner = if matches!(self.names[depth + 1], "base" | "from") { "" } else { example.inner };
             text.extend([example.line, " {\n", inner, "\n"]);
         }
         let start = text.len();
@@ -151,7 +152,7 @@ impl<'a> Place<'a> {
             text.extend([" {\n", inner, "\n}"]);
         }
         text.push('\n');
-        text.push_str(&"}\n".repeat(above.len()));
+        text.push_str(&"}\n".repeat(above));
         Around { text, line }
     }
 

@@ -237,11 +237,12 @@ mod tests {
         let all =
             [("a", "Depends: x"), ("b", "Depends: x, lib"), ("c", "Depends: lib"), ("x", ""), ("lib", "")];
         let names = ["c", "a", "b"];
-        let together = shaped(&all, &[], &names, &[1..3]);
+        let one = |layer: Range<usize>| shaped(&all, &[], &names, std::slice::from_ref(&layer));
+        let together = one(1..3);
         assert_eq!(together, [vec!["lib"], vec!["c"], vec!["a", "b", "x"], vec!["all 5"]]);
         let apart = shown(&all, &[], &names);
         assert_eq!(apart, [vec!["lib", "x"], vec!["c"], vec!["a"], vec!["b"], vec!["all 5"]]);
-        assert_eq!(shaped(&all, &[], &names, &[0..3]), [vec!["a", "b", "c", "lib", "x"], vec!["all 5"]]);
+        assert_eq!(one(0..3), [vec!["a", "b", "c", "lib", "x"], vec!["all 5"]]);
         assert_eq!(shaped(&all, &["lib"], &names, &[0..1, 1..3])[1..3], [vec!["c"], vec!["a", "b", "x"]]);
     }
 }

@@ -149,7 +149,10 @@ mod tests {
         assert_ne!(key(&set(), "amd64", &[pinned("a", true), pinned("b", true)]), own);
         assert_ne!(key(&PackageSet { essential: false, ..set() }, "amd64", &pins), own);
         assert_ne!(key(&PackageSet { names: vec![], ..set() }, "amd64", &pins), own);
-        assert_ne!(key(&PackageSet { layers: vec![0..1], ..set() }, "amd64", &pins), own);
+        assert_ne!(
+            key(&PackageSet { layers: std::iter::once(0..1).collect(), ..set() }, "amd64", &pins),
+            own
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub(super) fn mount(tree: &mut Tree, staging: &Staging, files: &[File]) -> Resul
         let target = tree.file(&file.path)?;
         let made = make(&store, &index.to_string(), &file.bytes, &shown)?;
         fchmod(&made, Mode::from_raw_mode(file.mode & 0o7777)).doing("write", &shown)?;
+        // Scripts are among them, and programs that stand in for others.
         sys::mount::clone(&made, c"", Reach::One, LOCKED)
+            .and_then(|mount| sys::mount::allow_execution(&mount).map(|()| mount))
             .and_then(|mount| sys::mount::attach(mount, target))
             .map_err(|errno| SetupError::File { path: shown, errno: errno.into() })?;
     }

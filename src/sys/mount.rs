@@ -97,12 +97,17 @@ pub fn clone(
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     let mount = open_tree(dir, path, flags)?;
-    add_attributes(&mount, reach, attributes)?;
+    set_attributes(&mount, reach, attributes, MountAttrFlags::empty())?;
     Ok(mount)
 }
 
-/// Adds attributes to a mount, or to it and all below.
-pub fn add_attributes(mount: &OwnedFd, reach: Reach, attributes: MountAttrFlags) -> Result<()> {
+/// Lets programs of a mount be executed, which the one that it was cloned from forbids.
+pub fn allow_execution(mount: &OwnedFd) -> Result<()> {
+    set_attributes(mount, Reach::One, MountAttrFlags::empty(), MountAttrFlags::MOUNT_ATTR_NOEXEC)
+}
+
+/// Adds attributes to a mount, or to it and all below, and takes others away.
+fn set_attributes(mount: &OwnedFd, reach: Reach, set: MountAttrFlags, clear: MountAttrFlags) -> Result<()> {
     /// `struct mount_attr` of mount_setattr(2).
     #[repr(C)]
     struct MountAttr {
@@ -111,7 +116,8 @@ pub fn add_attributes(mount: &OwnedFd, reach: Reach, attributes: MountAttrFlags)
         propagation: u64,
         user_namespace: u64,
     }
-    let attr = MountAttr { set: u64::from(attributes.bits()), clear: 0, propagation: 0, user_namespace: 0 };
+    let (set, clear) = (u64::from(set.bits()), u64::from(clear.bits()));
+    let attr = MountAttr { set, clear, propagation: 0, user_namespace: 0 };
     let flags = match reach {
         Reach::One => libc::AT_EMPTY_PATH,
         Reach::Tree => libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,

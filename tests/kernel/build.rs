@@ -407,6 +407,20 @@ fn an_image_from_scratch_needs_no_files_to_run() {
 }
 
 #[test]
+fn a_here_document_with_an_interpreter_is_executed() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "alpine");
+    let text = "FROM alpine\nRUN <<one\n#!/bin/awk -f\nBEGIN { print \"out of awk\" > \"/made\" }\none\nRUN grep awk /made\n";
+    lab.write("ctx/Dockerfile", text);
+    lab.build("store", "ctx", &[]);
+    lab.write(
+        "kdl/image.kdl",
+        "image \"x\" { base \"alpine\"; run \"/dev/pipes/s\" { script \"s\" \"#!/bin/sh\\ntrue\" } }\n",
+    );
+    lab.build("store", "kdl", &[]);
+}
+
+#[test]
 fn triggers_of_an_image_run_first_and_once() {
     let Some(lab) = kernel_lab() else { return };
     lab.base("store", "alpine");

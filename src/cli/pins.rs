@@ -75,11 +75,11 @@ impl PinArgs {
     }
 }
 
-/// Writes a lock that a build added pins to. Pins that another build wrote in the meantime stay.
+/// Writes a lock that a build added pins to, or renewed some in. What another build added in the meantime stays.
 pub fn write_completed(path: &Path, lock: &Lock) -> Result<(), CliError> {
     let _alone = alone(path)?;
-    let mut whole = lock.clone();
-    whole.extend(read(path)?.unwrap_or_default());
+    let mut whole = read(path)?.unwrap_or_default();
+    whole.extend(lock.clone());
     replace(path, &whole)
 }
 
@@ -109,5 +109,32 @@ fn read(path: &Path) -> Result<Option<Lock>, CliError> {
     match Lock::parse(&text) {
         Ok(lock) => Ok(Some(lock)),
         Err(diagnostics) => Err(CliError::File { file: Box::new(Source { name: shown, text }), diagnostics }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::BlobDigest;
+    use crate::lock::UrlPin;
+
+    fn lock(pins: &[(&str, &str)]) -> Lock {
+        let mut lock = Lock::default();
+        for (name, text) in pins {
+            let pin = UrlPin { sha256: BlobDigest::of(text.as_bytes()), size: 1 };
+            lock.urls.insert((*name).to_owned(), pin);
+        }
+        lock
+    }
+
+    #[test]
+    fn what_a_build_renewed_is_written_and_what_others_added_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lith.lock");
+        write_completed(&path, &lock(&[("renewed", "old")])).unwrap();
+        replace(&path, &lock(&[("renewed", "old"), ("of another", "x")])).unwrap();
+        write_completed(&path, &lock(&[("renewed", "new"), ("added", "y")])).unwrap();
+        let expected = lock(&[("added", "y"), ("of another", "x"), ("renewed", "new")]);
+        assert_eq!(read(&path).unwrap(), Some(expected));
     }
 }

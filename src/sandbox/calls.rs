@@ -93,6 +93,8 @@ pub const CLONE3: Call = call("clone3", [435, 435, 435, 435]);
 pub const CLONE: Call = call("clone", [56, 120, 220, 120]);
 /// Refused for some families.
 pub const SOCKET: Call = call("socket", [41, 359, 198, 281]);
+/// Refused for the same families.
+pub const SOCKETPAIR: Call = call("socketpair", [53, 360, 199, 288]);
 /// Multiplexes the socket calls of i386.
 pub const SOCKETCALL: Call = call("socketcall", [-1, 102, -1, -1]);
 /// Refused for some requests.

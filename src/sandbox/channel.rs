@@ -31,7 +31,7 @@ pub(super) struct Job<'a> {
     pub parent: i32,
 }
 
-/// Child to parent; the first counts.
+/// Child to parent; the last counts, since what init says the outer process may have to take back.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Reply {

@@ -37,6 +37,12 @@ pub enum SetupError {
     /// The kernel refused a step.
     #[error("cannot {act} {object}: {errno}{}", detail(.log))]
     Refused { act: String, object: String, errno: Errno, log: String },
+    /// All processes are gone, and yet what they wrote could still change.
+    #[error(
+        "a file of the root file system is still open for writing in a process outside, which got it over a socket; \
+         what is written there would change a finished result"
+    )]
+    Held,
     /// The parent was gone, or what it sent was not a job.
     #[error("the sandbox was told nothing it understands: {reason}")]
     Job { reason: String },

@@ -4,7 +4,7 @@
 
 use crate::sys::seccomp::Instruction;
 
-use super::calls::{CLONE, CLONE3, Call, IOCTL, REFUSED, SOCKET, SOCKETCALL};
+use super::calls::{CLONE, CLONE3, Call, IOCTL, REFUSED, SOCKET, SOCKETCALL, SOCKETPAIR};
 
 /// `AUDIT_ARCH_*` of linux/audit.h.
 const AUDIT_X86_64: u32 = 0xC000_003E;
@@ -132,7 +132,9 @@ impl Code {
             self.when(JUMP_EQUAL, number, refuse(ENOSYS));
         }
         let equal = JUMP_EQUAL;
-        self.argument(abi, &SOCKET, 0, &[(equal, AF_ALG, EPERM), (equal, AF_VSOCK, EPERM)]);
+        for call in [&SOCKET, &SOCKETPAIR] {
+            self.argument(abi, call, 0, &[(equal, AF_ALG, EPERM), (equal, AF_VSOCK, EPERM)]);
+        }
         self.argument(abi, &IOCTL, 1, &[(equal, TIOCSTI, EPERM), (equal, TIOCLINUX, EPERM)]);
         self.argument(abi, &CLONE, 0, &[(JUMP_ANY_BIT, CLONE_NAMESPACES, EPERM)]);
         // The family lies in memory here, so no socket at all: C libraries of this decade use `socket`.

@@ -22,9 +22,10 @@ use crate::sys::signal::Set;
 
 use super::channel::{self, Job, Reply};
 use super::failure::{Doing as _, SetupError};
+use super::launch::Writes;
 use super::program::Program;
 use super::spec::{Ended, Net, Status};
-use super::{owners, root};
+use super::{owners, root, seal};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
 pub(super) fn main() -> ExitCode {
@@ -55,11 +56,13 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
     }
     let (alive, outer_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make", "a pipe")?;
+    let host = seal::root()?;
     match fork().doing("start", "the init process")? {
         Fork::Parent(init) => {
             drop(alive);
             wait_for(init, &signals, None).doing("wait for", "the init process")?;
-            Ok(())
+            let makes_a_result = job.writes == Writes::Volatile && job.spec.root.writable.is_some();
+            if makes_a_result { seal::close(host) } else { Ok(()) }
         }
         Fork::Child => {
             drop(outer_end);

@@ -166,7 +166,12 @@ impl Launcher {
             (Stream::Stderr, child.stderr.take().map(OwnedFd::from)),
         ];
         let reply = pump(socket, streams, child, output)?;
-        channel::receive(&reply[..])
+        let mut rest = &reply[..];
+        let mut last = channel::receive(&mut rest)?;
+        while !rest.is_empty() {
+            last = channel::receive(&mut rest)?;
+        }
+        Ok(last)
     }
 }
 

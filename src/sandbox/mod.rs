@@ -19,6 +19,7 @@ mod mounts;
 mod owners;
 mod program;
 mod root;
+mod seal;
 mod sealed;
 pub mod spec;
 mod target;

@@ -16,7 +16,7 @@ use crate::sys;
 use crate::sys::seccomp::Instruction;
 
 use super::failure::{Doing as _, SetupError};
-use super::spec::{Ids, Spec};
+use super::spec::{Ids, Net, Spec};
 use super::{channel, filter, owners};
 
 /// What a container may do: docker's default set.
@@ -49,6 +49,7 @@ pub(super) struct Program {
     hermetic: bool,
     insecure: bool,
     interactive: bool,
+    network: Net,
     stdin: Option<OwnedFd>,
     filter: Vec<Instruction>,
     /// Hands changes of owner over to init.
@@ -71,6 +72,7 @@ impl Program {
             hermetic: spec.hermetic,
             insecure: spec.insecure,
             interactive: spec.interactive,
+            network: spec.network,
             stdin,
             filter: filter::program(),
             owners: owners::are_recorded().then(owners::filter),
@@ -115,6 +117,10 @@ impl Program {
         self.enter_cwd()?;
         if self.hermetic {
             sys::exec::fix_address_layout().doing("fix", "the address layout")?;
+        }
+        // In a network of its own there are none but its own. Signals end at the pid namespace.
+        if self.network == Net::Host && !self.insecure {
+            sys::landlock::leave_abstract_sockets().doing("leave", "the host's abstract sockets")?;
         }
         // Before the capabilities go, since loading it without no_new_privs takes one. What follows it allows.
         if !self.insecure {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod dir;
 pub mod exec;
 pub mod file;
+pub mod landlock;
 pub mod mount;
 pub mod ns;
 pub mod seccomp;

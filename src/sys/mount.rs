@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use rustix::io::{Errno, Result};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount,
+    open_tree,
 };
 
 /// One option of a file system.
@@ -52,6 +53,13 @@ impl Config {
         fsmount(self.0.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|errno| self.error(errno))
     }
 
+    /// Takes up the file system that is mounted at a path, to change it.
+    fn pick(path: &std::ffi::CStr) -> std::result::Result<Self, FsError> {
+        let fd = fspick(rustix::fs::CWD, path, FsPickFlags::FSPICK_CLOEXEC)
+            .map_err(|errno| FsError { errno, log: String::new() })?;
+        Ok(Self(fd))
+    }
+
     fn error(&self, errno: Errno) -> FsError {
         let mut log = Vec::new();
         let mut line = [0; 512];
@@ -72,6 +80,16 @@ pub fn file_system(
     config.set(Opt::Value("source", kind))?;
     options.iter().try_for_each(|option| config.set(*option))?;
     config.mount(attributes)
+}
+
+/// Makes the file system that is mounted at a path read-only, in every mount of it and for every descriptor.
+///
+/// # Errors
+/// `EBUSY` while somebody has a file of it open for writing, or one that has no name left open at all.
+pub fn make_read_only(path: &std::ffi::CStr) -> std::result::Result<(), FsError> {
+    let config = Config::pick(path)?;
+    config.set(Opt::Flag("ro"))?;
+    fsconfig_reconfigure(config.0.as_fd()).map_err(|errno| config.error(errno))
 }
 
 /// How far a clone of a mount reaches.

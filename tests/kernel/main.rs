@@ -28,4 +28,5 @@ mod rootless;
 mod sandbox;
 mod secrets;
 mod targets;
+mod threats;
 mod vectors;

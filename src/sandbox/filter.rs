@@ -223,6 +223,60 @@ mod tests {
         assert_eq!(verdict(AUDIT_I386, 102, [3, 0]), ALLOW);
     }
 
+    /// Whoever changes what a step may call changes the file on purpose: `LITH_BLESS=1` writes it anew. It holds a line
+    /// for each call of each ABI, and one for numbers that no kernel uses yet.
+    #[test]
+    fn the_surface_is_as_written_down() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sandbox/syscalls.txt");
+        let expected = std::fs::read_to_string(path).unwrap();
+        let actual: String = expected.lines().map(surface).collect();
+        #[expect(clippy::disallowed_methods, reason = "asks the person at the keyboard, not the build")]
+        if std::env::var_os("LITH_BLESS").is_some() {
+            std::fs::write(path, &actual).unwrap();
+            return;
+        }
+        for (actual, expected) in actual.lines().zip(expected.lines()) {
+            assert_eq!(actual, expected);
+        }
+        // Nothing that the filter names is left out.
+        for (abi, name) in ABIS.iter().zip(["x86_64", "i386", "aarch64", "arm"]) {
+            let calls = REFUSED.iter().chain([&CLONE, &CLONE3, &SOCKET, &SOCKETPAIR, &SOCKETCALL, &IOCTL]);
+            for number in calls.filter_map(abi.number) {
+                assert!(expected.contains(&format!("\n{name} {number} ")), "{name} {number}");
+            }
+        }
+    }
+
+    /// The line of one call, with all answers that some argument gets.
+    fn surface(line: &str) -> String {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let audit = match fields[0] {
+            "x86_64" | "x32" => AUDIT_X86_64,
+            "i386" => AUDIT_I386,
+            "aarch64" => AUDIT_AARCH64,
+            "arm" => AUDIT_ARM,
+            other => panic!("no ABI {other}"),
+        };
+        let number: u32 = fields[1].parse().unwrap();
+        let number = if fields[0] == "x32" { number | X32_BIT } else { number };
+        let values = [0, SYS_SOCKET, AF_ALG, AF_VSOCK, TIOCSTI, TIOCLINUX, CLONE_NAMESPACES];
+        let mut answers: Vec<&str> = Vec::new();
+        for first in values {
+            for second in values {
+                let answer = match verdict(audit, number, [first, second]) {
+                    ALLOW => "allow",
+                    NO => "EPERM",
+                    other if other == refuse(ENOSYS) => "ENOSYS",
+                    other => panic!("verdict {other:#x}"),
+                };
+                if !answers.contains(&answer) {
+                    answers.push(answer);
+                }
+            }
+        }
+        format!("{} {} {} {}\n", fields[0], fields[1], fields[2], answers.join("|"))
+    }
+
     #[test]
     fn fits_the_kernel() {
         assert!(program().len() < 4096);

@@ -289,7 +289,7 @@ fn s06_s09_s10_mounts_and_what_is_hidden() {
            $(for f in nosuid nodev noexec; do case ,$flags, in *,$f,*) echo $f;; esac; done | tr '\\n' ' ')\";; esac; \
          done < /proc/mounts; \
          for f in {masked}; do echo \"/proc/$f $(ls -A /proc/$f 2>/dev/null | grep -v \"^/proc/$f\" | wc -l) $(cat /proc/$f 2>/dev/null | wc -c)\"; done; \
-         for f in bus fs irq sys sysrq-trigger; do test -e /proc/$f && grep \" /proc/$f \" /proc/mounts | cut -d' ' -f2,4 | cut -d, -f1; done; \
+         for f in bus fs irq sys sysrq-trigger; do test -e /proc/$f || echo /proc/$f ro; grep \" /proc/$f \" /proc/mounts | cut -d' ' -f2,4 | cut -d, -f1; done; \
          ls /dev; ls -A /sys/firmware /sys/fs/cgroup; \
          for f in /proc/sysrq-trigger /proc/sys/kernel/core_pattern /sys/kernel/uevent_helper /sys/fs/cgroup/release_agent /sys/fs/cgroup/cgroup.procs; do \
          (echo x > $f) 2>/dev/null && echo \"$f written\"; done; true"
@@ -361,7 +361,7 @@ fn s30_no_step_changes_a_lower_layer() {
         my $w; open($w, "+<", "/proc/self/fd/" . fileno($old)) and print {$w} "one";
         syscall(77, fileno($old), 0); truncate($p, 3); chmod 0777, $p; chown 5, 6, $p; utime 1, 2, $p;
         link($p, "/hard"); my $h; open($h, ">>", "/hard") and print {$h} "two"; rename($p, "/etc/moved"); unlink("/etc/moved");
-        my ($name, $value) = ("user.x", "y"); syscall(188, "/etc/passwd", $name, $value, 1, 0);
+        my ($e, $name, $value) = ("/etc/passwd", "user.x", "y"); syscall(188, $e, $name, $value, 1, 0);
         my $flags = pack("l", 0x10); ioctl($old, 0x40086602, $flags);
         pipe(my $r, my $t); my $at = pack("q", 1); syscall(275, fileno($old), $at, fileno($t), 0, 1, 0); syswrite($t, "X");
         my $q = "/etc/passwd"; open(my $x, "<", $q);

@@ -127,3 +127,30 @@ fn unsafe_stands_in_sys_alone() {
         assert!(!code.clone().any(|line| line.contains("unsafe ")), "{}", file.display());
     }
 }
+
+/// Every test that the list of threats names is there, by its file and its name.
+#[test]
+fn threats_name_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("spec/threats.md")).unwrap();
+    let mut held = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with("| S")) {
+        let columns: Vec<&str> = line.split(" | ").collect();
+        let row: u32 = columns[0].trim_start_matches("| S").parse().unwrap();
+        let tests: Vec<&str> = columns[3].split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "S{row} names no test");
+        for test in tests {
+            let (file, name) = test.rsplit_once("::").unwrap_or((test, ""));
+            let in_kernel = root.join("tests/kernel").join(format!("{file}.rs"));
+            let file = if in_kernel.is_file() { in_kernel } else { root.join(file) };
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("S{row}: {test}: {e}"));
+            let begins = if name.is_empty() { "fn ".into() } else { format!("fn {name}(") };
+            let found = text.split("#[test]\n").skip(1).any(|rest| rest.trim_start().starts_with(&begins));
+            assert!(found, "S{row}: {test} is no test");
+        }
+        held.push(row);
+    }
+    // The row between is about containers.
+    let expected: Vec<u32> = (1..=31).filter(|row| *row != 29).collect();
+    assert_eq!(held, expected);
+}

@@ -134,7 +134,7 @@ fn host_view(world: &World, argv: &[&str]) -> Spec {
 }
 
 /// Processes of the host with this text among their arguments.
-fn processes_with(text: &str) -> Vec<i32> {
+pub fn processes_with(text: &str) -> Vec<i32> {
     let dir = rustix::fs::Dir::read_from(fs::File::open("/proc").unwrap()).unwrap();
     let pids = dir.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse::<i32>().ok());
     let shows = |pid: &i32| {

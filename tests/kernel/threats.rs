@@ -6,12 +6,13 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lith::mount::{Overlay, OverlayMarks, Writable};
 use lith::sandbox::spec::{Access, Ids, Mount, Mounted, Net, SHM_SIZE, Spec, Status};
 use lith::sandbox::{Launcher, Output, SandboxError, SetupError, Stream};
 
+use crate::sandbox::processes_with;
 use crate::support::{Lab, Ran, bless, has, kernel_lab, skip};
 
 /// A place with a root file system in which perl makes raw system calls, and the same as an image.
@@ -394,4 +395,83 @@ fn s30_no_step_changes_a_lower_layer() {
         ran.out,
         ran.err
     );
+}
+
+#[test]
+fn s14_nothing_that_a_step_starts_outlives_it() {
+    let Some(world) = World::new() else { return };
+    // Adopted by a subreaper of its own, in a session of its own, deaf to signals, its parents gone.
+    let mark = format!("5{:07}", std::process::id());
+    let script = perl(&format!(
+        r#"syscall(157, 36, 1, 0, 0, 0); $SIG{{$_}} = "IGNORE" for qw(TERM HUP INT PIPE);
+        if (!fork) {{ syscall(112); if (!fork) {{ syscall(112); exec("sleep", "{mark}") }} exit }} wait; print "left";"#
+    ));
+    assert_eq!(world.says(&script), "left");
+    assert_eq!(processes_with(&mark), [0_i32; 0]);
+}
+
+#[test]
+fn s16_a_signal_to_the_builder_ends_the_step() {
+    use std::io::{BufRead as _, BufReader};
+    let Some(world) = World::new() else { return };
+    for (number, signal) in ["INT", "TERM", "HUP", "KILL"].into_iter().enumerate() {
+        let mark = format!("{}{:07}", 6 + number, std::process::id());
+        let script = format!(
+            "(trap '' INT TERM HUP; setsid sleep {mark}) & setsid sleep {mark} & echo ready; sleep {mark}"
+        );
+        world.lab.write("ctx/Dockerfile", format!("FROM attacker\nENV PATH=/bin\nRUN {script}\n"));
+        let context = world.lab.path("ctx");
+        let args = ["build", "--no-cache", "--progress=plain", context.to_str().unwrap()];
+        let mut child = world.lab.command("store", &args);
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with("ready")), "the step never ran");
+        while processes_with(&mark).len() < 3 {
+            std::thread::yield_now();
+        }
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
+        assert!(sent.unwrap().success());
+        assert!(!child.wait().unwrap().success());
+        // The streams of the step are closed by its last process: there is nothing left to wait for but the kernel's own work.
+        let began = std::time::Instant::now();
+        while !processes_with(&mark).is_empty() {
+            assert!(began.elapsed().as_secs() < 20, "SIG{signal} left a process");
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(world.lab.path("").to_str().unwrap()), "{mounts}");
+    }
+    world.lab.ok("store", &["gc"]);
+    world.lab.ok("store", &["store", "verify"]);
+}
+
+#[test]
+fn s28_no_program_of_an_image_runs_on_the_host() {
+    let Some(world) = World::new() else { return };
+    if !has("strace") {
+        return skip("needs strace").unwrap_or_default();
+    }
+    let inner = world.lab.path("inner.tar.gz");
+    let etc = world.lab.path("root");
+    let packed = Command::new("tar").arg("-C").arg(etc).arg("-czf").arg(&inner).arg("etc").status();
+    assert!(packed.unwrap().success());
+    world.lab.write("ctx/inner.tar.gz", fs::read(inner).unwrap());
+    for name in ["tar", "gzip", "xz", "zstd", "sh", "git"] {
+        world.lab.write(&format!("ctx/bin/{name}"), "#!/bin/sh\ntouch /hit\n");
+    }
+    world.lab.write(
+        "ctx/Dockerfile",
+        "FROM attacker\nCOPY --chmod=755 bin /bin\nCOPY --chmod=755 bin /usr/bin\nENV PATH=/bin:/usr/bin\n\
+        ADD --chown=root inner.tar.gz /in\nWORKDIR /w\n",
+    );
+    let context = world.lab.path("ctx");
+    let dest = format!("type=oci,dest={}", world.lab.path("made.tar").display());
+    let traced = world.lab.path("trace");
+    let built = world.lab.command("store", &["build", "-o", &dest, context.to_str().unwrap()]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=execve,execveat", "-o"]).arg(&traced);
+    strace.arg(built.get_program()).args(built.get_args());
+    let ran = Ran::of(strace.output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let trace = fs::read_to_string(traced).unwrap();
+    assert_eq!(trace.lines().filter(|line| line.contains("exec")).count(), 1, "{trace}");
 }

@@ -8,8 +8,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use lith::capabilities::Capabilities;
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Ids, Net, SHM_SIZE, Spec, Status};
+use lith::sandbox::spec::{Access, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio};
 use lith::sandbox::userns::{self, Entry};
 use lith::sandbox::{Launcher, Output, Stream};
 
@@ -51,19 +52,25 @@ fn main() -> ExitCode {
     };
     let spec = Spec {
         root: Overlay { lowers, writable, marks },
-        argv: arguments,
-        env: vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin".into()],
-        cwd: "/".into(),
-        user: Ids::default(),
+        root_access: Access::ReadWrite,
+        mount_points: None,
+        process: Process {
+            argv: arguments,
+            env: vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin".into()],
+            cwd: "/".into(),
+            user: Ids::default(),
+            capabilities: Capabilities::default(),
+            ulimits: Vec::new(),
+            insecure: false,
+            hermetic: true,
+            stdio: if interactive { Stdio::Caller } else { Stdio::Captured },
+        },
+        first: First::Init,
         hostname: "sandbox".into(),
         network: Net::None,
         files: Vec::new(),
         mounts: Vec::new(),
         shm_size: SHM_SIZE,
-        ulimits: Vec::new(),
-        insecure: false,
-        hermetic: true,
-        interactive,
     };
     match Launcher::default().run(&spec, &mut Through).map(|ended| ended.status) {
         Ok(Status::Exited(code)) => ExitCode::from(u8::try_from(code).unwrap_or(255)),

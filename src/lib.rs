@@ -5,6 +5,7 @@
 
 // Floor 0: values.
 pub mod canon;
+pub mod capabilities;
 pub mod csv;
 pub mod diag;
 pub mod digest;

@@ -10,6 +10,7 @@ use super::mounts::Mounts;
 use super::observe::{Observer, Rootfs};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
+use crate::capabilities::Capabilities;
 use crate::digest::DiffId;
 use crate::layer::capture::{CaptureOptions, capture};
 use crate::layer::write::LayerWriter;
@@ -20,7 +21,7 @@ use crate::platform::Platform;
 use crate::recipe::Security;
 use crate::recipe::mount::Mount;
 use crate::sandbox::emulation::{self, Support};
-use crate::sandbox::spec::{File, Ids, Net, SHM_SIZE, Spec, Status};
+use crate::sandbox::spec::{Access, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio};
 use crate::sandbox::{Launcher, Output, Stream};
 use crate::store::{LayerRef, Scratch};
 
@@ -133,7 +134,8 @@ impl Executor<'_> {
                 output.shell();
                 let argv = vec!["/bin/sh".to_owned()];
                 let mounts = self.mounts(job, run, output)?;
-                let spec = Spec { argv, interactive: true, mounts: mounts.mounts.clone(), ..spec };
+                let process = Process { argv, stdio: Stdio::Caller, ..spec.process };
+                let spec = Spec { process, mounts: mounts.mounts.clone(), ..spec };
                 launcher.run(&spec, &mut Relay::new(output, Needles::default()))?;
             }
             return Err(failed(job, run, failure, ended.reached));
@@ -170,10 +172,20 @@ impl Executor<'_> {
                 writable: Some(scratch.writable()),
                 marks: self.store.unpacking().marks(),
             },
-            argv: run.argv.clone(),
-            env: self.env(job, run, &user, &observer, mounts)?,
-            cwd: run.cwd.clone(),
-            user,
+            root_access: Access::ReadWrite,
+            mount_points: None,
+            process: Process {
+                argv: run.argv.clone(),
+                env: self.env(job, run, &user, &observer, mounts)?,
+                cwd: run.cwd.clone(),
+                user,
+                capabilities: Capabilities::default(),
+                ulimits: run.ulimits.clone(),
+                insecure: run.security == Security::Insecure,
+                hermetic: run.hermetic,
+                stdio: Stdio::Captured,
+            },
+            first: First::Init,
             hostname: HOSTNAME.to_owned(),
             network: match run.network {
                 BoundNetwork::None => Net::None,
@@ -182,10 +194,6 @@ impl Executor<'_> {
             files: self.files(job, run),
             mounts: mounts.mounts.clone(),
             shm_size: run.shm_size.unwrap_or(SHM_SIZE),
-            ulimits: run.ulimits.clone(),
-            insecure: run.security == Security::Insecure,
-            hermetic: run.hermetic,
-            interactive: false,
         })
     }
 

@@ -107,6 +107,11 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Where it is.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        self.parts.iter().map(|part| part.dir.clone()).collect()
+    }
+
     /// Which limits its processes ran into so far.
     pub(super) fn reached(&self) -> Vec<Reached> {
         let counted = |part: &Part, controller: &str, file: &str, key: &str| {

@@ -3,11 +3,13 @@
 //! Owns: the messages and their framing (length in four little-endian bytes, then JSON).
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::SetupError;
 use super::launch::Writes;
-use super::spec::{Ended, Spec};
+use super::spec::{Ended, Process, Spec};
 
 /// The longest message, in bytes.
 const LIMIT: u32 = 64 << 20;
@@ -31,20 +33,101 @@ pub(super) struct Job<'a> {
     pub parent: i32,
 }
 
-/// Child to parent; the last counts, since what init says the outer process may have to take back.
+/// Parent to a child that is to enter a running sandbox, once.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Entry<'a> {
+    pub process: Cow<'a, Process>,
+    /// As in [`Job`].
+    pub parent: i32,
+}
+
+/// Child to parent. `Ended` and `Failed` end it, and the last of them counts: what init says the outer process may have
+/// to take back.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Reply {
+    /// The first process of the new namespaces is there. A descriptor of it (pidfd_open(2)) comes along.
+    Init {
+        pid: i32,
+    },
+    /// The caller's end of the process' terminal comes along.
+    Terminal,
+    /// The program was executed.
+    Running,
     Ended(Ended),
     Failed(SetupError),
 }
 
 /// Writes one message.
 pub(super) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
+    to.write_all(&frame(message)?)
+}
+
+/// Writes one message, and a descriptor with its first byte.
+pub(super) fn send_with(socket: &UnixStream, message: &impl Serialize, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let bytes = frame(message)?;
+    let sent = send_bytes(socket, &bytes, Some(fd))?;
+    let mut rest = socket;
+    rest.write_all(&bytes[sent..])
+}
+
+fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(message)?;
     let length = u32::try_from(body.len()).ok().filter(|n| *n <= LIMIT);
     let length = length.ok_or_else(|| io::Error::other("the spec is longer than 64 MiB"))?;
-    to.write_all(&[&length.to_le_bytes()[..], &body].concat())
+    Ok([&length.to_le_bytes()[..], &body].concat())
+}
+
+/// Messages of a socket as they arrive, and the descriptors that come with them.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    bytes: Vec<u8>,
+    descriptors: VecDeque<OwnedFd>,
+}
+
+impl Inbox {
+    /// Takes what is there. False at the end, or where the other side was killed.
+    pub(super) fn fill(&mut self, socket: &UnixStream) -> bool {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut buffer = vec![0; 64 << 10];
+        let got = recvmsg(socket, &mut [IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC);
+        match got {
+            Ok(got) if got.bytes > 0 => {
+                for message in control.drain() {
+                    if let RecvAncillaryMessage::ScmRights(list) = message {
+                        self.descriptors.extend(list);
+                    }
+                }
+                self.bytes.extend_from_slice(&buffer[..got.bytes]);
+                true
+            }
+            Err(Errno::INTR | Errno::AGAIN) => true,
+            // A socket reports a peer that was killed with unread input as a reset: the end all the same.
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    /// The next whole message.
+    pub(super) fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let Some(length) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length);
+        if length > LIMIT {
+            return Err(io::Error::other("a message longer than 64 MiB"));
+        }
+        let end = 4 + usize::try_from(length).expect("at most 64 MiB");
+        if self.bytes.len() < end {
+            return Ok(None);
+        }
+        let message = serde_json::from_slice(&self.bytes[4..end])?;
+        self.bytes.drain(..end);
+        Ok(Some(message))
+    }
+
+    /// The descriptor that came with the message just taken.
+    pub(super) fn descriptor(&mut self) -> io::Result<OwnedFd> {
+        self.descriptors.pop_front().ok_or_else(|| io::Error::other("a message without its descriptor"))
+    }
 }
 
 /// Reads one message.
@@ -66,14 +149,18 @@ pub(super) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T>
 /// Sends one byte, and a descriptor with it if there is one: the program's standard input to the child, the
 /// supervisor's end of a filter to init.
 pub(super) fn send_descriptor(socket: &UnixStream, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    send_bytes(socket, &[0], fd).map(drop)
+}
+
+/// How many bytes went, and the descriptor with them.
+fn send_bytes(socket: &UnixStream, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let list = fd.as_slice();
     if !list.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(list));
     }
-    sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
 /// The other end of [`send_descriptor`].

@@ -73,7 +73,7 @@ fn node(staging: &Staging, name: &str, major: u32, minor: u32) -> rustix::io::Re
 /// Mounts `/dev`. It takes no device nodes but those mounted into it here: a step may make others, not open them.
 /// A step with all powers may open what it makes.
 pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, spec: &Spec) -> Result<(), SetupError> {
-    let attributes = if spec.insecure { NOSUID | NOEXEC } else { NOSUID | NODEV | NOEXEC };
+    let attributes = if spec.process.insecure { NOSUID | NOEXEC } else { NOSUID | NODEV | NOEXEC };
     let target = tree.mount_point("dev")?;
     let options = [Opt::Value("mode", "0755"), Opt::Value("size", "65536k")];
     let dev = sys::mount::file_system("tmpfs", &options, attributes).doing("make", "/dev")?;
@@ -84,7 +84,7 @@ pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, spec: &Spec) -> Resu
             .and_then(|mount| sys::mount::attach(mount, place))
             .doing("mount", format_args!("/dev/{name}"))?;
     }
-    if spec.insecure {
+    if spec.process.insecure {
         make_more(&dev)?;
     }
     for (name, to) in LINKS {

@@ -31,6 +31,9 @@ pub enum SetupError {
     /// made is read-only.
     #[error("nothing can be mounted at {path} in the root file system: {reason}")]
     Mount { path: String, reason: String },
+    /// The program cannot be executed.
+    #[error("{name}: {reason}")]
+    Program { name: String, reason: String, found: bool },
     /// A field of the spec that no process can have.
     #[error("{field} holds a zero byte")]
     Nul { field: String },

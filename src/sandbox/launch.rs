@@ -4,11 +4,11 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -18,13 +18,15 @@ use crate::limits::GroupLimits;
 use crate::sys;
 
 use super::cgroup::{Cgroup, CgroupError};
-use super::channel::{self, Job, Reply};
+use super::channel::{self, Entry, Inbox, Job, Reply};
 use super::failure::SetupError;
 use super::sealed;
-use super::spec::{Ended, Spec};
+use super::spec::{Ended, Process, Spec, Stdio};
 
 /// `argv[0]` of the re-executed child.
 pub(super) const CHILD: &str = "lith-sandbox-init";
+/// `argv[0]` of one that enters a running sandbox.
+pub(super) const ENTERER: &str = "lith-sandbox-enter";
 
 /// Which of the process' two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,116 +101,214 @@ impl Launcher {
     /// and nothing is mounted. A program that cannot be executed ends with status 126 or 127 and a line on its
     /// standard error, as in a shell.
     pub fn run(&self, spec: &Spec, output: &mut dyn Output) -> Result<Ended, SandboxError> {
-        let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
-        let cgroup = Cgroup::make(&self.limits)?;
-        let mut child = self.start(theirs.into(), spec.interactive)?;
-        let reply = self.converse(&socket, &mut child, cgroup.as_ref(), spec, output);
-        // Dropped first: a child still waiting for its job must see the end.
-        drop(socket);
-        let status = child.wait().map_err(SandboxError::Channel)?;
-        if spec.interactive {
+        let mut running = self.spawn(spec)?;
+        let heard = running.pump(output);
+        let status = running.wait().map_err(SandboxError::Channel);
+        if spec.process.stdio == Stdio::Caller {
             take_terminal_back();
         }
-        match reply {
-            Ok(Reply::Ended(ended)) => {
-                Ok(Ended { reached: cgroup.map(|cgroup| cgroup.reached()).unwrap_or_default(), ..ended })
+        heard.map_err(SandboxError::Channel)?;
+        let status = status?;
+        let mut end = None;
+        // The last counts: an error that follows the end takes it back.
+        while let Some(event) = running.next_event()? {
+            if let Event::Ended(ended) = event {
+                end = Some(ended);
             }
-            Ok(Reply::Failed(failure)) => Err(failure.into()),
-            Err(SandboxError::Channel(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(SandboxError::Died(status))
+        }
+        end.ok_or(SandboxError::Died(status))
+    }
+
+    /// Starts one process, to be watched by the caller.
+    pub fn spawn(&self, spec: &Spec) -> Result<Running, SandboxError> {
+        let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
+        let cgroup = Cgroup::make(&self.limits)?;
+        let mut child = self.start(CHILD, theirs.into(), spec.process.stdio)?;
+        // It waits for its job, so whatever it starts is in there.
+        let taken = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(child.id()));
+        let told = taken.map_err(SandboxError::from).and_then(|()| {
+            let job = Job { spec: Cow::Borrowed(spec), writes: self.writes, parent: our_pid() };
+            tell(&socket, spec.process.stdio, &job).map_err(SandboxError::Channel)
+        });
+        match told {
+            Ok(stdin) => Ok(Running::new(socket, child, stdin, cgroup)),
+            Err(error) => {
+                // A child still waiting for its job must see the end.
+                drop(socket);
+                let status = child.wait().map_err(SandboxError::Channel)?;
+                match error {
+                    SandboxError::Channel(_) => Err(SandboxError::Died(status)),
+                    other => Err(other),
+                }
             }
-            Err(error) => Err(error),
         }
     }
 
-    fn start(&self, socket: OwnedFd, interactive: bool) -> Result<Child, SandboxError> {
+    /// Starts one more process in the namespaces of a running sandbox, whose first process `init` is a descriptor of.
+    pub fn enter(&self, init: BorrowedFd<'_>, process: &Process) -> Result<Running, SandboxError> {
+        let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
+        let mut child = self.start(ENTERER, theirs.into(), process.stdio)?;
+        let told = channel::send_descriptor(&socket, Some(init)).and_then(|()| {
+            let job = Entry { process: Cow::Borrowed(process), parent: our_pid() };
+            tell(&socket, process.stdio, &job)
+        });
+        match told {
+            Ok(stdin) => Ok(Running::new(socket, child, stdin, None)),
+            Err(_) => {
+                drop(socket);
+                Err(SandboxError::Died(child.wait().map_err(SandboxError::Channel)?))
+            }
+        }
+    }
+
+    fn start(&self, name: &str, socket: OwnedFd, stdio: Stdio) -> Result<Child, SandboxError> {
         let error = |source| SandboxError::Start { helper: self.helper.clone(), source };
         let sealed = sealed::open(&self.helper).map_err(|errno| error(errno.into()))?;
-        let stdio = || if interactive { Stdio::inherit() } else { Stdio::piped() };
+        let output = || match stdio {
+            Stdio::Caller => process::Stdio::inherit(),
+            Stdio::Captured | Stdio::Output | Stdio::Piped => process::Stdio::piped(),
+            Stdio::Terminal(_) => process::Stdio::null(),
+        };
         Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()))
-            .arg0(CHILD)
+            .arg0(name)
             .env_clear()
             .stdin(socket)
-            .stdout(stdio())
-            .stderr(stdio())
+            .stdout(output())
+            .stderr(output())
             .spawn()
             .map_err(error)
     }
-
-    fn converse(
-        &self,
-        socket: &UnixStream,
-        child: &mut Child,
-        cgroup: Option<&Cgroup>,
-        spec: &Spec,
-        output: &mut dyn Output,
-    ) -> Result<Reply, SandboxError> {
-        // It waits for its job, so whatever it starts is in there.
-        if let Some(cgroup) = cgroup {
-            cgroup.take(child.id())?;
-        }
-        self.tell(socket, child, spec, output).map_err(SandboxError::Channel)
-    }
-
-    fn tell(
-        &self,
-        socket: &UnixStream,
-        child: &mut Child,
-        spec: &Spec,
-        output: &mut dyn Output,
-    ) -> io::Result<Reply> {
-        let parent = rustix::process::getpid().as_raw_pid();
-        let stdin = std::io::stdin();
-        channel::send_descriptor(socket, spec.interactive.then(|| stdin.as_fd()))?;
-        channel::send(socket, &Job { spec: Cow::Borrowed(spec), writes: self.writes, parent })?;
-        let streams = [
-            (Stream::Stdout, child.stdout.take().map(OwnedFd::from)),
-            (Stream::Stderr, child.stderr.take().map(OwnedFd::from)),
-        ];
-        let reply = pump(socket, streams, child, output)?;
-        let mut rest = &reply[..];
-        let mut last = channel::receive(&mut rest)?;
-        while !rest.is_empty() {
-            last = channel::receive(&mut rest)?;
-        }
-        Ok(last)
-    }
 }
 
-/// Feeds the streams to `output` until the child's side of the socket is closed, and gives back what came there.
-fn pump(
-    socket: &UnixStream,
-    streams: [(Stream, Option<OwnedFd>); 2],
-    child: &mut Child,
-    output: &mut dyn Output,
-) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut reply = Vec::new();
-    let mut open: Vec<(Stream, OwnedFd)> =
-        streams.into_iter().filter_map(|(stream, fd)| Some((stream, fd?))).collect();
-    for (_, fd) in &open {
-        rustix::io::ioctl_fionbio(fd, true)?;
-    }
-    loop {
-        let ready = wait_readable(socket, &open)?;
-        let mut index = 0;
-        open.retain(|(stream, fd)| {
-            index += 1;
-            !ready[index] || step(fd, &mut buffer, |bytes| output.chunk(*stream, bytes))
-        });
-        if ready[0] && !step(socket, &mut buffer, |bytes| reply.extend_from_slice(bytes)) {
-            break;
+fn our_pid() -> i32 {
+    rustix::process::getpid().as_raw_pid()
+}
+
+/// Sends the process' standard input, and what is to be done. Gives the other end of the input, where it is a pipe.
+fn tell(socket: &UnixStream, stdio: Stdio, job: &impl Serialize) -> io::Result<Option<OwnedFd>> {
+    let mut ours = None;
+    match stdio {
+        Stdio::Caller => channel::send_descriptor(socket, Some(io::stdin().as_fd()))?,
+        Stdio::Piped => {
+            let (theirs, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            channel::send_descriptor(socket, Some(theirs.as_fd()))?;
+            ours = Some(end);
         }
+        Stdio::Captured | Stdio::Output | Stdio::Terminal(_) => channel::send_descriptor(socket, None)?,
     }
-    // The helper ends after the last process of its namespace, so from here on nobody in there writes.
-    // A descriptor passed out of it could stay open for ever: what is there is taken, the end is not waited for.
-    child.wait()?;
-    for (stream, fd) in &open {
-        while let Ok(length @ 1..) = retry_on_intr(|| rustix::io::read(fd, &mut buffer)) {
-            output.chunk(*stream, &buffer[..length]);
+    channel::send(socket, job)?;
+    Ok(ours)
+}
+
+/// What becomes known of a process that was started.
+#[derive(Debug)]
+pub enum Event {
+    /// The first process of the sandbox: its number, and a descriptor of it.
+    Init { pid: i32, descriptor: OwnedFd },
+    /// Our end of the process' terminal.
+    Terminal(OwnedFd),
+    /// The program was executed.
+    Started,
+    /// Everything has ended.
+    Ended(Ended),
+}
+
+/// A process that was started. Dropping this does not end it; the death of this process does.
+#[derive(Debug)]
+pub struct Running {
+    socket: UnixStream,
+    inbox: Inbox,
+    child: Child,
+    cgroup: Option<Cgroup>,
+    /// The process' standard input, where that is a pipe.
+    pub stdin: Option<OwnedFd>,
+    /// Its outputs, where those are pipes; they do not block.
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+impl Running {
+    fn new(socket: UnixStream, mut child: Child, stdin: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Self {
+        let (stdout, stderr) =
+            (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
+        for fd in [&stdout, &stderr].into_iter().flatten() {
+            // A pipe can always be told so.
+            let _ = rustix::io::ioctl_fionbio(fd, true);
         }
+        Self { socket, inbox: Inbox::default(), child, cgroup, stdin, stdout, stderr }
     }
-    Ok(reply)
+
+    /// Readable when [`Running::hear`] has something to take.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes what has become known. False when nothing more will: the helper has ended.
+    pub fn hear(&mut self) -> bool {
+        self.inbox.fill(&self.socket)
+    }
+
+    /// The next thing that has become known.
+    pub fn next_event(&mut self) -> Result<Option<Event>, SandboxError> {
+        let Some(reply) = self.inbox.next::<Reply>().map_err(SandboxError::Channel)? else { return Ok(None) };
+        let descriptor = |inbox: &mut Inbox| inbox.descriptor().map_err(SandboxError::Channel);
+        Ok(Some(match reply {
+            Reply::Init { pid } => Event::Init { pid, descriptor: descriptor(&mut self.inbox)? },
+            Reply::Terminal => Event::Terminal(descriptor(&mut self.inbox)?),
+            Reply::Running => Event::Started,
+            Reply::Ended(ended) => Event::Ended(self.with_limits(ended)),
+            Reply::Failed(failure) => return Err(failure.into()),
+        }))
+    }
+
+    fn with_limits(&self, ended: Ended) -> Ended {
+        let reached = self.cgroup.as_ref().map(Cgroup::reached).unwrap_or_default();
+        Ended { reached, ..ended }
+    }
+
+    /// The directories of its cgroup, one for each hierarchy that has a part of its limits.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        self.cgroup.as_ref().map(Cgroup::directories).unwrap_or_default()
+    }
+
+    /// Waits for the end of the helper, which comes after that of every process of the sandbox.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+
+    /// Ends everything at once.
+    pub fn kill(&mut self) {
+        // The kernel ends the rest with it; it may have ended already.
+        let _ = self.child.kill();
+    }
+
+    /// Feeds the streams to `output` until nothing more will become known.
+    fn pump(&mut self, output: &mut dyn Output) -> io::Result<()> {
+        let mut buffer = vec![0; 64 << 10];
+        let streams = [(Stream::Stdout, self.stdout.take()), (Stream::Stderr, self.stderr.take())];
+        let mut open: Vec<(Stream, OwnedFd)> =
+            streams.into_iter().filter_map(|(stream, fd)| Some((stream, fd?))).collect();
+        loop {
+            let ready = wait_readable(&self.socket, &open)?;
+            let mut index = 0;
+            open.retain(|(stream, fd)| {
+                index += 1;
+                !ready[index] || step(fd, &mut buffer, |bytes| output.chunk(*stream, bytes))
+            });
+            if ready[0] && !self.hear() {
+                break;
+            }
+        }
+        // The helper ends after the last process of its namespace, so from here on nobody in there writes.
+        // A descriptor passed out of it could stay open for ever: what is there is taken, the end is not waited for.
+        self.wait()?;
+        for (stream, fd) in &open {
+            while let Ok(length @ 1..) = retry_on_intr(|| rustix::io::read(fd, &mut buffer)) {
+                output.chunk(*stream, &buffer[..length]);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Waits until one can be read or is closed: the socket first, then the streams.
@@ -228,7 +328,6 @@ fn step(fd: impl AsFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
             true
         }
         Err(Errno::INTR | Errno::AGAIN) => true,
-        // A socket reports a peer that was killed with unread input as a reset: the end all the same.
         Err(_) => false,
     }
 }

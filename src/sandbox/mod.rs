@@ -8,6 +8,7 @@ mod cgroup;
 mod channel;
 mod devices;
 pub mod emulation;
+mod enter;
 mod failure;
 mod files;
 mod filter;
@@ -23,6 +24,7 @@ mod seal;
 mod sealed;
 pub mod spec;
 mod target;
+mod terminal;
 pub mod userns;
 
 use std::process::ExitCode;
@@ -30,7 +32,7 @@ use std::process::ExitCode;
 pub use crate::mount::OWNER_XATTR;
 pub use cgroup::CgroupError;
 pub use failure::{Errno, SetupError};
-pub use launch::{Launcher, Output, SandboxError, Stream, Writes};
+pub use launch::{Event, Launcher, Output, Running, SandboxError, Stream, Writes};
 
 /// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map
 /// ids, does that work and gives its exit code.
@@ -38,6 +40,9 @@ pub fn child_entry() -> Option<ExitCode> {
     let name = std::env::args_os().next()?;
     if name == launch::CHILD {
         return Some(init::main());
+    }
+    if name == launch::ENTERER {
+        return Some(enter::main());
     }
     (name == userns::MAPPER).then(userns::mapper_main)
 }

@@ -38,6 +38,7 @@ pub(super) fn mount(tree: &mut Tree, staging: &Staging, mounts: &[Mount]) -> Res
                 sys::mount::clone(&dir, c"", Reach::One, attributes(*access))
                     .doing("mount", path.display())?
             }
+            Mounted::Host { path, access } => host(path, *access)?,
             Mounted::Socket { path } => {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let socket = open(path, flags, Mode::empty()).doing("open", path.display())?;
@@ -70,6 +71,28 @@ fn tmpfs(size: Option<u64>, access: Access) -> Result<OwnedFd, SetupError> {
     let mut options = vec![Opt::Value("mode", "1777")];
     options.extend(size.as_deref().map(|bytes| Opt::Value("size", bytes)));
     sys::mount::file_system("tmpfs", &options, attributes(access) | NOSUID).doing("make", "a tmpfs")
+}
+
+/// What a path of the host leads to, with its own mounts.
+fn host(path: &Path, access: Access) -> Result<OwnedFd, SetupError> {
+    let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing("open", path.display())?;
+    sys::mount::clone(&found, c"", Reach::Tree, attributes(access)).doing("mount", path.display())
+}
+
+/// What a mount needs for a place.
+pub(super) fn kind(mount: &Mount) -> Result<Kind, SetupError> {
+    let of_type = |file_type| match file_type {
+        FileType::Directory => Kind::Directory,
+        _ => Kind::File,
+    };
+    match &mount.what {
+        Mounted::Directory { .. } | Mounted::Tmpfs { .. } | Mounted::Overlay { .. } => Ok(Kind::Directory),
+        Mounted::Socket { .. } | Mounted::File { .. } => Ok(Kind::File),
+        Mounted::Host { path, .. } => {
+            let stat = rustix::fs::stat(path).doing("look at", path.display())?;
+            Ok(of_type(FileType::from_raw_mode(stat.st_mode)))
+        }
+    }
 }
 
 /// A file or directory of another root file system.

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 
@@ -15,25 +15,10 @@ use crate::limits::{self, Ulimit};
 use crate::sys;
 use crate::sys::seccomp::Instruction;
 
+use super::channel::Reply;
 use super::failure::{Doing as _, SetupError};
-use super::spec::{Ids, Net, Spec};
-use super::{channel, filter, owners};
-
-/// What a container may do: docker's default set.
-const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETFCAP)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::AUDIT_WRITE);
+use super::spec::{Ids, Net, Process, Size, Stdio};
+use super::{channel, filter, owners, terminal};
 
 /// Where a name is looked for if the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -48,16 +33,24 @@ pub(super) struct Program {
     ulimits: Vec<Ulimit>,
     hermetic: bool,
     insecure: bool,
-    interactive: bool,
+    capabilities: CapabilitySet,
+    stdio: Stdio,
+    /// Whose abstract sockets the program is to be kept from.
     network: Net,
     stdin: Option<OwnedFd>,
+    /// The caller's end of the terminal goes there.
+    terminal: Option<UnixStream>,
+    /// Whether no program runs in there yet, so that the terminal can be its console.
+    console: bool,
+    /// Closed at its other end when the parent is gone, for whom this process is to die.
+    alive: Option<OwnedFd>,
     filter: Vec<Instruction>,
     /// Hands changes of owner over to init.
     owners: Option<Vec<Instruction>>,
 }
 
 impl Program {
-    pub(super) fn prepare(spec: &Spec, stdin: Option<OwnedFd>) -> Result<Self, SetupError> {
+    pub(super) fn prepare(spec: &Process, stdin: Option<OwnedFd>) -> Result<Self, SetupError> {
         let strings = |field: &str, list: &[String]| -> Result<Vec<CString>, SetupError> {
             list.iter().map(|text| c_string(field, text)).collect()
         };
@@ -71,20 +64,49 @@ impl Program {
             ulimits: spec.ulimits.clone(),
             hermetic: spec.hermetic,
             insecure: spec.insecure,
-            interactive: spec.interactive,
-            network: spec.network,
+            capabilities: CapabilitySet::from_bits_retain(spec.capabilities.bits()),
+            stdio: spec.stdio,
+            network: Net::None,
             stdin,
+            terminal: None,
+            console: false,
+            alive: None,
             filter: filter::program(),
             owners: owners::are_recorded().then(owners::filter),
         })
     }
 
+    /// Where the caller's end of the terminal goes, for a process that is to have one.
+    pub(super) fn terminal_to(self, socket: &UnixStream) -> Result<Self, SetupError> {
+        let Stdio::Terminal(_) = self.stdio else { return Ok(self) };
+        let socket = socket.try_clone().map_err(|_| Errno::MFILE).doing("open", "a socket once more")?;
+        Ok(Self { terminal: Some(socket), ..self })
+    }
+
+    /// The program is the first of its sandbox, whose network may be shared: it is kept from others' abstract sockets.
+    pub(super) fn first_in(self, network: Net) -> Self {
+        Self { network, console: true, ..self }
+    }
+
+    /// The process is to die with its parent, which holds the other end of a pipe.
+    pub(super) fn follow(self, alive: OwnedFd) -> Self {
+        Self { alive: Some(alive), ..self }
+    }
+
     /// Turns this process into the program. Returns only if the way there failed; a program that cannot be
-    /// executed is said on standard error and ends the process.
+    /// executed, and whose output is captured, says so on standard error and ends the process.
     pub(super) fn become_it(&self, init: &UnixStream) -> SetupError {
-        match self.hand_owners_over(init).and_then(|()| self.get_ready()) {
+        let failure = match self.hand_owners_over(init).and_then(|()| self.get_ready()) {
             Ok(()) => self.exec(),
             Err(failure) => failure,
+        };
+        match (&failure, self.stdio) {
+            (SetupError::Program { name, reason, found }, Stdio::Captured | Stdio::Caller) => {
+                // Nowhere is left to tell that standard error is closed.
+                let _ = std::io::stderr().write_all(format!("lith: {name}: {reason}\n").as_bytes());
+                sys::exec::exit(if *found { 126 } else { 127 })
+            }
+            _ => failure,
         }
     }
 
@@ -127,26 +149,71 @@ impl Program {
             sys::seccomp::load(&self.filter).doing("load", "the system call filter")?;
         }
         self.take_identity()?;
+        self.follow_parent()?;
+        sys::exec::share_shortage();
         sys::signal::reset().doing("reset", "signals")
     }
 
     fn take_stdio(&self) -> Result<(), SetupError> {
-        if self.interactive {
-            if let Some(stdin) = &self.stdin {
-                sys::exec::set_stdio(stdin.as_fd(), 0).doing("take over", "standard input")?;
+        match (self.stdio, &self.stdin) {
+            (Stdio::Caller, stdin) => {
+                if let Some(stdin) = stdin {
+                    sys::exec::set_stdio(stdin.as_fd(), 0).doing("take over", "standard input")?;
+                }
+                self.take_terminal()
             }
-            return self.take_terminal();
+            (Stdio::Terminal(size), _) => self.make_terminal(size),
+            (Stdio::Piped, Some(stdin)) => {
+                setsid().doing("start", "a session")?;
+                sys::exec::set_stdio(stdin.as_fd(), 0).doing("take over", "standard input")?;
+                self.own(std::io::stdin())?;
+                self.own_output()
+            }
+            (Stdio::Captured | Stdio::Output | Stdio::Piped, _) => {
+                setsid().doing("start", "a session")?;
+                let null = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                    .doing("open", "/dev/null")?;
+                sys::exec::set_stdio(null.as_fd(), 0).doing("take over", "standard input")?;
+                self.own_output()
+            }
+        }
+    }
+
+    /// So that /dev/stdout can be opened by whom the program runs as.
+    fn own_output(&self) -> Result<(), SetupError> {
+        self.own(std::io::stdout())?;
+        self.own(std::io::stderr())
+    }
+
+    fn own(&self, stream: impl AsFd) -> Result<(), SetupError> {
+        let owner = Some(Uid::from_raw(self.user.uid));
+        fchown(stream, owner, None).map_err(|errno| self.identity(errno))
+    }
+
+    /// Makes a terminal, sends its other end to the caller, and makes it the session's.
+    fn make_terminal(&self, size: Size) -> Result<(), SetupError> {
+        let terminal = terminal::open(size)?;
+        let Some(socket) = &self.terminal else {
+            return Err(Errno::NOTCONN).doing("send", "the terminal");
+        };
+        channel::send_with(socket, &Reply::Terminal, terminal.ours.as_fd())
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .doing("send", "the terminal")?;
+        if self.console {
+            terminal::show_as_console(&terminal)?;
         }
         setsid().doing("start", "a session")?;
-        let null = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .doing("open", "/dev/null")?;
-        sys::exec::set_stdio(null.as_fd(), 0).doing("take over", "standard input")?;
-        // So that /dev/stdout can be opened by whom the program runs as.
-        let owner = Some(Uid::from_raw(self.user.uid));
-        for result in [fchown(std::io::stdout(), owner, None), fchown(std::io::stderr(), owner, None)] {
-            result.map_err(|errno| self.identity(errno))?;
+        for number in 0..3 {
+            sys::exec::set_stdio(terminal.theirs.as_fd(), number).doing("take over", "the terminal")?;
         }
-        Ok(())
+        rustix::process::ioctl_tiocsctty(std::io::stdin()).doing("take over", "the terminal")?;
+        self.own(std::io::stdin())
+    }
+
+    /// A change of identity made the kernel forget that this process dies with its parent.
+    fn follow_parent(&self) -> Result<(), SetupError> {
+        let Some(alive) = &self.alive else { return Ok(()) };
+        super::init::die_with_parent(|| super::init::is_open(alive))
     }
 
     /// A process group of its own in the foreground of the terminal, so that job control works: the caller's
@@ -173,7 +240,7 @@ impl Program {
 
     fn take_identity(&self) -> Result<(), SetupError> {
         if !self.insecure {
-            sys::caps::bound(CAPABILITIES).doing("drop", "capabilities")?;
+            sys::caps::bound(self.capabilities).doing("drop", "capabilities")?;
         }
         let (uid, gid) = (Uid::from_raw(self.user.uid), Gid::from_raw(self.user.gid));
         let groups: Vec<Gid> = self.user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
@@ -184,15 +251,15 @@ impl Program {
         }
         set_thread_res_gid(gid, gid, gid).map_err(|errno| self.identity(errno))?;
         set_thread_res_uid(uid, uid, uid).map_err(|errno| self.identity(errno))?;
-        if self.insecure { Ok(()) } else { sys::caps::limit(CAPABILITIES).doing("drop", "capabilities") }
+        if self.insecure { Ok(()) } else { sys::caps::limit(self.capabilities).doing("drop", "capabilities") }
     }
 
     fn identity(&self, errno: Errno) -> SetupError {
         SetupError::Identity { uid: self.user.uid, gid: self.user.gid, errno: errno.into() }
     }
 
-    /// As execvp(3) does: the first that can be run; else the most telling error, said on standard error.
-    fn exec(&self) -> ! {
+    /// As execvp(3) does: the first that can be run; else the most telling error.
+    fn exec(&self) -> SetupError {
         let mut worst = Errno::NOENT;
         for candidate in &self.candidates {
             match sys::exec::execve(candidate, &self.argv, &self.env) {
@@ -213,10 +280,7 @@ impl Program {
             Errno::NOENT => "not found".to_owned(),
             errno => std::io::Error::from(errno).to_string(),
         };
-        let line = format!("lith: {}: {reason}\n", crate::diag::escape(name));
-        // Nowhere is left to tell that standard error is closed.
-        let _ = std::io::stderr().write_all(line.as_bytes());
-        sys::exec::exit(if worst == Errno::NOENT { 127 } else { 126 })
+        SetupError::Program { name: crate::diag::escape(name), reason, found: worst != Errno::NOENT }
     }
 }
 
@@ -267,10 +331,5 @@ mod tests {
         assert_eq!(candidates("./x", &env), ["./x"]);
         assert_eq!(candidates("x", &[]).len(), 6);
         assert!(candidates("", &env).is_empty());
-    }
-
-    #[test]
-    fn fourteen_capabilities() {
-        assert_eq!(CAPABILITIES.bits().count_ones(), 14);
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use super::channel::Job;
 use super::devices::{self, Devices};
 use super::failure::{Doing as _, SetupError};
 use super::launch::Writes;
-use super::spec::Stub;
+use super::spec::{Access, Spec, Stub};
 use super::target::Tree;
 use super::{files, kernel, mounts};
 
@@ -25,14 +25,15 @@ use super::{files, kernel, mounts};
 pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
     sys::mount::make_private().doing("make private", "the mounts")?;
     let staging = Staging::new()?;
-    let root = staging.attach_root(job)?;
+    let made = staging.make_mount_points(&job.spec)?;
+    let root = staging.attach_root(job, made.as_deref())?;
     let mut tree = Tree::new(root, job.spec.root.writable.as_ref())?;
     let devices = Devices::gather(&staging)?;
-    if job.spec.insecure {
-        kernel::mount_open(&mut tree, job.spec.hermetic)?;
+    if job.spec.process.insecure {
+        kernel::mount_open(&mut tree, job.spec.process.hermetic)?;
     } else {
         kernel::mount_proc(&mut tree, &staging, &devices)?;
-        kernel::mount_sys(&mut tree, &staging, job.spec.hermetic)?;
+        kernel::mount_sys(&mut tree, &staging, job.spec.process.hermetic)?;
     }
     devices::mount_dev(&mut tree, &devices, &job.spec)?;
     files::mount(&mut tree, &staging, &job.spec.files)?;
@@ -46,6 +47,8 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stack {
     Root,
+    /// Where mount points are made.
+    Points,
     /// The mount of this number.
     Mount(usize),
 }
@@ -55,6 +58,7 @@ impl Stack {
     pub(super) fn name(self, what: &str) -> String {
         match self {
             Self::Root => format!("root-{what}"),
+            Self::Points => format!("points-{what}"),
             Self::Mount(number) => format!("mount-{number}-{what}"),
         }
     }
@@ -85,18 +89,56 @@ impl Staging {
         openat(&self.0, name, PATH_DIR, Mode::empty()).doing("open staging directory", name)
     }
 
-    fn attach_root(&self, job: &Job<'_>) -> Result<OwnedFd, SetupError> {
-        let (overlay, writes) = (&job.spec.root, job.writes);
+    fn attach_root(&self, job: &Job<'_>, points: Option<&Path>) -> Result<OwnedFd, SetupError> {
+        let (spec, writes) = (&job.spec, job.writes);
         // No cgroup guards devices here, and a step may make nodes; unless it is to have all powers.
-        let devices =
-            if job.spec.insecure { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
-        let mount = match (&overlay.lowers[..], &overlay.writable) {
-            ([only], None) if has_mount_points(only) => read_only(only)?,
-            _ => self.overlay(Stack::Root, overlay, writes, devices)?,
+        let mut attributes = match spec.process.insecure {
+            true => MountAttrFlags::empty(),
+            false => MountAttrFlags::MOUNT_ATTR_NODEV,
+        };
+        if spec.root_access == Access::ReadOnly {
+            attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+        }
+        let mount = match (&spec.root.lowers[..], points, &spec.root.writable) {
+            ([only], None, None) if has_mount_points(only) => read_only(only)?,
+            (_, None, _) => self.overlay(Stack::Root, &spec.root, writes, attributes)?,
+            (lowers, Some(points), _) => {
+                let lowers = lowers.iter().cloned().chain([points.to_owned()]).collect();
+                let overlay = Overlay { lowers, ..spec.root.clone() };
+                self.overlay(Stack::Root, &overlay, writes, attributes)?
+            }
         };
         let place = self.subdirectory("root")?;
         sys::mount::attach(&mount, &place).doing("mount", "the root file system")?;
         Ok(mount)
+    }
+
+    /// Makes the mount points that the layers lack in the layer that is for them; gives its directory.
+    fn make_mount_points(&self, spec: &Spec) -> Result<Option<PathBuf>, SetupError> {
+        let Some(points) = &spec.mount_points else { return Ok(None) };
+        let overlay = Overlay {
+            lowers: spec.root.lowers.clone(),
+            writable: Some(points.clone()),
+            marks: spec.root.marks,
+        };
+        let mount =
+            self.overlay(Stack::Points, &overlay, Writes::Volatile, MountAttrFlags::MOUNT_ATTR_NODEV)?;
+        let place = self.subdirectory("points")?;
+        sys::mount::attach(&mount, &place).doing("mount", "the layer of mount points")?;
+        let mut tree = Tree::new(mount, None)?;
+        for name in MOUNT_POINTS {
+            tree.mount_point(name)?;
+        }
+        for file in &spec.files {
+            tree.file(&file.path)?;
+        }
+        for mount in &spec.mounts {
+            tree.place(&mount.target, mounts::kind(mount)?)?;
+        }
+        drop(tree);
+        // The layer is about to be another overlay's lower.
+        sys::mount::detach(c"points", self.dir()).doing("unmount", "the layer of mount points")?;
+        Ok(Some(points.upper.clone()))
     }
 
     /// overlayfs: https://docs.kernel.org/filesystems/overlayfs.html

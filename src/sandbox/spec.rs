@@ -4,19 +4,21 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capabilities::Capabilities;
 use crate::limits::{Reached, Ulimit};
-use crate::mount::Overlay;
+use crate::mount::{Overlay, Writable};
 
 /// One process to run in a root file system of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     pub root: Overlay,
-    pub argv: Vec<String>,
-    /// `NAME=value`; nothing else reaches the process.
-    pub env: Vec<String>,
-    /// Absolute path in the root; created beforehand by the caller's layers or else an error.
-    pub cwd: String,
-    pub user: Ids,
+    /// Whether the process may write to the root, where that has a writable part.
+    pub root_access: Access,
+    /// A layer between those of the root and its writable part: mount points that are missing are made there, so that
+    /// they do not show as something that the process wrote.
+    pub mount_points: Option<Writable>,
+    pub process: Process,
+    pub first: First,
     pub hostname: String,
     pub network: Net,
     /// Files put into the root for the time of the run, by absolute path.
@@ -25,14 +27,59 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// Bytes of `/dev/shm`.
     pub shm_size: u64,
+}
+
+/// The process itself, wherever it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub argv: Vec<String>,
+    /// `NAME=value`; nothing else reaches the process.
+    pub env: Vec<String>,
+    /// Absolute path in the root; created beforehand by the caller's layers or else an error.
+    pub cwd: String,
+    pub user: Ids,
+    /// The most it can ever have; user 0 begins with all of them.
+    pub capabilities: Capabilities,
     /// Besides these the limits of a process are the caller's, and core files are off.
     pub ulimits: Vec<Ulimit>,
     /// All capabilities and system calls, kernel file systems unmasked.
     pub insecure: bool,
     /// Fixed address layout and the like (design §5, hermetic).
     pub hermetic: bool,
-    /// Connect the caller's terminal instead of capturing output (`--debug` shell).
-    pub interactive: bool,
+    pub stdio: Stdio,
+}
+
+/// What the process' standard streams are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stdio {
+    /// No input; output in two pipes. A program that cannot be executed says so there and ends with 126 or 127.
+    Captured,
+    /// The caller's own (`--debug` shell).
+    Caller,
+    /// Three pipes, the first from the caller.
+    Piped,
+    /// No input; output in two pipes.
+    Output,
+    /// A terminal of its own.
+    Terminal(Size),
+}
+
+/// The size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// Who is process 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum First {
+    /// An init of ours, which passes signals on and reaps; the process is number 2.
+    Init,
+    /// The process itself.
+    Process,
 }
 
 /// The usual size of `/dev/shm`: docker's.
@@ -85,6 +132,8 @@ pub enum Mounted {
     Directory { path: PathBuf, access: Access },
     /// A socket of the host.
     Socket { path: PathBuf },
+    /// A directory or a file of the host, whichever it is, with what is mounted below it.
+    Host { path: PathBuf, access: Access },
     /// A read-only file from memory.
     File { bytes: Vec<u8>, mode: u32, uid: u32, gid: u32 },
     /// Memory, at most so many bytes.

@@ -72,6 +72,24 @@ pub fn execve(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     last_error()
 }
 
+/// Where a process says how willingly it goes when memory is short (proc_pid_oom_score_adj(5)).
+const SHORTAGE: &str = "/proc/self/oom_score_adj";
+
+/// Lets the kernel rather end others, and those this process starts as well, when memory is short. A plain user may
+/// not ask for that, and does not get it.
+pub fn survive_shortage() {
+    let _ = std::fs::write(SHORTAGE, "-900");
+}
+
+/// Takes [`survive_shortage`] back, where it was given.
+pub fn share_shortage() {
+    let given = std::fs::read_to_string(SHORTAGE).is_ok_and(|text| text.trim() == "-900");
+    if given {
+        // Going more willingly is always allowed.
+        let _ = std::fs::write(SHORTAGE, "0");
+    }
+}
+
 /// Ends the process at once, without running destructors or flushing anything.
 pub fn exit(code: i32) -> ! {
     // SAFETY: _exit has no precondition.

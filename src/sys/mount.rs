@@ -164,6 +164,15 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
     move_mount(mount, c"", target, c"", flags)
 }
 
+/// Takes a mount off a directory below `dir`; what still uses it keeps it.
+pub fn detach(name: &std::ffi::CStr, dir: impl AsFd) -> Result<()> {
+    use rustix::mount::{UnmountFlags, unmount};
+    use rustix::process::fchdir;
+    // umount2(2) takes no descriptor of a directory to begin at.
+    fchdir(dir)?;
+    unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+}
+
 /// Cuts all mounts of the calling thread's namespace off from those they were copied from.
 pub fn make_private() -> Result<()> {
     use rustix::mount::{MountPropagationFlags, mount_change};

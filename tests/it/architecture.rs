@@ -7,7 +7,7 @@ use crate::support::children;
 
 /// Floors from the bottom up; modules of one line may name each other only as `SAME` says.
 const FLOORS: [&[&str]; 11] = [
-    &["csv", "diag", "limits", "size"],
+    &["capabilities", "csv", "diag", "limits", "size"],
     &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
     &["oci", "remote"],
     &["action", "lock", "recipe", "sbom"],

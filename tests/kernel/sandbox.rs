@@ -4,8 +4,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use lith::capabilities::Capabilities;
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Ended, File, Ids, Net, SHM_SIZE, Spec, Status, Stub};
+use lith::sandbox::spec::{
+    Access, Ended, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio, Stub,
+};
 use lith::sandbox::{Launcher, Output, SandboxError, SetupError, Stream};
 use tempfile::TempDir;
 
@@ -83,19 +86,25 @@ impl World {
                 writable: Some(Writable { upper: self.path("upper"), work: self.path("work") }),
                 marks: self.marks,
             },
-            argv: argv.iter().map(|a| (*a).to_owned()).collect(),
-            env: vec!["PATH=/bin".into(), "A=b".into()],
-            cwd: "/".into(),
-            user: Ids::default(),
+            root_access: Access::ReadWrite,
+            mount_points: None,
+            process: Process {
+                argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+                env: vec!["PATH=/bin".into(), "A=b".into()],
+                cwd: "/".into(),
+                user: Ids::default(),
+                capabilities: Capabilities::default(),
+                ulimits: vec![],
+                insecure: false,
+                hermetic: true,
+                stdio: Stdio::Captured,
+            },
+            first: First::Init,
             hostname: "box".into(),
             network: Net::None,
             files: Vec::new(),
-            hermetic: true,
             mounts: vec![],
             shm_size: SHM_SIZE,
-            ulimits: vec![],
-            insecure: false,
-            interactive: false,
         }
     }
 
@@ -129,7 +138,7 @@ fn status(spec: &Spec) -> (Status, Text) {
 fn host_view(world: &World, argv: &[&str]) -> Spec {
     let mut spec = world.spec(argv);
     spec.root = Overlay { lowers: vec!["/".into()], writable: None, marks: OverlayMarks::Trusted };
-    spec.env = vec!["PATH=/usr/bin:/bin".into()];
+    spec.process.env = vec!["PATH=/usr/bin:/bin".into()];
     spec
 }
 
@@ -276,7 +285,7 @@ fn capabilities_are_dockers() {
         "Groups:\nCapInh:0000000000000000\nCapPrm:00000000a80425fb\nCapEff:00000000a80425fb\n\
         CapBnd:00000000a80425fb\nCapAmb:0000000000000000\nNoNewPrivs:0\nSeccomp:2\n"
     );
-    spec.user = Ids { uid: 1000, gid: 1001, groups: vec![7, 1001] };
+    spec.process.user = Ids { uid: 1000, gid: 1001, groups: vec![7, 1001] };
     assert_eq!(
         shown(&spec),
         "Groups:71001\nCapInh:0000000000000000\nCapPrm:0000000000000000\nCapEff:0000000000000000\n\
@@ -289,7 +298,7 @@ fn another_user_has_its_streams() {
     let Some(world) = world() else { return };
     let mut spec =
         world.shell("id -u; id -g; echo via > /dev/stdout; echo e > /dev/stderr; touch /x || echo no");
-    spec.user = Ids { uid: 1000, gid: 1001, groups: vec![] };
+    spec.process.user = Ids { uid: 1000, gid: 1001, groups: vec![] };
     let (ended, text) = status(&spec);
     assert_eq!((ended, text.out.as_str()), (Status::Exited(0), "1000\n1001\nvia\nno\n"));
 }
@@ -507,7 +516,7 @@ fn read_only_and_empty_roots() {
 fn working_directory() {
     let Some(world) = world() else { return };
     let mut spec = world.spec(&["busybox", "pwd"]);
-    spec.cwd = "/etc".into();
+    spec.process.cwd = "/etc".into();
     assert_eq!(out(&spec), "/etc\n");
     for (cwd, part) in [
         ("/nope", "No such file"),
@@ -515,7 +524,7 @@ fn working_directory() {
         ("/proc/self/fd/0", "Not a directory"),
         ("/proc/self/fd/7", "No such file"),
     ] {
-        spec.cwd = cwd.into();
+        spec.process.cwd = cwd.into();
         let refused = run(&spec).0.unwrap_err();
         let SandboxError::Setup(SetupError::Cwd { path, errno }) = &refused else { panic!("{refused:?}") };
         assert!(path == cwd && errno.to_string().contains(part), "{refused}");

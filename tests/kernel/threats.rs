@@ -8,8 +8,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use lith::capabilities::Capabilities;
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Access, Ids, Mount, Mounted, Net, SHM_SIZE, Spec, Status};
+use lith::sandbox::spec;
+use lith::sandbox::spec::{Access, First, Ids, Mount, Mounted, Net, Process, SHM_SIZE, Spec, Status};
 use lith::sandbox::{Launcher, Output, SandboxError, SetupError, Stream};
 
 use crate::sandbox::processes_with;
@@ -74,19 +76,25 @@ impl World {
                 writable: Some(Writable { upper: self.lab.path("upper"), work: self.lab.path("work") }),
                 marks: OverlayMarks::Trusted,
             },
-            argv: ["sh", "-c", script].map(str::to_owned).into(),
-            env: vec!["PATH=/bin:/usr/bin".into()],
-            cwd: "/".into(),
-            user: Ids::default(),
+            root_access: Access::ReadWrite,
+            mount_points: None,
+            process: Process {
+                argv: ["sh", "-c", script].map(str::to_owned).into(),
+                env: vec!["PATH=/bin:/usr/bin".into()],
+                cwd: "/".into(),
+                user: Ids::default(),
+                capabilities: Capabilities::default(),
+                ulimits: vec![],
+                insecure: false,
+                hermetic: true,
+                stdio: spec::Stdio::Captured,
+            },
+            first: First::Init,
             hostname: "box".into(),
             network: Net::None,
             files: vec![],
             mounts: vec![],
             shm_size: SHM_SIZE,
-            ulimits: vec![],
-            insecure: false,
-            hermetic: true,
-            interactive: false,
         }
     }
 

@@ -19,7 +19,7 @@ pub struct ProcessLimits {
 }
 
 /// Limits that hold for all processes of one step together. What is not said is not limited.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupLimits {
     /// Bytes.
     pub memory: Option<u64>,
@@ -32,7 +32,7 @@ pub struct GroupLimits {
 }
 
 /// Limits of processor time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuLimits {
     pub time: Option<CpuTime>,
     /// Weight against others, 1024 being usual: 2 to 262144.
@@ -42,14 +42,15 @@ pub struct CpuLimits {
 }
 
 /// So much time in each period, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTime {
     pub quota: u64,
     pub period: u64,
 }
 
 /// How much of something there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Amount {
     AtMost(u64),
     Unlimited,
@@ -178,7 +179,7 @@ impl fmt::Display for Ulimit {
 }
 
 /// A name that steps can look up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     pub name: String,
     pub address: IpAddr,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
+use super::container::{exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait};
 use super::{
     build, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, names, plan, save,
     vendor, verify, why,
@@ -41,6 +42,30 @@ enum Verb {
     Why(why::Why),
     /// Print what a step's process printed when it last ran
     Log(log::Log),
+    /// Run a program in a new container
+    Run(run::Run),
+    /// Make a container without starting it
+    Create(run::Create),
+    /// Start containers that do not run
+    Start(start::Start),
+    /// Ask containers to end, and end those that do not
+    Stop(stop::Stop),
+    /// Send containers a signal
+    Kill(stop::Kill),
+    /// Stop containers and start them again
+    Restart(start::Restart),
+    /// List containers
+    Ps(ps::Ps),
+    /// Run one more program in a running container
+    Exec(exec::Exec),
+    /// Show what containers wrote
+    Logs(logs::Logs),
+    /// Print everything known of containers or images, as docker does
+    Inspect(inspect_any::Inspect),
+    /// Wait for containers to end and print their exit codes
+    Wait(wait::Wait),
+    /// Remove containers
+    Rm(rm::Rm),
     /// List images
     Images(images::Images),
     /// Work on images
@@ -100,6 +125,18 @@ impl Args {
             Verb::Convert(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),
+            Verb::Run(verb) => verb.run(root),
+            Verb::Create(verb) => verb.run(root),
+            Verb::Start(verb) => verb.run(root),
+            Verb::Stop(verb) => verb.run(root),
+            Verb::Kill(verb) => verb.run(root),
+            Verb::Restart(verb) => verb.run(root),
+            Verb::Ps(verb) => verb.run(root),
+            Verb::Exec(verb) => verb.run(root),
+            Verb::Logs(verb) => verb.run(root),
+            Verb::Inspect(verb) => verb.run(root),
+            Verb::Wait(verb) => verb.run(root),
+            Verb::Rm(verb) => verb.run(root),
             Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),
             Verb::Image(ImageVerb::Inspect(verb)) => verb.run(root),
             Verb::History(verb) | Verb::Image(ImageVerb::History(verb)) => verb.run(root),
@@ -113,4 +150,17 @@ impl Args {
             Verb::Store(StoreVerb::Verify(verb)) => verb.run(root),
         }
     }
+}
+
+/// How a wrong command line ends: docker's 125 for what runs a program, whose own codes begin at 0; else 2.
+pub fn usage_code() -> u8 {
+    let mut words = std::env::args().skip(1);
+    let verb = loop {
+        match words.next().as_deref() {
+            Some("--root") => drop(words.next()),
+            Some(flag) if flag.starts_with('-') => {}
+            other => break other.map(str::to_owned),
+        }
+    };
+    if matches!(verb.as_deref(), Some("run" | "exec")) { 125 } else { 2 }
 }

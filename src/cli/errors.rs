@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use super::build::render;
 use super::out;
+use crate::container::ContainerError;
 use crate::debian::DebianError;
-use crate::diag::{Diagnostic, Source};
+use crate::diag::{Diagnostic, Source, chain};
 use crate::engine::BuildError;
 use crate::exec::ExecError;
 use crate::store::StoreError;
@@ -35,6 +36,14 @@ pub enum CliError {
     Build(Box<BuildError>),
     #[error("{act}: {source}")]
     Io { act: String, source: std::io::Error },
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// The program of a container was not started.
+    #[error("{0}")]
+    Run(Box<CliError>),
+    /// A program ended, and this one with it.
+    #[error("exit code {0}")]
+    Exit(u8),
     /// The verb did its work and found something wrong; it has said what.
     #[error("{0}")]
     Failed(String),
@@ -57,6 +66,14 @@ impl CliError {
         }
     }
 
+    /// What kept a program of a container from being started.
+    pub fn of_run(self) -> Self {
+        match self {
+            Self::Exit(code) => Self::Exit(code),
+            other => Self::Run(Box::new(other)),
+        }
+    }
+
     /// An input or output error with what was being done.
     pub fn io(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let act = act.into();
@@ -64,8 +81,17 @@ impl CliError {
     }
 }
 
-/// Prints an error with its next step.
+/// Prints an error with its next step; its exit code.
 pub fn report(error: &CliError) -> ExitCode {
+    show(error);
+    ExitCode::from(code(error))
+}
+
+/// Prints an error with its next step.
+pub fn show(error: &CliError) {
+    if let CliError::Exit(_) = error {
+        return;
+    }
     if let CliError::File { file, diagnostics: found } | CliError::Checks { file, found, .. } = error {
         out::err(&render(file, found));
     }
@@ -74,22 +100,6 @@ pub fn report(error: &CliError) -> ExitCode {
     if let Some(hint) = hint(error) {
         out::err(&format!("{} help: {hint}\n", paint.wrap("1;34", "  =")));
     }
-    ExitCode::from(code(error))
-}
-
-/// An error and its causes on one line; a cause that the text before it holds already is not said twice.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let own = error.to_string();
-        if !text.contains(&own) {
-            text.push_str(": ");
-            text.push_str(&own);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn code(error: &CliError) -> u8 {
@@ -103,6 +113,27 @@ fn code(error: &CliError) -> u8 {
         | CliError::Export(_)
         | CliError::Stored(_) => 1,
         CliError::Build(error) => build_code(error),
+        CliError::Container(error) => container_code(error),
+        CliError::Run(error) => match error.as_ref() {
+            CliError::Container(ContainerError::Failed { code, .. }) => *code,
+            _ => NOT_STARTED,
+        },
+        CliError::Exit(code) => *code,
+    }
+}
+
+/// docker's, for what is wrong before the program is executed.
+const NOT_STARTED: u8 = 125;
+
+fn container_code(error: &ContainerError) -> u8 {
+    match error {
+        ContainerError::Failed { code, .. } => *code,
+        ContainerError::BadName { .. } | ContainerError::BadVolumeName { .. } | ContainerError::Signal(_) => {
+            2
+        }
+        ContainerError::Store(error) => store_code(error),
+        ContainerError::Exec(error) => exec_code(error),
+        _ => 1,
     }
 }
 
@@ -178,6 +209,15 @@ fn exec_code(error: &ExecError) -> u8 {
 
 fn hint(error: &CliError) -> Option<String> {
     match error {
+        CliError::Run(error) => hint(error),
+        CliError::Container(ContainerError::Unknown(_)) => Some("`lith ps -a` lists what is there".into()),
+        CliError::Container(ContainerError::NameTaken { name, .. }) => {
+            Some(format!("choose another --name, or remove the other one: lith rm {name}"))
+        }
+        CliError::Container(ContainerError::Running { name }) => {
+            Some(format!("stop it first: lith stop {name}"))
+        }
+        CliError::Container(ContainerError::NotRunning { name }) => Some(format!("start it: lith start {name}")),
         CliError::Store(StoreError::Mapping { .. }) => Some(
             "unpacked layers belong to one user mapping; use another --root, or run as the user that made this store"
                 .into(),

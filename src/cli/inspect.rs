@@ -31,7 +31,8 @@ impl Inspect {
     }
 }
 
-fn describe(store: &Store, record: &ImageRecord) -> Result<Value, CliError> {
+/// Everything known of an image.
+pub fn describe(store: &Store, record: &ImageRecord) -> Result<Value, CliError> {
     let config = find::config(store, &record.id)?;
     let names = find::names(store, &record.id)?;
     let digests: Vec<String> = match record.manifest {

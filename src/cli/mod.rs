@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod caches;
 mod call;
+mod container;
 mod contexts;
 mod convert;
 mod errors;
@@ -25,11 +26,13 @@ mod network;
 mod out;
 mod pins;
 mod plan;
+mod process_flags;
 mod progress;
 mod results;
 mod save;
 mod secrets;
 mod session;
+mod template;
 mod vendor;
 mod verify;
 mod why;
@@ -41,9 +44,10 @@ use clap::Parser as _;
 pub use errors::CliError;
 
 /// Runs the program: what the process' arguments ask for. Errors go to stderr with a next step; the exit code is 0,
-/// 1 if a build or comparison failed, 2 for wrong usage or bad input, 3 if the environment cannot do it.
+/// 1 if a build or comparison failed, 2 for wrong usage or bad input, 3 if the environment cannot do it. What runs a
+/// program of a container ends as that one does, or with docker's 125, 126 and 127.
 pub fn main() -> ExitCode {
-    if let Some(code) = crate::sandbox::child_entry() {
+    if let Some(code) = crate::sandbox::child_entry().or_else(crate::container::child_entry) {
         return code;
     }
     let args = match args::Args::try_parse() {
@@ -51,7 +55,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // A closed terminal is no reason to fail differently.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::from(if error.use_stderr() { args::usage_code() } else { 0 });
         }
     };
     match args.run() {

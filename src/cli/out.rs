@@ -18,8 +18,13 @@ pub fn bytes(bytes: &[u8]) {
 
 /// Prints to standard error.
 pub fn err(text: &str) {
+    err_bytes(text.as_bytes());
+}
+
+/// Prints bytes to standard error.
+pub fn err_bytes(bytes: &[u8]) {
     let mut out = io::stderr().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 /// How standard error is painted: in colour on a terminal, unless `NO_COLOR` or `TERM=dumb` asks for none.

@@ -4,18 +4,16 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::sys::socket;
 
 use super::failure::SetupError;
 use super::launch::Writes;
@@ -59,14 +57,14 @@ pub(super) enum Reply {
 }
 
 /// Writes one message.
-pub(super) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
+pub fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
     to.write_all(&frame(message)?)
 }
 
 /// Writes one message, and a descriptor with its first byte.
 pub(super) fn send_with(socket: &UnixStream, message: &impl Serialize, fd: BorrowedFd<'_>) -> io::Result<()> {
     let bytes = frame(message)?;
-    let sent = send_bytes(socket, &bytes, Some(fd))?;
+    let sent = socket::send(socket, &bytes, Some(fd))?;
     let mut rest = socket;
     rest.write_all(&bytes[sent..])
 }
@@ -88,24 +86,7 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Takes what is there. False at the end, or where the other side was killed.
     pub(super) fn fill(&mut self, socket: &UnixStream) -> bool {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut buffer = vec![0; 64 << 10];
-        let got = recvmsg(socket, &mut [IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC);
-        match got {
-            Ok(got) if got.bytes > 0 => {
-                for message in control.drain() {
-                    if let RecvAncillaryMessage::ScmRights(list) = message {
-                        self.descriptors.extend(list);
-                    }
-                }
-                self.bytes.extend_from_slice(&buffer[..got.bytes]);
-                true
-            }
-            Err(Errno::INTR | Errno::AGAIN) => true,
-            // A socket reports a peer that was killed with unread input as a reset: the end all the same.
-            Ok(_) | Err(_) => false,
-        }
+        socket::receive(socket, &mut self.bytes, &mut self.descriptors)
     }
 
     /// The next whole message.
@@ -134,7 +115,7 @@ impl Inbox {
 ///
 /// # Errors
 /// `UnexpectedEof` if the other side ended first.
-pub(super) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
+pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length);
@@ -148,23 +129,12 @@ pub(super) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T>
 
 /// Sends one byte, and a descriptor with it if there is one: the program's standard input to the child, the
 /// supervisor's end of a filter to init.
-pub(super) fn send_descriptor(socket: &UnixStream, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    send_bytes(socket, &[0], fd).map(drop)
-}
-
-/// How many bytes went, and the descriptor with them.
-fn send_bytes(socket: &UnixStream, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let list = fd.as_slice();
-    if !list.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(list));
-    }
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+pub fn send_descriptor(socket: &UnixStream, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    Ok(socket::send(socket, &[0], fd).map(drop)?)
 }
 
 /// The other end of [`send_descriptor`].
-pub(super) fn receive_descriptor(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
+pub fn receive_descriptor(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

@@ -17,7 +17,7 @@ use crate::sys::signal::Set;
 
 use super::channel::{self, Entry, Reply};
 use super::failure::{Doing as _, SetupError};
-use super::init::{die_with_parent, ended, is_open, report, socket_pair, watch};
+use super::init::{die_with_parent, ended, introduce, is_open, report, socket_pair, watch};
 use super::program::Program;
 use super::spec::Ended;
 
@@ -59,6 +59,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
         }
         Fork::Parent(main) => {
             drop((alive, report_end));
+            introduce(socket, main)?;
             let listener = match program.is_supervised() {
                 true => channel::receive_descriptor(&failed).ok().flatten(),
                 false => None,

@@ -105,8 +105,8 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
     }
 }
 
-/// Tells the caller who the first process is.
-fn introduce(socket: &UnixStream, init: Pid) -> Result<(), SetupError> {
+/// Tells the caller who the first process is, or the one that entered.
+pub(super) fn introduce(socket: &UnixStream, init: Pid) -> Result<(), SetupError> {
     let descriptor = pidfd_open(init, PidfdFlags::empty()).doing("open", "the init process")?;
     // A caller that is gone kills this process anyway.
     let _ = channel::send_with(socket, &Reply::Init { pid: init.as_raw_pid() }, descriptor.as_fd());

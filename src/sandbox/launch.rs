@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -47,6 +47,8 @@ pub trait Output: Send {
 pub enum Writes {
     /// They do nothing: for a step, whose result its caller syncs as a whole.
     Volatile,
+    /// They do nothing, and nobody will look at what was written: for a container that goes with its end.
+    Discarded,
     /// They hold: for a container with data of its own.
     Durable,
 }
@@ -73,11 +75,17 @@ pub struct Launcher {
     helper: PathBuf,
     writes: Writes,
     limits: GroupLimits,
+    cgroups: Vec<PathBuf>,
 }
 
 impl Default for Launcher {
     fn default() -> Self {
-        Self { helper: "/proc/self/exe".into(), writes: Writes::Volatile, limits: GroupLimits::default() }
+        Self {
+            helper: "/proc/self/exe".into(),
+            writes: Writes::Volatile,
+            limits: GroupLimits::default(),
+            cgroups: vec![],
+        }
     }
 }
 
@@ -95,6 +103,11 @@ impl Launcher {
     /// What all processes of a run may use together.
     pub fn limits(self, limits: GroupLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The cgroups that a process which enters a sandbox counts in.
+    pub fn cgroups(self, cgroups: Vec<PathBuf>) -> Self {
+        Self { cgroups, ..self }
     }
 
     /// Runs one process to its end. When this returns, whatever the outcome, no process of the sandbox is left
@@ -148,7 +161,8 @@ impl Launcher {
     pub fn enter(&self, init: BorrowedFd<'_>, process: &Process) -> Result<Running, SandboxError> {
         let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
         let mut child = self.start(ENTERER, theirs.into(), process.stdio)?;
-        let told = channel::send_descriptor(&socket, Some(init)).and_then(|()| {
+        let joined = self.cgroups.iter().try_for_each(|dir| join(dir, child.id()));
+        let told = joined.and_then(|()| channel::send_descriptor(&socket, Some(init))).and_then(|()| {
             let job = Entry { process: Cow::Borrowed(process), parent: our_pid() };
             tell(&socket, process.stdio, &job)
         });
@@ -178,6 +192,11 @@ impl Launcher {
             .spawn()
             .map_err(error)
     }
+}
+
+/// Moves a process that waits for its job into a cgroup, and so whatever it starts.
+fn join(dir: &Path, process: u32) -> io::Result<()> {
+    std::fs::write(dir.join("cgroup.procs"), process.to_string())
 }
 
 fn our_pid() -> i32 {

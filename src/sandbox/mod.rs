@@ -31,6 +31,7 @@ use std::process::ExitCode;
 
 pub use crate::mount::OWNER_XATTR;
 pub use cgroup::CgroupError;
+pub use channel::{receive as receive_job, receive_descriptor, send as send_job, send_descriptor};
 pub use failure::{Errno, SetupError};
 pub use launch::{Event, Launcher, Output, Running, SandboxError, Stream, Writes};
 

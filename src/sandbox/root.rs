@@ -170,7 +170,7 @@ impl Staging {
             Some(Writable { upper, work }) => {
                 with_directory(upper, |path| set(Opt::Value("upperdir", path)))?;
                 with_directory(work, |path| set(Opt::Value("workdir", path)))?;
-                if writes == Writes::Volatile {
+                if writes != Writes::Durable {
                     forget_volatile(work)?;
                     set(Opt::Flag("volatile")).doing("set", "overlay option volatile")?;
                 }

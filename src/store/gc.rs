@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{RefRecord, Store, StoreError, Unpacking, prepare, snapshots};
+use super::{Containers, RefRecord, Store, StoreError, Unpacking, prepare, snapshots};
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::oci::{ImageConfig, Manifest};
 use crate::sys::dir;
@@ -96,6 +96,10 @@ impl Store {
         self.doom(&mut plan, "images", |name| {
             ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
         })?;
+        self.doom(&mut plan, "containers", |_| true)?;
+        self.doom(&mut plan, "container-names", |name| Containers::of(&self.root).by_name(name).is_some())?;
+        let containers = Containers::of(&self.root).ids()?;
+        self.doom(&mut plan, "layerdb/mounts", |name| containers.iter().any(|id| id.as_str() == name))?;
         self.doom(&mut plan, "layerdb/sha256", |name| self.chain_is_reached(name, &reach))?;
         let diff = |name: &str| DiffId::from_hex(name).is_ok_and(|diff| reach.diffs.contains(&diff));
         self.doom(&mut plan, "tocs", diff)?;
@@ -168,6 +172,11 @@ impl Store {
                 reach.caches.extend(self.cache_id(&[record.layer.diff_id]).ok());
             }
         }
+        let (images, overlays) = Containers::of(&self.root).needs()?;
+        for image in images {
+            self.reach_image(&mut reach, image, self.image(&image).and_then(|record| record.manifest));
+        }
+        reach.caches.extend(overlays);
         let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
         reach.blobs.extend(blobs);
         for entry in dir::list_path(&self.root.join("compressed"))? {

@@ -7,6 +7,7 @@ pub mod actions;
 pub mod blobs;
 pub mod builds;
 pub mod caches;
+pub mod containers;
 pub mod downloads;
 pub mod gc;
 pub mod images;
@@ -30,6 +31,7 @@ use crate::sys::file::{self, Durability, Hold, Lock};
 
 pub use actions::{LayerRef, Record};
 pub use blobs::BlobWriter;
+pub use containers::{ContainerId, ContainerLayers, Containers, Created, NewContainer};
 pub use images::{ImageRecord, RefRecord};
 pub use snapshots::{Scratch, Unpacking};
 
@@ -79,10 +81,11 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 19] = [
+const DIRS: [&str; 23] = [
     "blobs/sha256",
     "tocs",
     "compressed",
+    "layerdb/mounts",
     "layerdb/sha256",
     "overlay",
     "l",
@@ -91,6 +94,8 @@ const DIRS: [&str; 19] = [
     "actions",
     "builds",
     "caches",
+    "container-names",
+    "containers",
     "contexts",
     "downloads",
     "git",
@@ -99,6 +104,7 @@ const DIRS: [&str; 19] = [
     "packages",
     "partial",
     "tmp",
+    "volumes",
 ];
 
 impl Store {

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::actions::{open_sealed, seal};
 use super::blobs::BlobWriter;
-use super::snapshots::boot_id;
 use super::{Store, StoreError};
 use crate::sys::dir;
 use crate::sys::file::{self, Durability, Hold, Lock};
@@ -82,7 +81,7 @@ impl Store {
         let sealed = fs::read(of(&path)).ok();
         let sealed = sealed.and_then(|bytes| open_sealed::<Sealed>("partial", PARTIAL_VERSION, &bytes));
         let Some(Sealed { whole, boot }) = sealed else { return Ok(None) };
-        if trust == Trust::Server && (boot != boot_id()? || whole.strong.is_none()) {
+        if trust == Trust::Server && (boot != file::boot_id()? || whole.strong.is_none()) {
             return Ok(None);
         }
         let Ok(mut file) = OpenOptions::new().read(true).write(true).open(&path) else { return Ok(None) };
@@ -108,7 +107,7 @@ impl Store {
         fs::create_dir_all(path.parent().expect("a file of the store")).map_err(io)?;
         self.make_room()?;
         // Bytes without a description are nothing, so it comes after the old bytes went and before new ones come.
-        let sealed = Sealed { whole: whole.clone(), boot: boot_id()? };
+        let sealed = Sealed { whole: whole.clone(), boot: file::boot_id()? };
         file::replace(&of(&path), &seal("partial", PARTIAL_VERSION, &sealed), Durability::Cached)?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o644).open(&path).map_err(io)?;

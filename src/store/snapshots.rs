@@ -8,7 +8,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError};
+use rayon::prelude::*;
+
+use super::{LayerRef, Store, StoreError};
 use crate::digest::{DiffId, chain_ids};
 use crate::layer::audit::AuditOptions;
 use crate::layer::unpack::{Devices, UnpackOptions, unpack};
@@ -97,6 +99,14 @@ pub(super) fn remove_tree(dir: &Path) {
     let _ = fs::remove_dir_all(dir);
 }
 
+/// The tar of a layer without entries has this size: two zero blocks.
+pub const EMPTY_LAYER: u64 = 1024;
+
+/// Which layers of a stack hold anything.
+fn mounted(stack: &[LayerRef]) -> Vec<usize> {
+    (0..stack.len()).filter(|at| stack[*at].size > EMPTY_LAYER).collect()
+}
+
 impl Store {
     /// How this store's process unpacks.
     pub fn unpacking(&self) -> Unpacking {
@@ -155,6 +165,19 @@ impl Store {
         Ok(dir.join("diff"))
     }
 
+    /// Makes sure that all layers of a stack that hold anything are unpacked; gives their directories, bottom first.
+    pub fn unpack_stack(&self, stack: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
+        let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
+        mounted(stack).par_iter().map(|top| self.unpacked(&diffs[..=*top])).collect()
+    }
+
+    /// The short links of the layers that [`Store::unpack_stack`] gives, topmost first.
+    pub fn links(&self, stack: &[LayerRef]) -> Result<Vec<String>, StoreError> {
+        let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
+        let cache_ids = mounted(stack).into_iter().rev().map(|top| self.cache_id(&diffs[..=top]));
+        cache_ids.map(|id| Ok(Self::short_link(&id?))).collect()
+    }
+
     fn unpack_new(&self, stack: &[DiffId]) -> Result<Scratch, StoreError> {
         let scratch = self.scratch()?;
         self.unpack_into(stack, &scratch.writable().upper)?;
@@ -203,7 +226,7 @@ impl Store {
             return Ok(());
         }
         remove_tree(&scratch.dir.join("work"));
-        file::replace(&scratch.dir.join("boot"), boot_id()?.as_bytes(), Durability::Cached)?;
+        file::replace(&scratch.dir.join("boot"), file::boot_id()?.as_bytes(), Durability::Cached)?;
         let link = Self::short_link(cache_id);
         file::replace(&scratch.dir.join("link"), link.as_bytes(), Durability::Cached)?;
         if dir.exists() {
@@ -227,7 +250,7 @@ impl Store {
     /// An unpacked layer counts if it was made in this boot: what an earlier one left unsynced may be damaged.
     fn is_unpacked(&self, dir: &Path) -> Result<bool, StoreError> {
         match fs::read(dir.join("boot")) {
-            Ok(made) => Ok(made == boot_id()?.as_bytes()),
+            Ok(made) => Ok(made == file::boot_id()?.as_bytes()),
             Err(_) => Ok(false),
         }
     }
@@ -262,10 +285,4 @@ impl Store {
         }
         Ok(Scratch { dir })
     }
-}
-
-/// What tells this boot of the machine from others.
-pub(super) fn boot_id() -> io::Result<String> {
-    let path = Path::new("/proc/sys/kernel/random/boot_id");
-    fs::read_to_string(path).map_err(|e| file::context(e, "read", path))
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,7 +162,7 @@ pub enum Hold {
 /// A kernel lock on a file; it ends with the value or with the process, whatever happens to it.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -174,14 +174,14 @@ impl Lock {
             Hold::Exclusive => file.lock(),
         };
         locked.map_err(|e| context(e, "lock", path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Waits for the lock on a directory that is there.
     pub fn directory(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         file.lock()?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Takes the lock on a directory that is there if nobody else holds it.
@@ -194,16 +194,34 @@ impl Lock {
         Self::take(open_lock(path)?, path, hold)
     }
 
+    /// As [`Lock::attempt`], of a file that is there.
+    pub fn attempt_existing(path: &Path, hold: Hold) -> io::Result<Option<Self>> {
+        let file = File::open(path).map_err(|e| context(e, "open lock", path))?;
+        Self::take(file, path, hold)
+    }
+
+    /// The lock that a descriptor came with: it is held as long as one of its copies is open anywhere.
+    pub fn inherited(fd: OwnedFd) -> Self {
+        Self { file: fd.into() }
+    }
+
     fn take(file: File, path: &Path, hold: Hold) -> io::Result<Option<Self>> {
         let locked = match hold {
             Hold::Shared => file.try_lock_shared(),
             Hold::Exclusive => file.try_lock(),
         };
         match locked {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(context(error, "lock", path)),
         }
+    }
+}
+
+/// To be handed on to another process, which then holds it too.
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -220,6 +238,12 @@ fn open_lock(path: &Path) -> io::Result<File> {
             _ => Err(error),
         })
         .map_err(|e| context(e, "open lock", path))
+}
+
+/// What tells this boot of the machine from others.
+pub fn boot_id() -> io::Result<String> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    fs::read_to_string(path).map_err(|e| context(e, "read", path))
 }
 
 /// A part of a file, read without moving its position.

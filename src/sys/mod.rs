@@ -13,4 +13,5 @@ pub mod mount;
 pub mod ns;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod xattr;

@@ -4,6 +4,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::{Errno, Result};
 
@@ -68,6 +69,42 @@ impl Set {
         let signal = unsafe { libc::sigwaitinfo(&raw const self.0, std::ptr::null_mut()) };
         if signal > 0 { Ok(signal) } else { Err(last_error()) }
     }
+}
+
+/// Where [`relay`] writes the numbers of signals that came.
+static RELAY: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn relay(signal: libc::c_int) {
+    let number = signal.to_ne_bytes();
+    // SAFETY: write(2) is allowed in a handler; the bytes are on its own stack. A full pipe loses the signal.
+    unsafe { libc::write(RELAY.load(Ordering::Relaxed), number.as_ptr().cast(), number.len()) };
+}
+
+/// Signals that people and programs send to a command that stands for another process: they are to reach that one.
+/// Gives a pipe on which each comes as four bytes, whichever thread the kernel picked. For the rest of the process.
+pub fn to_pipe() -> Result<OwnedFd> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use std::os::fd::IntoRawFd as _;
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    RELAY.store(write.into_raw_fd(), Ordering::Relaxed);
+    let handler: extern "C" fn(libc::c_int) = relay;
+    for signal in FORWARDED {
+        // SAFETY: the handler makes one system call and touches nothing but a number that is set already.
+        let before = unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+        if before == libc::SIG_ERR {
+            return Err(last_error());
+        }
+    }
+    Ok(read)
+}
+
+/// A signal by its number: 1 to 64.
+pub fn from_number(number: i32) -> Option<rustix::process::Signal> {
+    if let Some(named) = rustix::process::Signal::from_named_raw(number) {
+        return Some(named);
+    }
+    // SAFETY: it is sent only; the numbers that the C library keeps for itself are as good as any other then.
+    (1..=64).contains(&number).then(|| unsafe { rustix::process::Signal::from_raw_unchecked(number) })
 }
 
 /// Whether a signal says that a child ended.

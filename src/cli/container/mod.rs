@@ -1,0 +1,49 @@
+//! Verbs about containers.
+
+pub mod exec;
+pub mod inspect;
+pub mod logs;
+mod mounts;
+mod new;
+pub mod ps;
+pub mod rm;
+pub mod run;
+pub mod start;
+pub mod stop;
+mod streams;
+pub mod wait;
+
+use std::path::Path;
+
+use super::session::{self, Need, Session};
+use super::{CliError, out};
+use crate::container::{Container, ContainerError};
+use crate::store::Containers;
+
+/// The containers of the store, which is made sure of first.
+pub fn containers(root: Option<&Path>, need: Need) -> Result<(Session, Containers), CliError> {
+    let session = session::open(root, need)?;
+    let containers = Containers::of(session.store.root());
+    Ok((session, containers))
+}
+
+/// Does something with each of several containers; what fails does not keep it from the others. Prints what was done
+/// as docker does: each as it was named.
+fn each(
+    containers: &Containers,
+    names: &[String],
+    mut act: impl FnMut(&Container) -> Result<(), ContainerError>,
+) -> Result<(), CliError> {
+    let mut failed = None;
+    for name in names {
+        match crate::container::find(containers, name).and_then(|container| act(&container)) {
+            Ok(()) => out::print(&format!("{name}\n")),
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    super::errors::show(&earlier.into());
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}

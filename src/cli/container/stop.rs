@@ -1,0 +1,59 @@
+//! `lith stop` and `lith kill`.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::start::patience;
+use super::{containers, each};
+use crate::cli::CliError;
+use crate::cli::session::Need;
+use crate::container::{ContainerError, life, signals};
+
+/// Arguments of `lith stop`.
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// Seconds to wait before it is killed; -1 for ever
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, allow_hyphen_values = true)]
+    time: i64,
+    /// The signal that asks it to end [default: the image's STOPSIGNAL, else TERM]
+    #[arg(short, long)]
+    signal: Option<String>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Stop {
+    pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
+        let given = self.signal.as_deref().map(signals::number).transpose().map_err(ContainerError::from)?;
+        let (_session, all) = containers(root, Need::FileSystems)?;
+        each(&all, &self.containers, |container| {
+            let signal = given.map_or_else(|| container.config.stop_signal(), Ok)?;
+            life::stop(&all, container, signal, patience(self.time))
+        })
+    }
+}
+
+/// Arguments of `lith kill`.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// Which signal
+    #[arg(short, long, default_value = "KILL")]
+    signal: String,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Kill {
+    pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
+        let number = signals::number(&self.signal).map_err(ContainerError::from)?;
+        let (_session, all) = containers(root, Need::FileSystems)?;
+        each(&all, &self.containers, |container| {
+            life::signal(&all, container, number)?;
+            // Whoever looks next is to find it ended.
+            if number == signals::KILL { life::kill(&all, container) } else { Ok(()) }
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Volumes: directories of the store that outlive containers, `volumes/<name>/{_data,meta.json}`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::ContainerError;
+use super::config::{Config, MountSource};
+use super::state::now;
+use crate::store::{ContainerId, Containers, Store};
+use crate::sys::dir;
+use crate::sys::file::{self, Durability, Hold, Lock};
+
+/// `meta.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    #[serde(default)]
+    pub name: String,
+    /// RFC 3339.
+    pub created: String,
+    /// Made for one container.
+    #[serde(default)]
+    pub anonymous: bool,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Volumes of a container that is being made: while this is held, nobody removes them.
+pub struct Prepared {
+    containers: Containers,
+    locks: Vec<Lock>,
+    made: Vec<String>,
+}
+
+impl Prepared {
+    /// Takes those away that were made for it.
+    pub fn undo(self) {
+        drop(self.locks);
+        for name in &self.made {
+            // One that somebody uses by now stays.
+            let _ = remove(&self.containers, name);
+        }
+    }
+}
+
+fn home(containers: &Containers, name: &str) -> PathBuf {
+    containers.root().join("volumes").join(name)
+}
+
+/// Where a volume's files are.
+pub fn data(containers: &Containers, name: &str) -> PathBuf {
+    home(containers, name).join("_data")
+}
+
+/// Whether a name may be given to a volume: docker's rule.
+pub fn check_name(name: &str) -> Result<(), ContainerError> {
+    let mut bytes = name.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    if first && rest && name.len() <= 200 {
+        return Ok(());
+    }
+    Err(ContainerError::BadVolumeName { name: name.chars().take(100).collect() })
+}
+
+fn lock(containers: &Containers, name: &str) -> Result<Lock, ContainerError> {
+    let path = containers.root().join("locks").join(format!("volume-{name}"));
+    Lock::wait(&path, Hold::Exclusive).map_err(ContainerError::io("lock a volume"))
+}
+
+/// Makes sure of the volumes of a container that is about to be made; names those that have no name yet.
+pub fn prepare(store: &Store, config: &mut Config) -> Result<Prepared, ContainerError> {
+    let containers = Containers::of(store.root());
+    let mut wanted: Vec<(String, bool, PathBuf)> = Vec::new();
+    for mount in &mut config.mounts {
+        if let MountSource::Volume { name, anonymous } = &mut mount.source {
+            if name.is_empty() {
+                *name = ContainerId::random().map_err(ContainerError::io("read random numbers"))?.to_string();
+            }
+            check_name(name)?;
+            wanted.push((name.clone(), *anonymous, mount.target.clone()));
+        }
+    }
+    // In one order for everybody, so that nobody waits for each other.
+    wanted.sort();
+    wanted.dedup_by(|a, b| a.0 == b.0);
+    let mut prepared = Prepared { containers, locks: vec![], made: vec![] };
+    for (name, anonymous, target) in wanted {
+        prepared.locks.push(lock(&prepared.containers, &name)?);
+        let made = ensure(&prepared.containers, &name, anonymous, BTreeMap::new());
+        if made.as_ref().is_ok_and(|new| *new) {
+            prepared.made.push(name.clone());
+        }
+        let filled = made.and_then(|_| super::seed::fill(store, config, &name, &target));
+        if let Err(error) = filled {
+            prepared.undo();
+            return Err(error);
+        }
+    }
+    Ok(prepared)
+}
+
+/// Makes a volume unless it is there. Whether it was made. The caller holds its lock.
+fn ensure(
+    containers: &Containers,
+    name: &str,
+    anonymous: bool,
+    labels: BTreeMap<String, String>,
+) -> Result<bool, ContainerError> {
+    let home = home(containers, name);
+    if home.join("_data").is_dir() {
+        return Ok(false);
+    }
+    let io = |act: &'static str| ContainerError::io(act);
+    let building = containers.root().join("tmp").join(file::unique_name());
+    fs::create_dir_all(building.join("_data")).map_err(io("make a volume"))?;
+    fs::set_permissions(building.join("_data"), fs::Permissions::from_mode(0o755))
+        .map_err(io("make a volume"))?;
+    let meta = Volume { name: name.to_owned(), created: now(), anonymous, labels };
+    let bytes = serde_json::to_vec(&meta).expect("plain data");
+    file::replace(&building.join("meta.json"), &bytes, Durability::Synced).map_err(io("make a volume"))?;
+    fs::create_dir_all(containers.root().join("volumes")).map_err(io("make a volume"))?;
+    fs::rename(&building, &home).map_err(io("make a volume"))?;
+    Ok(true)
+}
+
+/// Makes a volume. Whether it was not there before.
+pub fn create(
+    containers: &Containers,
+    name: &str,
+    labels: BTreeMap<String, String>,
+) -> Result<bool, ContainerError> {
+    check_name(name)?;
+    let _lock = lock(containers, name)?;
+    ensure(containers, name, false, labels)
+}
+
+/// A volume by its name.
+pub fn find(containers: &Containers, name: &str) -> Result<Volume, ContainerError> {
+    let unknown = || ContainerError::UnknownVolume(name.chars().take(200).collect());
+    check_name(name).map_err(|_| unknown())?;
+    let bytes = fs::read(home(containers, name).join("meta.json")).map_err(|_| unknown())?;
+    let volume: Volume = serde_json::from_slice(&bytes).map_err(|_| unknown())?;
+    Ok(Volume { name: name.to_owned(), ..volume })
+}
+
+/// All volumes, by name.
+pub fn list(containers: &Containers) -> Result<Vec<Volume>, ContainerError> {
+    let entries = match dir::list_path(&containers.root().join("volumes")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
+        entries => entries.map_err(ContainerError::io("list volumes"))?,
+    };
+    let names = entries.iter().filter_map(|entry| std::str::from_utf8(&entry.name).ok());
+    Ok(names.filter_map(|name| find(containers, name).ok()).collect())
+}
+
+/// The container that uses a volume, running or not.
+pub fn user(containers: &Containers, name: &str) -> Result<Option<ContainerId>, ContainerError> {
+    for id in containers.ids()? {
+        // One that is gone again, or damaged, uses nothing that could be known.
+        let Ok(config) = Config::read(containers, &id) else { continue };
+        let uses = |mount: &super::MountPoint| matches!(&mount.source, MountSource::Volume { name: used, .. } if used == name);
+        if config.mounts.iter().any(uses) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes a volume that no container uses.
+pub fn remove(containers: &Containers, name: &str) -> Result<(), ContainerError> {
+    find(containers, name)?;
+    let _lock = lock(containers, name)?;
+    find(containers, name)?;
+    if let Some(by) = user(containers, name)? {
+        return Err(ContainerError::VolumeInUse { name: name.to_owned(), by });
+    }
+    let going = containers.root().join("tmp").join(file::unique_name());
+    fs::rename(home(containers, name), &going).map_err(ContainerError::io("remove a volume"))?;
+    fs::remove_dir_all(&going).map_err(ContainerError::io("remove a volume"))
+}

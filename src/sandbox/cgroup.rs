@@ -11,12 +11,15 @@ use crate::limits::{Amount, GroupLimits, Reached};
 use crate::sys::dir;
 use crate::sys::file::{Lock, unique_name};
 
-use super::hierarchy::{Hierarchy, Version, find};
+use super::hierarchy::{Hierarchy, Version, find, find_of};
 
 /// How the names of our cgroups begin.
 const PREFIX: &str = "lith-";
 /// Where they are made on a unified hierarchy: a cgroup with processes may not have any below it that are limited.
 const UNIFIED_PARENT: &str = "lith";
+
+/// Those that limits take.
+const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuset"];
 
 /// Why limits cannot be set here.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +106,18 @@ impl Cgroup {
     pub(super) fn take(&self, process: u32) -> Result<(), CgroupError> {
         for part in &self.parts {
             write("a limit", &part.dir.join("cgroup.procs"), &process.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Moves a process to where another one is, if that is a cgroup of ours: limits of a sandbox hold for who enters it.
+    pub(super) fn share(with: i32, process: u32) -> Result<(), CgroupError> {
+        for controller in CONTROLLERS {
+            let Some(Hierarchy { own, .. }) = find_of(with, controller) else { continue };
+            let name = own.file_name().unwrap_or_default();
+            if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+                write("a limit", &own.join("cgroup.procs"), &process.to_string())?;
+            }
         }
         Ok(())
     }

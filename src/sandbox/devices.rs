@@ -11,7 +11,7 @@ use crate::sys::mount::{Opt, Reach};
 
 use super::failure::{Doing as _, SetupError};
 use super::root::Staging;
-use super::spec::Spec;
+use super::spec::{Spec, Stdio};
 use super::target::Tree;
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt).
@@ -86,6 +86,9 @@ pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, spec: &Spec) -> Resu
     }
     if spec.process.insecure {
         make_more(&dev)?;
+    }
+    if let Stdio::Terminal(_) = spec.process.stdio {
+        empty_file(&dev, "console").doing("make", "/dev/console")?;
     }
     for (name, to) in LINKS {
         symlinkat(to, &dev, name).doing("make", format_args!("/dev/{name}"))?;

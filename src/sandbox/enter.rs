@@ -1,25 +1,36 @@
 //! One more process in a running sandbox: the child's side.
 //!
-//! The *outer* process joins the namespaces by a descriptor of the sandbox' first process, starts the program's process,
-//! which is the first of ours that anybody in there can see, and waits for it. Neither can be traced or looked into
-//! from inside, and neither brings a descriptor of the host with it (CVE-2016-9962, CVE-2024-21626).
+//! ```text
+//! caller ── outer ── maker
+//!             └───── program
+//! ```
+//!
+//! The *outer* process joins the namespaces by a descriptor of the sandbox' first process, all but that of process
+//! numbers, so that nobody in there can see it. It waits for the program and answers its calls. The *maker* makes of itself
+//! what the program is to be, identity, powers and filter, and then starts a sibling that only has to execute it: what can
+//! be seen, traced and looked into from inside has never had more than the program has, nor a descriptor of the host
+//! (CVE-2016-9962, CVE-2024-21626).
 
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use rustix::fs::readlinkat;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, getppid, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use crate::sys::exec::{Fork, exit, fork};
+use crate::sys::exec::{Fork, exit, fork, fork_sibling};
 use crate::sys::signal::Set;
 
 use super::channel::{self, Entry, Reply};
 use super::failure::{Doing as _, SetupError};
-use super::init::{die_with_parent, ended, introduce, is_open, report, socket_pair, watch};
+use super::init::{introduce, report, socket_pair, supervise};
+use super::owners::{self, Processes};
 use super::program::Program;
-use super::spec::Ended;
+use super::spec::{Ended, Net};
+use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
 pub(super) fn main() -> ExitCode {
@@ -38,52 +49,104 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
     let init = init.ok_or_else(|| SetupError::Job { reason: "no process to follow".into() })?;
     let stdin = channel::receive_descriptor(socket).map_err(lost)?;
     let entry: Entry<'_> = channel::receive(socket).map_err(lost)?;
-    die_with_parent(|| getppid().is_some_and(|parent| parent.as_raw_pid() == entry.parent))?;
-    // Before anything in there could see this process.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("close", "the entering process")?;
+    let caller = Some(Caller::of(entry.parent)?);
+    not_dumpable()?;
     let signals = Set::of_init();
     signals.block().doing("block", "signals")?;
-    join(&init)?;
-    drop(init);
-    let program = Program::prepare(&entry.process, stdin)?.terminal_to(socket)?;
+    let processes = Processes::open()?;
+    let (network, supervised) = join(&init)?;
+    let program =
+        Program::prepare(&entry.process, stdin, supervised)?.terminal_to(socket)?.in_network(network);
     let (alive, outer_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make", "a pipe")?;
     let (failed, report_end) = socket_pair()?;
+    let (made, maker_end) = socket_pair()?;
     match fork().doing("start", "the program's process")? {
         Fork::Child => {
-            drop((outer_end, failed));
-            let failure = die_with_parent(|| is_open(&alive))
-                .map_or_else(|failure| failure, |()| program.follow(alive).become_it(&report_end));
+            drop((outer_end, failed, made, caller, processes));
+            let failure = make(&init, program, alive, &report_end, maker_end);
             report(&report_end, Reply::Failed(failure));
             exit(1)
         }
-        Fork::Parent(main) => {
-            drop((alive, report_end));
-            introduce(socket, main)?;
-            let listener = match program.is_supervised() {
-                true => channel::receive_descriptor(&failed).ok().flatten(),
-                false => None,
-            };
+        Fork::Parent(_) => {
+            drop((alive, report_end, maker_end, init));
+            let supervisor = supervise(&failed, supervised, || Ok(processes))?;
             drop(program);
-            let status = watch(socket, failed, listener, main, &signals)?;
+            leave_streams(entry.process.stdio)?;
+            let main = number(made, &failed)?;
+            introduce(socket, main)?;
+            let watch = Watch { signals: &signals, caller, supervisor };
+            let end = watch.program(socket, failed, main);
             drop(outer_end);
-            Ok(Ended { status: ended(status), stubs: vec![], reached: vec![] })
+            Ok(Ended { status: ended(end?), stubs: vec![], reached: vec![] })
         }
     }
 }
 
-/// All namespaces of a process at once.
-fn join(init: &OwnedFd) -> Result<(), SetupError> {
+/// What the maker does. Returns only if it failed, or its sibling did.
+fn make(
+    init: &OwnedFd,
+    program: Program,
+    alive: OwnedFd,
+    outer: &UnixStream,
+    mut number: UnixStream,
+) -> SetupError {
+    let ready = die_with_parent(|| is_open(&alive))
+        .and_then(|()| join_process_numbers(init))
+        .and_then(|()| program.get_ready(outer))
+        // The change of identity may have taken it back.
+        .and_then(|()| not_dumpable())
+        .and_then(|()| fork_sibling().doing("start", "the program's process"));
+    match ready {
+        Ok(Fork::Child) => {
+            drop(number);
+            program.follow(alive).begin()
+        }
+        Ok(Fork::Parent(main)) => {
+            // An outer process that is gone ends the program anyway.
+            let _ = number.write_all(&main.as_raw_pid().to_le_bytes());
+            exit(0)
+        }
+        Err(failure) => failure,
+    }
+}
+
+/// The number of the program's process, which the maker says unless it failed.
+fn number(mut made: UnixStream, failed: &UnixStream) -> Result<Pid, SetupError> {
+    let mut number = [0; 4];
+    let told = made.read_exact(&mut number).ok().and_then(|()| Pid::from_raw(i32::from_le_bytes(number)));
+    told.ok_or_else(|| match channel::receive::<Reply>(failed) {
+        Ok(Reply::Failed(failure)) => failure,
+        Ok(_) | Err(_) => SetupError::Job { reason: "the process that makes the program's ended".into() },
+    })
+}
+
+fn not_dumpable() -> Result<(), SetupError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("close", "the entering process")
+}
+
+/// Joins all namespaces of a process but that of process numbers. Whose network it is, and whether its user namespace has
+/// a single id.
+fn join(init: &OwnedFd) -> Result<(Net, bool), SetupError> {
     let all = ThreadNameSpaceType::MOUNT
-        | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::CONTROL_GROUP
         | ThreadNameSpaceType::NETWORK;
+    // The `/proc` that comes into sight does not know this process.
+    let us = owners::our_process()?;
+    let network = || readlinkat(&us, c"ns/net", Vec::new()).doing("look at", "the network");
+    let hosts = network()?;
     let joined = match move_into_thread_name_spaces(init.as_fd(), all | ThreadNameSpaceType::USER) {
         // Nobody can join the user namespace that they are in.
         Err(Errno::INVAL) => move_into_thread_name_spaces(init.as_fd(), all),
         other => other,
     };
-    joined.doing("enter", "the sandbox")
+    joined.doing("enter", "the sandbox")?;
+    let network = if network()? == hosts { Net::Host } else { Net::None };
+    Ok((network, owners::are_recorded(&us)))
+}
+
+fn join_process_numbers(init: &OwnedFd) -> Result<(), SetupError> {
+    move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::PROCESS_ID).doing("enter", "the sandbox")
 }

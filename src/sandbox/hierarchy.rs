@@ -17,14 +17,23 @@ pub(super) enum Version {
 pub(super) struct Hierarchy {
     pub version: Version,
     pub mount: PathBuf,
-    /// The directory of the cgroup that this process is in; the mount's top if that does not show in it.
+    /// The directory of the cgroup that the process is in; the mount's top if that does not show in it.
     pub own: PathBuf,
 }
 
 /// The hierarchy that has a controller.
 pub(super) fn find(controller: &str) -> Option<Hierarchy> {
+    find_for("self", controller)
+}
+
+/// The same, with the cgroup of another process.
+pub(super) fn find_of(process: i32, controller: &str) -> Option<Hierarchy> {
+    find_for(&process.to_string(), controller)
+}
+
+fn find_for(process: &str, controller: &str) -> Option<Hierarchy> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let membership = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
     let offers = |mount: &Path| fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
     find_in(&mounts, &membership, controller, &offers)
 }

@@ -2,18 +2,15 @@
 //!
 //! The *outer* one makes the namespaces and waits; the *inner* one is pid 1 in them, builds the root file system,
 //! starts the program, reaps, and ends with it, upon which the kernel kills whatever is left in the pid namespace.
-//! Both die with their parent, so that killing the caller leaves nothing. Single-threaded throughout.
+//! The outer one ends the inner one when the caller is gone, and the inner one dies with the outer one, so that killing
+//! the caller leaves nothing. Single-threaded throughout.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, kill_process, pidfd_open,
-    set_dumpable_behavior, set_parent_process_death_signal, wait,
-};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitStatus, pidfd_open, set_dumpable_behavior};
 use rustix::thread::UnshareFlags;
 
 use crate::sys;
@@ -23,9 +20,11 @@ use crate::sys::signal::Set;
 use super::channel::{self, Job, Reply};
 use super::failure::{Doing as _, SetupError};
 use super::launch::Writes;
+use super::owners::{self, Processes, Supervisor};
 use super::program::Program;
-use super::spec::{Ended, First, Net, Status, Stdio, Stub};
-use super::{owners, root, seal};
+use super::spec::{Ended, First, Net, Stdio, Stub};
+use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
+use super::{root, seal};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
 pub(super) fn main() -> ExitCode {
@@ -47,7 +46,7 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
     let lost = |error: std::io::Error| SetupError::Job { reason: error.to_string() };
     let stdin = channel::receive_descriptor(socket).map_err(lost)?;
     let job: Job<'_> = channel::receive(socket).map_err(lost)?;
-    die_with_parent(|| getppid().is_some_and(|parent| parent.as_raw_pid() == job.parent))?;
+    let caller = Some(Caller::of(job.parent)?);
     sys::exec::survive_shortage();
     let signals = Set::of_init();
     signals.block().doing("block", "signals")?;
@@ -60,19 +59,25 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
     let host = seal::root()?;
     let told = match job.spec.first {
         First::Init => None,
-        First::Process => Some(socket_pair()?),
+        First::Process => Some((socket_pair()?, Processes::open()?)),
     };
+    let supervised = owners::are_recorded(owners::our_process()?);
     match fork().doing("start", "the init process")? {
         Fork::Parent(init) => {
-            drop(alive);
+            drop((alive, stdin));
+            leave_streams(job.spec.process.stdio)?;
             introduce(socket, init)?;
             match told {
                 None => {
-                    wait_for(init, &signals, None).doing("wait for", "the init process")?;
+                    let watch = Watch { signals: &signals, caller, supervisor: None };
+                    watch.end_of(init).doing("wait for", "the init process")?;
                 }
-                Some((failed, report_end)) => {
+                Some(((failed, report_end), processes)) => {
                     drop(report_end);
-                    let end = watch(socket, failed, None, init, &signals)?;
+                    // The root of this process is about to be that of the sandbox, its `/proc` another's.
+                    let supervisor = supervise(&failed, supervised, || Ok(processes))?;
+                    let watch = Watch { signals: &signals, caller, supervisor };
+                    let end = watch.program(socket, failed, init)?;
                     report(socket, Reply::Ended(of(end, vec![])));
                 }
             }
@@ -81,7 +86,7 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
             if makes_a_result { seal::close(host) } else { Ok(()) }
         }
         Fork::Child => {
-            drop(outer_end);
+            drop((outer_end, caller));
             // Its parent has no number in here; the pipe tells whether it is still there.
             let followed = die_with_parent(|| is_open(&alive));
             match told {
@@ -91,8 +96,8 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
                         .map_or_else(Reply::Failed, Reply::Ended);
                     report(socket, reply);
                 }
-                Some((failed, report_end)) => {
-                    drop(failed);
+                Some(((failed, report_end), processes)) => {
+                    drop((failed, processes));
                     let failure = followed.and_then(|()| prepare(socket, &job, stdin)).map_or_else(
                         |failure| failure,
                         |(program, _)| program.follow(alive).become_it(&report_end),
@@ -142,7 +147,9 @@ fn prepare(
     rustix::system::sethostname(spec.hostname.as_bytes()).doing("set the host name", &spec.hostname)?;
     // What the kernel calls a domain that nobody set; else it would be the host's.
     rustix::system::setdomainname(b"(none)").doing("set", "the domain name")?;
-    let program = Program::prepare(&spec.process, stdin)?.terminal_to(socket)?.first_in(spec.network);
+    let supervised = owners::are_recorded(owners::our_process()?);
+    let program = Program::prepare(&spec.process, stdin, supervised)?.terminal_to(socket)?;
+    let program = program.in_network(spec.network).on_console();
     let stubs = root::enter(job)?;
     Ok((program, stubs))
 }
@@ -170,107 +177,34 @@ fn inner(
         }
         Fork::Parent(main) => {
             drop(report_end);
-            // None if the program's process failed that early; it says so below.
-            let listener = match program.is_supervised() {
-                true => channel::receive_descriptor(&failed).ok().flatten(),
-                false => None,
-            };
+            let supervisor = supervise(&failed, program.is_supervised(), Processes::open)?;
+            // Whoever gets hold of this process in spite of all gets no more than the program has.
+            program.have_no_more()?;
             // A terminal's other end that is held here would never be closed.
             drop(program);
-            watch(socket, failed, listener, main, signals).map(|end| of(end, stubs))
+            leave_streams(job.spec.process.stdio)?;
+            let watch = Watch { signals, caller: None, supervisor };
+            watch.program(socket, failed, main).map(|end| of(end, stubs))
         }
     }
 }
 
-/// Waits until the program runs, tells the caller, and waits for its end. What comes on `failed` is why it never came
-/// to run; exec closes it.
-pub(super) fn watch(
-    socket: &UnixStream,
-    failed: UnixStream,
-    mut listener: Option<OwnedFd>,
-    main: Pid,
-    signals: &Set,
-) -> Result<WaitStatus, SetupError> {
-    // On the way to the program its owners change, too.
-    serve_until(&failed, &mut listener).doing("wait for", "the program")?;
-    match channel::receive::<Reply>(&failed) {
-        Ok(Reply::Failed(failure)) => {
-            let _ = rustix::process::waitpid(Some(main), WaitOptions::empty());
-            return Err(failure);
-        }
-        Ok(_) | Err(_) => report(socket, Reply::Running),
+/// Takes over the calls of the program's process, if it hands any over.
+pub(super) fn supervise(
+    from: &UnixStream,
+    supervised: bool,
+    processes: impl FnOnce() -> Result<Processes, SetupError>,
+) -> Result<Option<Supervisor>, SetupError> {
+    if !supervised {
+        return Ok(None);
     }
-    wait_for(main, signals, listener).doing("wait for", "the program")
+    // None if the program's process failed that early; it says so later.
+    let listener = channel::receive_descriptor(from).ok().flatten();
+    listener.map(|listener| Ok(Supervisor::new(listener, processes()?))).transpose()
 }
 
 fn of(status: WaitStatus, stubs: Vec<Stub>) -> Ended {
     Ended { status: ended(status), stubs, reached: vec![] }
-}
-
-pub(super) fn ended(status: WaitStatus) -> Status {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Status::Exited(code),
-        (None, Some(signal)) => Status::Signaled(signal),
-        (None, None) => Status::Exited(255),
-    }
-}
-
-/// Whether somebody holds the other end of a pipe.
-pub(super) fn is_open(alive: &OwnedFd) -> bool {
-    let mut list = [PollFd::new(alive, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut list, Some(&now)), Ok(0))
-}
-
-/// Asks for SIGKILL when the parent dies, and ends if it did so already.
-pub(super) fn die_with_parent(parent_lives: impl Fn() -> bool) -> Result<(), SetupError> {
-    set_parent_process_death_signal(Some(Signal::KILL)).doing("follow", "the parent's death")?;
-    if !parent_lives() {
-        exit(1);
-    }
-    Ok(())
-}
-
-/// Reaps whatever ends until `main` does; passes signals on to it and answers calls handed over meanwhile.
-fn wait_for(main: Pid, signals: &Set, mut listener: Option<OwnedFd>) -> rustix::io::Result<WaitStatus> {
-    let pending = signals.descriptor()?;
-    loop {
-        while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
-            if pid == main {
-                return Ok(status);
-            }
-        }
-        serve_until(&pending, &mut listener)?;
-        match signals.wait() {
-            Ok(signal) if !sys::signal::is_child(signal) => {
-                // It may just have ended; then there is nobody to tell.
-                if let Some(signal) = Signal::from_named_raw(signal) {
-                    let _ = kill_process(main, signal);
-                }
-            }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Answers calls until a descriptor can be read: a signal is pending, the program runs.
-fn serve_until(pending: impl AsFd, listener: &mut Option<OwnedFd>) -> rustix::io::Result<()> {
-    while let Some(calls) = listener {
-        let mut list = [PollFd::new(&pending, PollFlags::IN), PollFd::new(calls, PollFlags::IN)];
-        retry_on_intr(|| poll(&mut list, None))?;
-        let (signal, call) = (list[0].revents(), list[1].revents());
-        if call.contains(PollFlags::IN) {
-            owners::serve(calls);
-        } else if !call.is_empty() {
-            // Nobody is left who could call.
-            *listener = None;
-        }
-        if !signal.is_empty() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// The parent may be gone; nobody is left to care then.

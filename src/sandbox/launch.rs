@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -75,17 +75,11 @@ pub struct Launcher {
     helper: PathBuf,
     writes: Writes,
     limits: GroupLimits,
-    cgroups: Vec<PathBuf>,
 }
 
 impl Default for Launcher {
     fn default() -> Self {
-        Self {
-            helper: "/proc/self/exe".into(),
-            writes: Writes::Volatile,
-            limits: GroupLimits::default(),
-            cgroups: vec![],
-        }
+        Self { helper: "/proc/self/exe".into(), writes: Writes::Volatile, limits: GroupLimits::default() }
     }
 }
 
@@ -103,11 +97,6 @@ impl Launcher {
     /// What all processes of a run may use together.
     pub fn limits(self, limits: GroupLimits) -> Self {
         Self { limits, ..self }
-    }
-
-    /// The cgroups that a process which enters a sandbox counts in.
-    pub fn cgroups(self, cgroups: Vec<PathBuf>) -> Self {
-        Self { cgroups, ..self }
     }
 
     /// Runs one process to its end. When this returns, whatever the outcome, no process of the sandbox is left
@@ -136,13 +125,39 @@ impl Launcher {
     pub fn spawn(&self, spec: &Spec) -> Result<Running, SandboxError> {
         let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
         let cgroup = Cgroup::make(&self.limits)?;
-        let mut child = self.start(CHILD, theirs.into(), spec.process.stdio)?;
+        let child = self.start(CHILD, theirs.into(), spec.process.stdio)?;
         // It waits for its job, so whatever it starts is in there.
         let taken = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(child.id()));
         let told = taken.map_err(SandboxError::from).and_then(|()| {
             let job = Job { spec: Cow::Borrowed(spec), writes: self.writes, parent: our_pid() };
             tell(&socket, spec.process.stdio, &job).map_err(SandboxError::Channel)
         });
+        Self::started(socket, child, told, cgroup)
+    }
+
+    /// Starts one more process in the namespaces of a running sandbox, whose first process `init` is a descriptor of.
+    pub fn enter(&self, init: BorrowedFd<'_>, process: &Process) -> Result<Running, SandboxError> {
+        let number = number_of(init).map_err(SandboxError::Channel)?;
+        let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
+        let child = self.start(ENTERER, theirs.into(), process.stdio)?;
+        // It waits for its job, as in `spawn`.
+        let shared = Cgroup::share(number, child.id());
+        let told = shared.map_err(SandboxError::from).and_then(|()| {
+            let job = Entry { process: Cow::Borrowed(process), parent: our_pid() };
+            channel::send_descriptor(&socket, Some(init))
+                .and_then(|()| tell(&socket, process.stdio, &job))
+                .map_err(SandboxError::Channel)
+        });
+        Self::started(socket, child, told, None)
+    }
+
+    /// The child, if it was told what to do.
+    fn started(
+        socket: UnixStream,
+        mut child: Child,
+        told: Result<Option<OwnedFd>, SandboxError>,
+        cgroup: Option<Cgroup>,
+    ) -> Result<Running, SandboxError> {
         match told {
             Ok(stdin) => Ok(Running::new(socket, child, stdin, cgroup)),
             Err(error) => {
@@ -153,24 +168,6 @@ impl Launcher {
                     SandboxError::Channel(_) => Err(SandboxError::Died(status)),
                     other => Err(other),
                 }
-            }
-        }
-    }
-
-    /// Starts one more process in the namespaces of a running sandbox, whose first process `init` is a descriptor of.
-    pub fn enter(&self, init: BorrowedFd<'_>, process: &Process) -> Result<Running, SandboxError> {
-        let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
-        let mut child = self.start(ENTERER, theirs.into(), process.stdio)?;
-        let joined = self.cgroups.iter().try_for_each(|dir| join(dir, child.id()));
-        let told = joined.and_then(|()| channel::send_descriptor(&socket, Some(init))).and_then(|()| {
-            let job = Entry { process: Cow::Borrowed(process), parent: our_pid() };
-            tell(&socket, process.stdio, &job)
-        });
-        match told {
-            Ok(stdin) => Ok(Running::new(socket, child, stdin, None)),
-            Err(_) => {
-                drop(socket);
-                Err(SandboxError::Died(child.wait().map_err(SandboxError::Channel)?))
             }
         }
     }
@@ -194,9 +191,11 @@ impl Launcher {
     }
 }
 
-/// Moves a process that waits for its job into a cgroup, and so whatever it starts.
-fn join(dir: &Path, process: u32) -> io::Result<()> {
-    std::fs::write(dir.join("cgroup.procs"), process.to_string())
+/// The number of the process that a descriptor is of.
+fn number_of(process: BorrowedFd<'_>) -> io::Result<i32> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok());
+    number.filter(|number| *number > 0).ok_or_else(|| io::Error::other("the sandbox has ended"))
 }
 
 fn our_pid() -> i32 {
@@ -232,7 +231,7 @@ pub enum Event {
     Ended(Ended),
 }
 
-/// A process that was started. Dropping this does not end it; the death of this process does.
+/// A process that was started. Dropping this does not end it; the end of this program does.
 #[derive(Debug)]
 pub struct Running {
     socket: UnixStream,

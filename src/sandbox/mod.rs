@@ -26,6 +26,7 @@ pub mod spec;
 mod target;
 mod terminal;
 pub mod userns;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -5,26 +5,57 @@
 //! done. Regular files and directories only: nothing else can hold such a note. What stat(2) says is not changed.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags, chownat, fstat, getxattr, openat,
-    openat2, removexattr, setxattr,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags, chownat, fgetxattr, fremovexattr,
+    fsetxattr, fstat, openat, openat2,
 };
 use rustix::io::{Errno, Result};
 
 use crate::sys::seccomp::{self, Answer, Instruction, Notification};
 
+use super::failure::{Doing as _, SetupError};
 use super::filter;
 use crate::mount::OWNER_XATTR as XATTR;
 
 /// The longest path of a process, with its zero byte.
 const PATH_MAX: u64 = 4096;
 
-/// Whether this process' user namespace has one user id and no more.
-pub(super) fn are_recorded() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| is_single(&map))
+/// Whether the user namespace of a process, whose directory in `/proc` this is, has one user id and no more.
+pub(super) fn are_recorded(process: impl AsFd) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let map = openat(process, c"uid_map", flags, Mode::empty()).ok();
+    map.and_then(|map| std::io::read_to_string(File::from(map)).ok()).is_some_and(|map| is_single(&map))
+}
+
+/// The directory of this process in the `/proc` of now.
+pub(super) fn our_process() -> std::result::Result<OwnedFd, SetupError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, c"/proc/self", flags, Mode::empty()).doing("open", "/proc/self")
+}
+
+/// A `/proc` of this process' pid namespace.
+pub(super) struct Processes(OwnedFd);
+
+impl Processes {
+    /// That of now.
+    pub(super) fn open() -> std::result::Result<Self, SetupError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, c"/proc", flags, Mode::empty()).map(Self).doing("open", "/proc")
+    }
+
+    fn open_at(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
+        openat(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty())
+    }
+}
+
+/// Answers calls of a program. Its root must be that of the program: links in paths are followed from there.
+pub(super) struct Supervisor {
+    listener: OwnedFd,
+    processes: Processes,
 }
 
 fn is_single(map: &str) -> bool {
@@ -59,16 +90,28 @@ const CALLS: &[(libc::c_long, Call)] = &[
     (libc::SYS_setgroups, Call::Setgroups),
 ];
 
-/// Answers the next call that waits.
-pub(super) fn serve(listener: &OwnedFd) {
-    // A caller that was killed needs no answer.
-    let Ok(call) = seccomp::receive(listener) else { return };
-    let answer = match change(listener, call) {
-        Ok(()) => Answer::Done,
-        Err(Refusal::Errno(errno)) => Answer::Failed(errno),
-        Err(Refusal::NotOurs) => Answer::Kernel,
-    };
-    let _ = seccomp::answer(listener, call, answer);
+impl Supervisor {
+    /// The program hands its calls over at `listener`.
+    pub(super) fn new(listener: OwnedFd, processes: Processes) -> Self {
+        Self { listener, processes }
+    }
+
+    /// Readable when a call waits.
+    pub(super) fn listener(&self) -> &OwnedFd {
+        &self.listener
+    }
+
+    /// Answers the next call that waits.
+    pub(super) fn serve(&self) {
+        // A caller that was killed needs no answer.
+        let Ok(call) = seccomp::receive(&self.listener) else { return };
+        let answer = match change(self, call) {
+            Ok(()) => Answer::Done,
+            Err(Refusal::Errno(errno)) => Answer::Failed(errno),
+            Err(Refusal::NotOurs) => Answer::Kernel,
+        };
+        let _ = seccomp::answer(&self.listener, call, answer);
+    }
 }
 
 enum Refusal {
@@ -84,31 +127,31 @@ impl From<Errno> for Refusal {
     }
 }
 
-fn change(listener: &OwnedFd, call: Notification) -> std::result::Result<(), Refusal> {
+fn change(us: &Supervisor, call: Notification) -> std::result::Result<(), Refusal> {
     let known = CALLS.iter().find(|(number, _)| *number == libc::c_long::from(call.number));
     let Some((_, kind)) = known else { return Err(Refusal::NotOurs) };
     let [a, b, c, d, e, _] = call.arguments;
     let (file, user, group) = match kind {
         #[cfg(target_arch = "x86_64")]
-        Call::Chown => (named(listener, call, None, a, true)?, b, c),
+        Call::Chown => (named(us, call, None, a, true)?, b, c),
         #[cfg(target_arch = "x86_64")]
-        Call::Lchown => (named(listener, call, None, a, false)?, b, c),
-        Call::Fchown => (descriptor(listener, call, a)?, b, c),
+        Call::Lchown => (named(us, call, None, a, false)?, b, c),
+        Call::Fchown => (descriptor(us, call, a)?, b, c),
         Call::Fchownat => {
             let flags = AtFlags::from_bits_retain(low(e));
-            let path = read_path(listener, call, b)?;
+            let path = read_path(us, call, b)?;
             let file = if path.is_empty() && flags.contains(AtFlags::EMPTY_PATH) {
-                descriptor(listener, call, a)?
+                descriptor(us, call, a)?
             } else {
                 let follow = !flags.contains(AtFlags::SYMLINK_NOFOLLOW);
-                open(call, Some(a), &path, follow)?
+                open(us, call, Some(a), &path, follow)?
             };
             (file, c, d)
         }
         // There are no groups to have but the one that is there.
         Call::Setgroups => return Ok(()),
     };
-    Ok(record(&file, low(user), low(group))?)
+    Ok(record(us, &file, low(user), low(group))?)
 }
 
 /// User and group ids, descriptors and flags are 32 bits wide; the kernel looks at no more either.
@@ -118,19 +161,25 @@ fn low(argument: u64) -> u32 {
 
 #[cfg(target_arch = "x86_64")]
 fn named(
-    listener: &OwnedFd,
+    us: &Supervisor,
     call: Notification,
     dir: Option<u64>,
     path: u64,
     follow: bool,
 ) -> std::result::Result<OwnedFd, Refusal> {
-    let path = read_path(listener, call, path)?;
-    Ok(open(call, dir, &path, follow)?)
+    let path = read_path(us, call, path)?;
+    Ok(open(us, call, dir, &path, follow)?)
 }
 
 /// The file a path of the caller means: from its root, its working directory or one of its descriptors. No magic
 /// links, since those would lead through this process' descriptors instead of the caller's.
-fn open(call: Notification, dir: Option<u64>, path: &CString, follow: bool) -> Result<OwnedFd> {
+fn open(
+    us: &Supervisor,
+    call: Notification,
+    dir: Option<u64>,
+    path: &CString,
+    follow: bool,
+) -> Result<OwnedFd> {
     let mut flags = OFlags::PATH | OFlags::CLOEXEC;
     if !follow {
         flags |= OFlags::NOFOLLOW;
@@ -139,26 +188,26 @@ fn open(call: Notification, dir: Option<u64>, path: &CString, follow: bool) -> R
     let absolute = path.as_bytes().starts_with(b"/");
     let cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
     let (base, resolve) = match dir {
-        _ if absolute => (format!("/proc/{pid}/root"), ResolveFlags::IN_ROOT),
-        Some(fd) if u64::from(low(fd)) != cwd => {
-            (format!("/proc/{pid}/fd/{}", low(fd)), ResolveFlags::empty())
-        }
-        Some(_) | None => (format!("/proc/{pid}/cwd"), ResolveFlags::empty()),
+        _ if absolute => (format!("{pid}/root"), ResolveFlags::IN_ROOT),
+        Some(fd) if u64::from(low(fd)) != cwd => (format!("{pid}/fd/{}", low(fd)), ResolveFlags::empty()),
+        Some(_) | None => (format!("{pid}/cwd"), ResolveFlags::empty()),
     };
-    let base = openat(CWD, base, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let base = us.processes.open_at(&base, OFlags::PATH)?;
     openat2(base, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)
 }
 
-fn descriptor(listener: &OwnedFd, call: Notification, fd: u64) -> std::result::Result<OwnedFd, Refusal> {
-    let path = format!("/proc/{}/fd/{}", call.pid, low(fd));
-    let file = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|_| Errno::BADF)?;
-    if seccomp::waits(listener, call) { Ok(file) } else { Err(Refusal::NotOurs) }
+fn descriptor(us: &Supervisor, call: Notification, fd: u64) -> std::result::Result<OwnedFd, Refusal> {
+    let path = format!("{}/fd/{}", call.pid, low(fd));
+    let file = us.processes.open_at(&path, OFlags::PATH).map_err(|_| Errno::BADF)?;
+    if seccomp::waits(&us.listener, call) { Ok(file) } else { Err(Refusal::NotOurs) }
 }
 
 /// The text at an address of the caller.
-fn read_path(listener: &OwnedFd, call: Notification, address: u64) -> std::result::Result<CString, Refusal> {
-    let mut memory = std::fs::File::open(format!("/proc/{}/mem", call.pid)).map_err(|_| Refusal::NotOurs)?;
-    if !seccomp::waits(listener, call) {
+fn read_path(us: &Supervisor, call: Notification, address: u64) -> std::result::Result<CString, Refusal> {
+    let path = format!("{}/mem", call.pid);
+    let mut memory =
+        us.processes.open_at(&path, OFlags::RDONLY).map(File::from).map_err(|_| Refusal::NotOurs)?;
+    if !seccomp::waits(&us.listener, call) {
         return Err(Refusal::NotOurs);
     }
     memory.seek(SeekFrom::Start(address)).map_err(|_| Errno::FAULT)?;
@@ -176,7 +225,7 @@ fn read_path(listener: &OwnedFd, call: Notification, address: u64) -> std::resul
 }
 
 /// Notes the owner; -1 leaves what is noted. A file of user and group 0 has no note.
-fn record(file: &OwnedFd, user: u32, group: u32) -> Result<()> {
+fn record(us: &Supervisor, file: &OwnedFd, user: u32, group: u32) -> Result<()> {
     // What the kernel does at every change of owner: drops setuid and setgid bits.
     chownat(file, c"", None, None, AtFlags::EMPTY_PATH)?;
     match FileType::from_raw_mode(fstat(file)?.st_mode) {
@@ -188,17 +237,19 @@ fn record(file: &OwnedFd, user: u32, group: u32) -> Result<()> {
         | FileType::BlockDevice
         | FileType::Unknown => return Ok(()),
     }
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Attributes are not to be had by a descriptor that is only a path.
+    let file =
+        us.processes.open_at(&format!("self/fd/{}", file.as_raw_fd()), OFlags::RDONLY | OFlags::NONBLOCK)?;
     let mut note = [0; 32];
-    let old = match getxattr(&*path, XATTR, &mut note) {
+    let old = match fgetxattr(&file, XATTR, &mut note) {
         Ok(length) => parse(&note[..length]),
         Err(_) => (0, 0),
     };
     let pick = |new: u32, old: u32| if new == u32::MAX { old } else { new };
     match (pick(user, old.0), pick(group, old.1)) {
         now if now == old => Ok(()),
-        (0, 0) => removexattr(&*path, XATTR),
-        (user, group) => setxattr(&*path, XATTR, format!("{user}:{group}").as_bytes(), XattrFlags::empty()),
+        (0, 0) => fremovexattr(&file, XATTR),
+        (user, group) => fsetxattr(&file, XATTR, format!("{user}:{group}").as_bytes(), XattrFlags::empty()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 
-use rustix::fs::{CWD, Mode, OFlags, fchown, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fchown, fstat, makedev, openat2};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, chdir, getcwd, setrlimit, setsid, umask};
 use rustix::thread::{CapabilitySet, Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -18,6 +18,7 @@ use crate::sys::seccomp::Instruction;
 use super::channel::Reply;
 use super::failure::{Doing as _, SetupError};
 use super::spec::{Ids, Net, Process, Size, Stdio};
+use super::wait::{die_with_parent, is_open};
 use super::{channel, filter, owners, terminal};
 
 /// Where a name is looked for if the environment has no PATH.
@@ -50,7 +51,12 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn prepare(spec: &Process, stdin: Option<OwnedFd>) -> Result<Self, SetupError> {
+    /// `supervised`: whether changes of owner are handed over.
+    pub(super) fn prepare(
+        spec: &Process,
+        stdin: Option<OwnedFd>,
+        supervised: bool,
+    ) -> Result<Self, SetupError> {
         let strings = |field: &str, list: &[String]| -> Result<Vec<CString>, SetupError> {
             list.iter().map(|text| c_string(field, text)).collect()
         };
@@ -72,7 +78,7 @@ impl Program {
             console: false,
             alive: None,
             filter: filter::program(),
-            owners: owners::are_recorded().then(owners::filter),
+            owners: supervised.then(owners::filter),
         })
     }
 
@@ -83,9 +89,14 @@ impl Program {
         Ok(Self { terminal: Some(socket), ..self })
     }
 
-    /// The program is the first of its sandbox, whose network may be shared: it is kept from others' abstract sockets.
-    pub(super) fn first_in(self, network: Net) -> Self {
-        Self { network, console: true, ..self }
+    /// The program is kept from others' abstract sockets where the network is shared.
+    pub(super) fn in_network(self, network: Net) -> Self {
+        Self { network, ..self }
+    }
+
+    /// The program is the first of its sandbox, whose console its terminal is.
+    pub(super) fn on_console(self) -> Self {
+        Self { console: true, ..self }
     }
 
     /// The process is to die with its parent, which holds the other end of a pipe.
@@ -96,8 +107,16 @@ impl Program {
     /// Turns this process into the program. Returns only if the way there failed; a program that cannot be
     /// executed, and whose output is captured, says so on standard error and ends the process.
     pub(super) fn become_it(&self, init: &UnixStream) -> SetupError {
-        let failure = match self.hand_owners_over(init).and_then(|()| self.get_ready()) {
-            Ok(()) => self.exec(),
+        self.get_ready(init).map_or_else(|failure| failure, |()| self.begin())
+    }
+
+    /// The last steps, for which no powers are needed.
+    pub(super) fn begin(&self) -> SetupError {
+        let failure = match self.start_session().and_then(|()| self.follow_parent()) {
+            Ok(()) => match sys::signal::reset().doing("reset", "signals") {
+                Ok(()) => self.exec(),
+                Err(failure) => failure,
+            },
             Err(failure) => failure,
         };
         match (&failure, self.stdio) {
@@ -125,7 +144,9 @@ impl Program {
         listener.map(drop).doing("load", "the filter for changes of owner")
     }
 
-    fn get_ready(&self) -> Result<(), SetupError> {
+    /// Gives this process what the program is to have, and takes from it all else.
+    pub(super) fn get_ready(&self, init: &UnixStream) -> Result<(), SetupError> {
+        self.hand_owners_over(init)?;
         self.take_stdio()?;
         sys::exec::close_on_exec_from(3).doing("close", "descriptors")?;
         sys::exec::new_session_keyring().doing("leave", "the session keyring")?;
@@ -144,14 +165,26 @@ impl Program {
         if self.network == Net::Host && !self.insecure {
             sys::landlock::leave_abstract_sockets().doing("leave", "the host's abstract sockets")?;
         }
+        // While this process may still write to its files in /proc.
+        sys::exec::share_shortage();
         // Before the capabilities go, since loading it without no_new_privs takes one. What follows it allows.
         if !self.insecure {
             sys::seccomp::load(&self.filter).doing("load", "the system call filter")?;
         }
-        self.take_identity()?;
-        self.follow_parent()?;
-        sys::exec::share_shortage();
-        sys::signal::reset().doing("reset", "signals")
+        self.take_identity()
+    }
+
+    /// Leaves this process, which can be seen from inside, the powers that the program has, and that of sending it
+    /// signals. Where changes of owner are answered those are needed, and are none outside of the user namespace.
+    pub(super) fn have_no_more(&self) -> Result<(), SetupError> {
+        if self.insecure {
+            return Ok(());
+        }
+        sys::seccomp::load(&self.filter).doing("load", "the system call filter")?;
+        if self.is_supervised() {
+            return Ok(());
+        }
+        sys::caps::limit(self.capabilities | CapabilitySet::KILL).doing("drop", "capabilities")
     }
 
     fn take_stdio(&self) -> Result<(), SetupError> {
@@ -160,22 +193,30 @@ impl Program {
                 if let Some(stdin) = stdin {
                     sys::exec::set_stdio(stdin.as_fd(), 0).doing("take over", "standard input")?;
                 }
-                self.take_terminal()
+                Ok(())
             }
             (Stdio::Terminal(size), _) => self.make_terminal(size),
             (Stdio::Piped, Some(stdin)) => {
-                setsid().doing("start", "a session")?;
                 sys::exec::set_stdio(stdin.as_fd(), 0).doing("take over", "standard input")?;
                 self.own(std::io::stdin())?;
                 self.own_output()
             }
             (Stdio::Captured | Stdio::Output | Stdio::Piped, _) => {
-                setsid().doing("start", "a session")?;
-                let null = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                    .doing("open", "/dev/null")?;
-                sys::exec::set_stdio(null.as_fd(), 0).doing("take over", "standard input")?;
+                sys::exec::set_stdio(no_input()?.as_fd(), 0).doing("take over", "standard input")?;
                 self.own_output()
             }
+        }
+    }
+
+    /// A session of the program's own, with its terminal if it has one.
+    fn start_session(&self) -> Result<(), SetupError> {
+        match self.stdio {
+            Stdio::Caller => self.take_terminal(),
+            Stdio::Terminal(_) => {
+                setsid().doing("start", "a session")?;
+                rustix::process::ioctl_tiocsctty(std::io::stdin()).doing("take over", "the terminal")
+            }
+            Stdio::Captured | Stdio::Output | Stdio::Piped => setsid().map(drop).doing("start", "a session"),
         }
     }
 
@@ -190,7 +231,7 @@ impl Program {
         fchown(stream, owner, None).map_err(|errno| self.identity(errno))
     }
 
-    /// Makes a terminal, sends its other end to the caller, and makes it the session's.
+    /// Makes a terminal and sends its other end to the caller.
     fn make_terminal(&self, size: Size) -> Result<(), SetupError> {
         let terminal = terminal::open(size)?;
         let Some(socket) = &self.terminal else {
@@ -202,18 +243,16 @@ impl Program {
         if self.console {
             terminal::show_as_console(&terminal)?;
         }
-        setsid().doing("start", "a session")?;
         for number in 0..3 {
             sys::exec::set_stdio(terminal.theirs.as_fd(), number).doing("take over", "the terminal")?;
         }
-        rustix::process::ioctl_tiocsctty(std::io::stdin()).doing("take over", "the terminal")?;
         self.own(std::io::stdin())
     }
 
     /// A change of identity made the kernel forget that this process dies with its parent.
     fn follow_parent(&self) -> Result<(), SetupError> {
         let Some(alive) = &self.alive else { return Ok(()) };
-        super::init::die_with_parent(|| super::init::is_open(alive))
+        die_with_parent(|| is_open(alive))
     }
 
     /// A process group of its own in the foreground of the terminal, so that job control works: the caller's
@@ -300,6 +339,29 @@ const fn rlimit(resource: limits::Resource) -> Resource {
         limits::Resource::Rttime => Resource::Rttime,
         limits::Resource::Sigpending => Resource::Sigpending,
         limits::Resource::Stack => Resource::Stack,
+    }
+}
+
+/// The null device. In a sandbox that runs something else may be in its place, if a mount covers `/dev`: that is neither
+/// waited for nor followed, and what has an end at once serves as well.
+fn no_input() -> Result<OwnedFd, SetupError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let is_null = |found: &OwnedFd| {
+        fstat(found).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+                && stat.st_rdev == makedev(1, 3)
+        })
+    };
+    match openat2(CWD, c"/dev/null", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        Ok(found) if is_null(&found) => {
+            rustix::io::ioctl_fionbio(&found, false).doing("take over", "/dev/null")?;
+            Ok(found)
+        }
+        Ok(_) | Err(_) => {
+            let (end, _) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make", "a pipe")?;
+            Ok(end)
+        }
     }
 }
 

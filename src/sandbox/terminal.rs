@@ -41,12 +41,14 @@ pub(super) fn open(size: Size) -> Result<Terminal, SetupError> {
     Ok(Terminal { ours, theirs })
 }
 
-/// Shows the terminal as `/dev/console` too. Only while no program runs yet.
+/// Shows the terminal as `/dev/console` too. Only while no program runs yet, and where a mount over `/dev` left the place
+/// that there is for it.
 pub(super) fn show_as_console(terminal: &Terminal) -> Result<(), SetupError> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let shown = "/dev/console";
-    let place = openat2(CWD, shown, flags, Mode::from_raw_mode(0o600), ResolveFlags::NO_SYMLINKS);
-    let place = place.doing("make", shown)?;
+    let Ok(place) = openat2(CWD, shown, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) else {
+        return Ok(());
+    };
     let nosuid = rustix::mount::MountAttrFlags::MOUNT_ATTR_NOSUID;
     sys::mount::clone(terminal.theirs.as_fd(), c"", Reach::One, nosuid)
         .and_then(|mount| sys::mount::attach(mount, place))

@@ -55,10 +55,38 @@ pub fn fork() -> Result<Fork> {
     }
 }
 
+/// Forks a sibling: a process whose parent is that of this one, which must have a single thread. In the pid namespace
+/// that this process' children go to.
+///
+/// # Errors
+/// `EDEADLK` as [`fork`]; `EINVAL` if this process is the first of its pid namespace.
+pub fn fork_sibling() -> Result<Fork> {
+    if !single_threaded() {
+        return Err(Errno::DEADLK);
+    }
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: as for fork: no other thread, memory is copied, the stack stays where it is. What the C library does at a
+    // fork beside is for its threads and buffers, of which there are none and nothing.
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0_usize, 0_usize, 0_usize, 0_usize)
+    };
+    match i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        Some(child) if pid > 0 => Ok(Fork::Parent(child)),
+        Some(_) => Err(last_error()),
+        None => Ok(Fork::Child),
+    }
+}
+
 /// Whether the process has one thread. False where it cannot be told.
 pub fn single_threaded() -> bool {
-    // A directory of /proc has two links and one for each directory in it.
-    rustix::fs::stat("/proc/self/task").is_ok_and(|task| task.st_nlink == 3)
+    // The kernel does nothing else when asked for this, and says EINVAL if there are more threads. It needs no /proc:
+    // a process that entered another pid namespace's root has none to look itself up in.
+    // SAFETY: shares and unshares nothing.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return true;
+    }
+    // Where a filter forbids to ask. A directory of /proc has two links and one for each directory in it.
+    last_error() != Errno::INVAL && rustix::fs::stat("/proc/self/task").is_ok_and(|task| task.st_nlink == 3)
 }
 
 /// Replaces the process. Returns only with the error.

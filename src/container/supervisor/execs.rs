@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
 
 use super::clients::{Client, Programs};
 use super::program::Watched;
@@ -27,9 +26,9 @@ struct Exec {
 
 impl Execs {
     /// Starts what a connection asked for.
-    pub(super) fn start(&mut self, mut client: Client, init: Option<&OwnedFd>, cgroups: &[PathBuf]) {
+    pub(super) fn start(&mut self, mut client: Client, init: Option<&OwnedFd>) {
         let Some(process) = client.take_exec() else { return };
-        match enter(&process, init, cgroups) {
+        match enter(&process, init) {
             Ok(program) => self.list.push(Exec { program, client, started: false }),
             Err((code, reason)) => {
                 client.event(&Event::Failed { code, reason });
@@ -95,8 +94,10 @@ impl Exec {
     }
 }
 
-fn enter(process: &Process, init: Option<&OwnedFd>, cgroups: &[PathBuf]) -> Result<Watched, (u8, String)> {
+fn enter(process: &Process, init: Option<&OwnedFd>) -> Result<Watched, (u8, String)> {
     let Some(init) = init else { return Err((125, "the container does not run yet".to_owned())) };
-    let launcher = Launcher::default().cgroups(cgroups.to_vec());
-    launcher.enter(init.as_fd(), process).map(Watched::new).map_err(|error| (125, crate::diag::chain(&error)))
+    Launcher::default()
+        .enter(init.as_fd(), process)
+        .map(Watched::new)
+        .map_err(|error| (125, crate::diag::chain(&error)))
 }

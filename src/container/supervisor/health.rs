@@ -1,7 +1,6 @@
 //! HEALTHCHECK: a process in the container every so often (docker's rules, moby's daemon/health.go).
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFlags, Timespec};
@@ -90,7 +89,7 @@ impl Checks {
     }
 
     /// Goes on with what is due. The new health, if it changed.
-    pub(super) fn handle(&mut self, ready: &Ready, init: &OwnedFd, cgroups: &[PathBuf]) -> Option<Health> {
+    pub(super) fn handle(&mut self, ready: &Ready, init: &OwnedFd) -> Option<Health> {
         let plan = self.plan.as_ref()?;
         let time = Instant::now();
         if let Some(probe) = &mut self.running {
@@ -106,7 +105,7 @@ impl Checks {
         }
         if self.next.is_some_and(|next| next <= time) {
             self.next = None;
-            match Probing::start(plan, init, cgroups) {
+            match Probing::start(plan, init) {
                 Some(probe) => self.running = Some(probe),
                 // The container is about to end, or the machine has no room; the next time tells.
                 None => self.next = Some(time + plan.interval),
@@ -175,9 +174,8 @@ impl Plan {
 }
 
 impl Probing {
-    fn start(plan: &Plan, init: &OwnedFd, cgroups: &[PathBuf]) -> Option<Self> {
-        let launcher = Launcher::default().cgroups(cgroups.to_vec());
-        let running = launcher.enter(init.as_fd(), &plan.process).ok()?;
+    fn start(plan: &Plan, init: &OwnedFd) -> Option<Self> {
+        let running = Launcher::default().enter(init.as_fd(), &plan.process).ok()?;
         let (output, code) = (vec![], None);
         let deadline = Instant::now() + plan.timeout;
         Some(Self { running, start: now(), deadline, output, code, overdue: false })

@@ -153,10 +153,10 @@ impl Supervisor {
         let others = self.execs.programs().collect();
         let asking = self.clients.handle(&ready, &mut Programs { own: watched, others, is_main: true });
         for client in asking {
-            self.execs.start(client, watched.init(), &watched.cgroups());
+            self.execs.start(client, watched.init());
         }
         if let Some(init) = watched.init()
-            && let Some(health) = checks.handle(&ready, init, &watched.cgroups())
+            && let Some(health) = checks.handle(&ready, init)
         {
             self.state.health = Some(health);
             self.state.write(&self.containers, &self.job.id)?;

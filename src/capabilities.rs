@@ -108,6 +108,13 @@ impl Capabilities {
         Self(self.0 & !other.0)
     }
 
+    /// This set with some added and others dropped, as docker does it: of all that were added those are left that were
+    /// not dropped, else what is added by name wins.
+    #[must_use]
+    pub fn changed(self, added: Self, dropped: Self) -> Self {
+        if added == Self::ALL { added.without(dropped) } else { self.without(dropped).with(added) }
+    }
+
     /// Names as the OCI runtime specification has them, by number: `CAP_CHOWN`.
     pub fn names(self) -> Vec<String> {
         let set = NAMES.iter().enumerate().filter(|(number, _)| self.0 & (1 << number) != 0);
@@ -149,6 +156,20 @@ mod tests {
         assert_eq!(one("CHECKPOINT_RESTORE"), CapabilitySet::CHECKPOINT_RESTORE.bits());
         assert_eq!(one("all").count_ones(), 41);
         assert!("CAP_".parse::<Capabilities>().is_err());
+    }
+
+    #[test]
+    fn changes_are_made_as_docker_makes_them() {
+        let one = |text: &str| text.parse::<Capabilities>().unwrap();
+        let usual = Capabilities::default();
+        assert_eq!(
+            usual.changed(one("SYS_TIME"), one("KILL")),
+            usual.without(one("KILL")).with(one("SYS_TIME"))
+        );
+        assert_eq!(usual.changed(one("KILL"), one("ALL")), one("KILL"));
+        assert_eq!(usual.changed(one("KILL"), one("KILL")), usual);
+        assert_eq!(usual.changed(one("ALL"), one("KILL")), Capabilities::ALL.without(one("KILL")));
+        assert_eq!(usual.changed(one("ALL"), one("ALL")), Capabilities::NONE);
     }
 
     #[test]

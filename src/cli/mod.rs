@@ -25,6 +25,7 @@ mod network;
 mod out;
 mod pins;
 mod plan;
+mod process_flags;
 mod progress;
 mod results;
 mod save;

@@ -13,6 +13,7 @@ pub mod mounts;
 pub mod observe;
 pub mod pack;
 pub mod packages;
+pub mod process;
 pub mod run;
 pub mod secrets;
 pub mod select;

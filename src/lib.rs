@@ -44,10 +44,12 @@ pub mod sched;
 pub mod debian;
 
 // Floor 5 and 6.
+pub mod bundle;
 pub mod container;
 pub mod engine;
 pub mod exec;
 pub mod init;
+pub mod view;
 
 // Floor 7.
 pub mod cli;

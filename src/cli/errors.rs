@@ -34,6 +34,8 @@ pub enum CliError {
     Checks { file: Box<Source>, found: Vec<Diagnostic>, rules: Vec<&'static str> },
     #[error(transparent)]
     Build(Box<BuildError>),
+    #[error(transparent)]
+    Bundle(Box<crate::bundle::BundleError>),
     #[error("{act}: {source}")]
     Io { act: String, source: std::io::Error },
     #[error(transparent)]
@@ -108,6 +110,7 @@ fn code(error: &CliError) -> u8 {
         CliError::Environment(_) => 3,
         CliError::Store(error) => store_code(error),
         CliError::Io { .. }
+        | CliError::Bundle(_)
         | CliError::Failed(_)
         | CliError::Checks { .. }
         | CliError::Export(_)

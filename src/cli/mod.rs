@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod bundle;
 mod caches;
 mod call;
 mod container;
@@ -21,6 +22,7 @@ mod limits;
 mod lint;
 mod lock;
 mod log;
+mod mount;
 mod names;
 mod network;
 mod out;

@@ -86,7 +86,7 @@ fn spec(store: &Store, id: &ContainerId, config: &Config, how: Start) -> Result<
     let owners = store.unpacking().owners();
     Ok(Spec {
         root: Overlay {
-            lowers: store.unpack_stack(&config.layers)?,
+            lowers: store.lowers(&config.layers)?,
             writable: Some(layers.writable()),
             marks: store.unpacking().marks(),
         },

@@ -58,6 +58,7 @@ pub(super) fn because(reached: &[Reached]) -> String {
 pub const HOSTNAME: &str = "buildkitsandbox";
 /// What a process finds in `/etc/hosts`.
 const HOSTS: &str = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+
 /// How a process ends whose program is not one for this machine, as shells have it.
 const CANNOT_EXECUTE: i32 = 126;
 
@@ -194,7 +195,7 @@ impl Executor<'_> {
 
     /// The unpacked directories of all layers that hold anything, bottom first.
     pub(super) fn lowers(&self, parent: &Rootfs) -> Result<Vec<PathBuf>, ExecError> {
-        Ok(self.store.unpack_stack(parent)?)
+        Ok(self.store.lowers(parent)?)
     }
 
     fn env(

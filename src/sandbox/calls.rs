@@ -1,23 +1,23 @@
-//! Numbers of the system calls the filter looks at, by architecture.
+//! Names and numbers of the system calls the policy looks at, by architecture.
 //!
 //! Owns: the table, taken from the kernel's own (`arch/*/entry/syscalls`). No policy but the list itself.
 
 /// One system call: its number on each architecture that has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
+    pub name: &'static str,
     pub x86_64: Option<u32>,
     pub i386: Option<u32>,
     pub aarch64: Option<u32>,
     pub arm: Option<u32>,
 }
 
-/// The name is for the reader.
-const fn call(_name: &'static str, numbers: [i32; 4]) -> Call {
+const fn call(name: &'static str, numbers: [i32; 4]) -> Call {
     const fn number(n: i32) -> Option<u32> {
         if n < 0 { None } else { Some(n.cast_unsigned()) }
     }
     let [x86_64, i386, aarch64, arm] = numbers;
-    Call { x86_64: number(x86_64), i386: number(i386), aarch64: number(aarch64), arm: number(arm) }
+    Call { name, x86_64: number(x86_64), i386: number(i386), aarch64: number(aarch64), arm: number(arm) }
 }
 
 /// Refused whatever their arguments. In columns: x86-64, i386, aarch64, arm EABI; -1 where there is none.

@@ -1,10 +1,10 @@
 //! The seccomp filter: which system calls a step may not make, on every ABI its kernel offers.
 //!
-//! Owns: the policy (spec/sandbox.md) and its encoding as classic BPF. Pure; loading is `sys::seccomp`.
+//! Owns: the encoding of the policy as classic BPF. Pure; loading is `sys::seccomp`.
 
 use crate::sys::seccomp::Instruction;
 
-use super::calls::{CLONE, CLONE3, Call, IOCTL, REFUSED, SOCKET, SOCKETCALL, SOCKETPAIR};
+use super::policy::{Call, ENOSYS, RULES, Rule, When};
 
 /// `AUDIT_ARCH_*` of linux/audit.h.
 const AUDIT_X86_64: u32 = 0xC000_003E;
@@ -14,18 +14,6 @@ const AUDIT_ARM: u32 = 0x4000_0028;
 
 /// Set in the number of a system call of the x32 ABI, whose audit architecture is that of x86-64.
 const X32_BIT: u32 = 0x4000_0000;
-
-/// Flags of clone(2) that make a namespace: cgroup, mount, uts, ipc, user, pid, net.
-const CLONE_NAMESPACES: u32 = 0x7E02_0000;
-const AF_VSOCK: u32 = 40;
-const AF_ALG: u32 = 38;
-const TIOCSTI: u32 = 0x5412;
-const TIOCLINUX: u32 = 0x541C;
-/// The call `socket` of socketcall(2).
-const SYS_SOCKET: u32 = 1;
-
-const EPERM: u16 = 1;
-const ENOSYS: u16 = 38;
 
 /// The filter for the architecture this program runs on.
 pub fn program() -> Vec<Instruction> {
@@ -84,8 +72,7 @@ const ARCHITECTURE: u32 = 4;
 const ALLOW: u32 = 0x7FFF_0000;
 const HAND_OVER: u32 = 0x7FC0_0000;
 
-/// The low half of an argument. The kernel looks at no more of a family, a request or clone's namespace flags,
-/// so the high half must not decide.
+/// The low half of an argument.
 const fn argument(index: u32) -> u32 {
     16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 }
 }
@@ -125,30 +112,32 @@ impl Code {
         if abi.x32 {
             self.when(JUMP_GREATER_EQUAL, X32_BIT, refuse(ENOSYS));
         }
-        for number in REFUSED.iter().filter_map(abi.number) {
-            self.when(JUMP_EQUAL, number, refuse(EPERM));
+        for rule in &RULES {
+            for number in rule.calls.iter().filter_map(abi.number) {
+                self.rule(rule, number);
+            }
         }
-        if let Some(number) = (abi.number)(&CLONE3) {
-            self.when(JUMP_EQUAL, number, refuse(ENOSYS));
-        }
-        let equal = JUMP_EQUAL;
-        for call in [&SOCKET, &SOCKETPAIR] {
-            self.argument(abi, call, 0, &[(equal, AF_ALG, EPERM), (equal, AF_VSOCK, EPERM)]);
-        }
-        self.argument(abi, &IOCTL, 1, &[(equal, TIOCSTI, EPERM), (equal, TIOCLINUX, EPERM)]);
-        self.argument(abi, &CLONE, 0, &[(JUMP_ANY_BIT, CLONE_NAMESPACES, EPERM)]);
-        // The family lies in memory here, so no socket at all: C libraries of this decade use `socket`.
-        self.argument(abi, &SOCKETCALL, 0, &[(equal, SYS_SOCKET, ENOSYS)]);
     }
 
-    /// Refuses a call by one of its arguments, and allows it otherwise.
-    fn argument(&mut self, abi: &Abi, call: &Call, index: u32, tests: &[(u16, u32, u16)]) {
-        let Some(number) = (abi.number)(call) else { return };
-        let length = u8::try_from(2 * tests.len() + 2).expect("a few tests");
+    /// One rule for one call. The number of the call is loaded before and after.
+    fn rule(&mut self, rule: &Rule, number: u32) {
+        let verdict = refuse(rule.errno);
+        match rule.when {
+            When::Always => self.when(JUMP_EQUAL, number, verdict),
+            When::Equal { argument, values } => self.argument(number, argument, JUMP_EQUAL, values, verdict),
+            When::AnyBit { argument, bits } => {
+                self.argument(number, argument, JUMP_ANY_BIT, &[bits], verdict)
+            }
+        }
+    }
+
+    /// Refuses a call if one of its arguments passes one of the tests, and allows it otherwise.
+    fn argument(&mut self, number: u32, index: u32, test: u16, values: &[u32], verdict: u32) {
+        let length = u8::try_from(2 * values.len() + 2).expect("a few tests");
         self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 0, jump_false: length, value: number });
         self.push(LOAD, argument(index));
-        for (test, value, errno) in tests {
-            self.when(*test, *value, refuse(*errno));
+        for value in values {
+            self.when(test, *value, verdict);
         }
         self.push(RETURN, ALLOW);
     }
@@ -156,6 +145,7 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
+    use super::super::policy::{AF_ALG, AF_VSOCK, CLONE_NAMESPACES, EPERM, SYS_SOCKET, TIOCLINUX, TIOCSTI};
     use super::*;
 
     /// What the kernel would do with a call: seccomp's verdict.
@@ -240,7 +230,7 @@ mod tests {
         }
         // Nothing that the filter names is left out.
         for (abi, name) in ABIS.iter().zip(["x86_64", "i386", "aarch64", "arm"]) {
-            let calls = REFUSED.iter().chain([&CLONE, &CLONE3, &SOCKET, &SOCKETPAIR, &SOCKETCALL, &IOCTL]);
+            let calls = RULES.iter().flat_map(|rule| rule.calls);
             for number in calls.filter_map(abi.number) {
                 assert!(expected.contains(&format!("\n{name} {number} ")), "{name} {number}");
             }

@@ -33,6 +33,21 @@ const MASKED_SYS: [&CStr; 2] = [c"firmware", c"devices/virtual/powercap"];
 /// Shown, never to be written.
 const READ_ONLY_PROC: [&CStr; 5] = [c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger"];
 
+/// Absolute paths that a process finds empty.
+pub fn masked() -> Vec<String> {
+    let sys = MASKED_SYS.iter().map(|name| shown("/sys", name));
+    MASKED_PROC.iter().map(|name| shown("/proc", name)).chain(sys).collect()
+}
+
+/// Absolute paths that a process can only read, besides `/sys`, which is so as a whole.
+pub fn read_only() -> Vec<String> {
+    READ_ONLY_PROC.iter().map(|name| shown("/proc", name)).collect()
+}
+
+fn shown(dir: &str, name: &CStr) -> String {
+    format!("{dir}/{}", name.to_string_lossy())
+}
+
 const LOCKED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
@@ -47,7 +62,7 @@ pub(super) fn mount_proc(tree: &mut Tree, staging: &Staging, devices: &Devices) 
     sys::mount::attach(&proc, target).doing("mount", "/proc")?;
     let empty = staging.subdirectory("empty-proc")?;
     for name in READ_ONLY_PROC {
-        let shown = format!("/proc/{}", name.to_string_lossy());
+        let shown = shown("/proc", name);
         if let Some(place) = find(&proc, name).doing("open", &shown)? {
             sys::mount::clone(&proc, name, Reach::Tree, READ_ONLY)
                 .and_then(|mount| sys::mount::attach(mount, place))
@@ -55,8 +70,7 @@ pub(super) fn mount_proc(tree: &mut Tree, staging: &Staging, devices: &Devices) 
         }
     }
     for name in MASKED_PROC {
-        let shown = format!("/proc/{}", name.to_string_lossy());
-        mask(&proc, name, &empty, devices.null()).doing("mask", shown)?;
+        mask(&proc, name, &empty, devices.null()).doing("mask", shown("/proc", name))?;
     }
     Ok(())
 }
@@ -79,8 +93,7 @@ pub(super) fn mount_sys(tree: &mut Tree, staging: &Staging, hermetic: bool) -> R
     sys::mount::attach(&sys, target).doing("mount", "/sys")?;
     let empty = staging.subdirectory("empty-sys")?;
     for name in MASKED_SYS {
-        let shown = format!("/sys/{}", name.to_string_lossy());
-        mask(&sys, name, &empty, &empty).doing("mask", shown)?;
+        mask(&sys, name, &empty, &empty).doing("mask", shown("/sys", name))?;
     }
     mount_cgroups(&sys, hermetic, READ_ONLY)
 }

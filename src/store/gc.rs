@@ -52,7 +52,7 @@ struct Reach {
     blobs: BTreeSet<BlobDigest>,
     diffs: BTreeSet<DiffId>,
     images: BTreeSet<ImageId>,
-    /// Cache ids of unpacked layers.
+    /// Cache ids of unpacked layers, also of those that are mounted.
     caches: BTreeSet<String>,
 }
 
@@ -177,6 +177,7 @@ impl Store {
             self.reach_image(&mut reach, image, self.image(&image).and_then(|record| record.manifest));
         }
         reach.caches.extend(overlays);
+        reach.caches.extend(self.mounted_caches()?);
         let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
         reach.blobs.extend(blobs);
         for entry in dir::list_path(&self.root.join("compressed"))? {

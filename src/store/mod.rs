@@ -13,6 +13,7 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod logs;
+pub mod mounts;
 pub mod partials;
 pub mod selections;
 pub mod snapshots;
@@ -81,7 +82,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 23] = [
+const DIRS: [&str; 24] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -101,6 +102,7 @@ const DIRS: [&str; 23] = [
     "git",
     "locks",
     "logs",
+    "mounts",
     "packages",
     "partial",
     "tmp",

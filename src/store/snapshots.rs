@@ -18,6 +18,9 @@ use crate::layer::{Owners, Tree};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
 
+/// The tar of a layer without entries has this size: two zero blocks.
+pub const EMPTY_LAYER: u64 = 1024;
+
 /// How this process can unpack layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpacking {
@@ -166,12 +169,12 @@ impl Store {
     }
 
     /// Makes sure that all layers of a stack that hold anything are unpacked; gives their directories, bottom first.
-    pub fn unpack_stack(&self, stack: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
+    pub fn lowers(&self, stack: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
         let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
         mounted(stack).par_iter().map(|top| self.unpacked(&diffs[..=*top])).collect()
     }
 
-    /// The short links of the layers that [`Store::unpack_stack`] gives, topmost first.
+    /// The short links of the layers that [`Store::lowers`] gives, topmost first.
     pub fn links(&self, stack: &[LayerRef]) -> Result<Vec<String>, StoreError> {
         let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
         let cache_ids = mounted(stack).into_iter().rev().map(|top| self.cache_id(&diffs[..=top]));

@@ -90,10 +90,11 @@ fn counted(count: usize, what: &str) -> String {
 /// A finding for people: the object, then its paths, then what became of it.
 fn text(finding: &Finding, mended: Option<&Mended>, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.wrap("1", &finding.to_string()));
-    if let Finding::Unpacked { deviations, .. } = finding {
+    if let Finding::Unpacked { deviations, dir, .. } = finding {
+        text += &format!("  in {}\n", dir.display());
         for Deviation { path, change } in deviations.iter().take(MOST) {
             text += &match change {
-                Change::Added => format!("  {}    {path}\n", paint.wrap("32", "added")),
+                Change::Added(kind) => format!("  {}    {path}  {kind}\n", paint.wrap("32", "added")),
                 Change::Removed => format!("  {}  {path}\n", paint.wrap("31", "removed")),
                 Change::Changed(_) => format!("  {}  {path}  {change}\n", paint.wrap("33", "changed")),
             };
@@ -188,7 +189,10 @@ fn changed(deviation: &Deviation) -> Changed {
         Differs { what: difference.what(), expected, found }
     };
     let (change, differences) = match &deviation.change {
-        Change::Added => ("added", Vec::new()),
+        Change::Added(kind) => {
+            let found = Some((*kind).to_owned());
+            ("added", vec![Differs { what: "kind", expected: None, found }])
+        }
         Change::Removed => ("removed", Vec::new()),
         Change::Changed(all) => ("changed", all.iter().map(differs).collect()),
     };

@@ -29,7 +29,8 @@ pub struct Deviation {
 /// What became of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    Added,
+    /// With what it is: a file, a whiteout.
+    Added(&'static str),
     Removed,
     /// In at least one thing.
     Changed(Vec<Difference>),
@@ -109,7 +110,7 @@ impl Difference {
                 both(expected.to_string(), found.to_string())
             }
             Self::Mode(expected, found) => both(format!("{expected:04o}"), format!("{found:04o}")),
-            Self::Time(expected, found) => both(seconds(*expected), seconds(*found)),
+            Self::Time(expected, found) => both(time(*expected), time(*found)),
             Self::Xattr { name, expected, found } => {
                 let side = |value: &Option<Vec<u8>>| {
                     value.as_ref().map(|value| format!("{}={}", escape(name), escape(value)))
@@ -143,18 +144,19 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A time as `@seconds.nanoseconds`, as GNU date reads it.
-fn seconds(time: Mtime) -> String {
-    match time.nanos {
-        0 => format!("@{}", time.secs),
-        nanos => format!("@{}.{nanos:09}", time.secs),
+/// RFC 3339, or seconds since 1970 for a time that no calendar has.
+fn time(time: Mtime) -> String {
+    let nanos = i32::try_from(time.nanos).unwrap_or(0);
+    match jiff::Timestamp::new(time.secs, nanos) {
+        Ok(stamp) => stamp.to_string(),
+        Err(_) => format!("@{}", time.secs),
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Added => write!(f, "added"),
+            Self::Added(kind) => write!(f, "{kind}"),
             Self::Removed => write!(f, "removed"),
             Self::Changed(differences) => {
                 for (at, difference) in differences.iter().enumerate() {

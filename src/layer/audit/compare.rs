@@ -36,16 +36,26 @@ pub(super) const fn kind_of(what: &What<'_>) -> FileType {
 pub(super) fn nature(item: &Item<'_>, stat: &Statx) -> Option<Difference> {
     let number = (stat.stx_rdev_major, stat.stx_rdev_minor);
     let (expected, kind) = (kind_of(&item.what), kind_on_disk(stat));
-    let is_whiteout = kind == FileType::CharacterDevice && number == (0, 0);
-    let named = if is_whiteout { "a whiteout" } else { kind_name(kind) };
+    let named = named(stat);
+    let is_whiteout = named == WHITEOUT;
     match item.what {
-        What::Whiteout => (!is_whiteout).then_some(Difference::Kind("a whiteout", named)),
+        What::Whiteout => (!is_whiteout).then_some(Difference::Kind(WHITEOUT, named)),
         _ if expected != kind || is_whiteout => Some(Difference::Kind(kind_name(expected), named)),
         What::Char { major, minor } | What::Block { major, minor } => {
             (number != (major, minor)).then_some(Difference::Device((major, minor), number))
         }
         What::Dir { .. } | What::File { .. } | What::Link(_) | What::Symlink(_) | What::Fifo => None,
     }
+}
+
+const WHITEOUT: &str = "a whiteout";
+
+/// What something is, for people.
+pub(super) fn named(stat: &Statx) -> &'static str {
+    let kind = kind_on_disk(stat);
+    let is_whiteout =
+        kind == FileType::CharacterDevice && (stat.stx_rdev_major, stat.stx_rdev_minor) == (0, 0);
+    if is_whiteout { WHITEOUT } else { kind_name(kind) }
 }
 
 const fn kind_name(kind: FileType) -> &'static str {

@@ -146,13 +146,12 @@ impl Walk<'_> {
             dir.item.map_or(&[][..], |item| self.expected.children(item)).iter().copied().peekable();
         let name_of = |item: &usize| self.expected.items[*item].path.name();
         for entry in names {
-            let kind = kind(fd, &entry);
             while let Some(item) = wanted.next_if(|item| name_of(item) < &entry.name[..]) {
                 self.removed(item, found);
             }
             match wanted.next_if(|item| name_of(item) == entry.name) {
-                Some(item) => pairs.push(Pair { item, kind }),
-                None => added(dir.path.child(&entry.name), kind, found),
+                Some(item) => pairs.push(Pair { item, kind: kind(fd, &entry) }),
+                None => added(fd, dir.path.child(&entry.name), found),
             }
         }
         wanted.for_each(|item| self.removed(item, found));
@@ -321,9 +320,11 @@ fn kind(dir: &OwnedFd, entry: &dir::Entry) -> FileType {
 }
 
 /// Something that is there and should not be. What is in it is new too, as far down as paths go.
-fn added(path: ImagePath, kind: FileType, found: &mut Found) {
-    found.add(&path, Change::Added);
-    if kind == FileType::Directory && path.as_bytes().len() < MAX_PATH {
+fn added(dir: &OwnedFd, path: ImagePath, found: &mut Found) {
+    let stat = stat(dir, path.name(), AtFlags::SYMLINK_NOFOLLOW).ok();
+    found.add(&path, Change::Added(stat.as_ref().map_or("of unknown kind", compare::named)));
+    let is_dir = stat.is_some_and(|stat| compare::kind_on_disk(&stat) == FileType::Directory);
+    if is_dir && path.as_bytes().len() < MAX_PATH {
         found.dirs.push(Directory { path, item: None });
     }
 }

@@ -133,10 +133,9 @@ impl fmt::Display for Finding {
             Self::Chain { dir, faults, .. } => {
                 write!(f, "layerdb entry {} is damaged: {}", dir.display(), faults.join("; "))
             }
-            Self::Unpacked { stack, dir, deviations } => {
+            Self::Unpacked { stack, deviations, .. } => {
                 let paths = if deviations.len() == 1 { "path" } else { "paths" };
-                let (diff, count) = (top(stack), deviations.len());
-                write!(f, "unpacked layer {diff} was changed in {count} {paths}, at {}", dir.display())
+                write!(f, "unpacked layer {} differs in {} {paths}", top(stack), deviations.len())
             }
             Self::Link { stack, path, why } => {
                 write!(f, "short name {} of layer {} {why}", path.display(), top(stack))

@@ -68,12 +68,12 @@ pub enum Difference {
 }
 
 impl Change {
-    /// What became of a path that could not be looked at.
-    pub fn of(error: &io::Error) -> Self {
+    /// What became of a path that could not be looked at, and was of some kind.
+    pub fn of(error: &io::Error, expected: &'static str) -> Self {
         let difference = match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT) => return Self::Removed,
             Some(Errno::XDEV) => Difference::Mounted,
-            Some(Errno::LOOP) => Difference::Kind("what it was", "a symlink"),
+            Some(Errno::LOOP) => Difference::Kind(expected, "a symlink"),
             _ => Difference::Unreadable(error.to_string()),
         };
         Self::Changed(vec![difference])

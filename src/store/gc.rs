@@ -51,7 +51,9 @@ pub struct GcPlan {
 pub(super) struct Reach {
     pub blobs: BTreeSet<BlobDigest>,
     pub diffs: BTreeSet<DiffId>,
-    pub images: BTreeSet<ImageId>,
+    images: BTreeSet<ImageId>,
+    /// The layers of each image, bottom first.
+    pub stacks: BTreeSet<Vec<DiffId>>,
     /// Cache ids of unpacked layers.
     caches: BTreeSet<String>,
 }
@@ -152,6 +154,9 @@ impl Store {
         }
         let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
         reach.blobs.extend(blobs);
+        for stack in &reach.stacks {
+            reach.caches.extend((1..=stack.len()).filter_map(|top| self.cache_id(&stack[..top]).ok()));
+        }
         for entry in dir::list_path(&self.root.join("compressed"))? {
             self.reach_compressed(&mut reach, &String::from_utf8_lossy(&entry.name));
         }
@@ -166,9 +171,8 @@ impl Store {
         if let Some(config) =
             parse(image.into()).and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok())
         {
-            let layers = &config.rootfs.diff_ids;
-            reach.caches.extend((1..=layers.len()).filter_map(|top| self.cache_id(&layers[..top]).ok()));
-            reach.diffs.extend(layers);
+            reach.diffs.extend(&config.rootfs.diff_ids);
+            reach.stacks.insert(config.rootfs.diff_ids);
         }
         if let Some(manifest) = manifest {
             reach.blobs.insert(manifest);

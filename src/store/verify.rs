@@ -110,7 +110,7 @@ impl Store {
         for (_, image, manifest) in &objects.images {
             self.reach_image(&mut reach, *image, Some(*manifest));
         }
-        objects.stacks = reach.images.iter().filter_map(|image| self.stack(*image)).collect();
+        objects.stacks = reach.stacks;
         objects.diffs = reach.diffs;
         match extent {
             Extent::Store => {

@@ -70,7 +70,10 @@ const HARMS: &[Harm] = &[
         "mv d/e $OUT/e; ln -s $OUT/e d/e; touch -hd @0 d/e d",
         &["changed  /d/e  is a symlink, was a directory\n", "removed  /d/e/f/in\n"],
     ),
-    ("mv ../diff $OUT/diff; ln -s $OUT/diff ../diff", &["changed  /  is a symlink, was what it was\n"]),
+    (
+        "here=$PWD; mv $here $OUT/diff; ln -s $OUT/diff $here",
+        &["changed  /  is a symlink, was a directory\n"],
+    ),
 ];
 
 /// What takes the ids of root.

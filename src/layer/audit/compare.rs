@@ -58,7 +58,7 @@ pub(super) fn named(stat: &Statx) -> &'static str {
     if is_whiteout { WHITEOUT } else { kind_name(kind) }
 }
 
-const fn kind_name(kind: FileType) -> &'static str {
+pub(super) const fn kind_name(kind: FileType) -> &'static str {
     match kind {
         FileType::RegularFile => "a file",
         FileType::Directory => "a directory",

@@ -114,7 +114,7 @@ impl Walk<'_> {
         let (names, fd) = match listed {
             Ok(listed) => listed,
             Err(error) => {
-                failed(&dir.path, &error, &mut found);
+                failed(&dir.path, &error, "a directory", &mut found);
                 return found;
             }
         };
@@ -302,10 +302,12 @@ impl Walk<'_> {
     }
 
     fn settle(&self, item: usize, compared: io::Result<Vec<Difference>>, found: &mut Found) {
-        let path = &self.expected.items[item].path;
+        let expected = &self.expected.items[item];
         match compared {
-            Ok(differences) => found.changed(path, differences),
-            Err(error) => failed(path, &error, found),
+            Ok(differences) => found.changed(&expected.path, differences),
+            Err(error) => {
+                failed(&expected.path, &error, compare::kind_name(compare::kind_of(&expected.what)), found);
+            }
         }
     }
 }
@@ -330,8 +332,8 @@ fn added(dir: &OwnedFd, path: ImagePath, found: &mut Found) {
 }
 
 /// What kept a path from being compared is itself a deviation: the rest is looked at all the same.
-fn failed(path: &ImagePath, error: &io::Error, found: &mut Found) {
-    found.add(path, Change::of(error));
+fn failed(path: &ImagePath, error: &io::Error, expected: &'static str, found: &mut Found) {
+    found.add(path, Change::of(error, expected));
 }
 
 fn stat(at: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Statx> {

@@ -97,7 +97,9 @@ impl Store {
                 let audited = audit(root.as_fd(), &toc, &self.unpack_options(&lower));
                 Ok(audited.map_err(|e| file::context(e, "read unpacked layer", &overlay.join(below)))?)
             }
-            Err(error) => Ok(vec![Deviation { path: ImagePath::root(), change: Change::of(&error) }]),
+            Err(error) => {
+                Ok(vec![Deviation { path: ImagePath::root(), change: Change::of(&error, "a directory") }])
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! files, and reads each file's bytes once, whatever its names.
 
 mod bytes;
+mod check;
 mod compare;
 mod expected;
 mod walk;
@@ -73,6 +74,7 @@ impl Change {
         let difference = match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT) => return Self::Removed,
             Some(Errno::XDEV) => Difference::Mounted,
+            Some(Errno::NOTDIR) => Difference::Kind(expected, "no directory"),
             Some(Errno::LOOP) => Difference::Kind(expected, "a symlink"),
             _ => Difference::Unreadable(error.to_string()),
         };

@@ -46,6 +46,9 @@ pub enum CliError {
     /// A program ended, and this one with it.
     #[error("exit code {0}")]
     Exit(u8),
+    /// A verification has said what.
+    #[error("store {} is damaged", .root.display())]
+    Damaged { root: std::path::PathBuf, repairable: bool },
     /// The verb did its work and found something wrong; it has said what.
     #[error("{0}")]
     Failed(String),
@@ -112,6 +115,7 @@ fn code(error: &CliError) -> u8 {
         CliError::Io { .. }
         | CliError::Bundle(_)
         | CliError::Failed(_)
+        | CliError::Damaged { .. }
         | CliError::Checks { .. }
         | CliError::Export(_)
         | CliError::Stored(_) => 1,
@@ -227,6 +231,9 @@ fn hint(error: &CliError) -> Option<String> {
         ),
         CliError::Store(StoreError::Version { .. }) => {
             Some("use another --root, or the lith version that made this store".into())
+        }
+        CliError::Damaged { repairable: true, .. } => {
+            Some("`lith store verify --repair` makes again what can be made again".into())
         }
         CliError::Store(StoreError::MissingImage(_)) => Some("`lith images -a` lists what is there".into()),
         CliError::Build(error) => match error.as_ref() {

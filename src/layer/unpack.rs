@@ -3,7 +3,7 @@
 //! Owns: what is made from which entry. The tar was read and judged before; here nothing of it is parsed, only bytes at
 //! known offsets are copied. Everything is made through descriptors below the destination, never through a symlink.
 
-mod make;
+pub(super) mod make;
 
 use std::fs::File;
 use std::io;
@@ -56,8 +56,9 @@ pub enum UnpackError {
 /// # Errors
 /// [`UnpackError`] names the act and the path; `dest` is half made then and to be thrown away.
 pub fn unpack(tar: &File, toc: &Toc, dest: &Path, options: &UnpackOptions<'_>) -> Result<(), UnpackError> {
-    let items = layer_items(tar, toc, options);
-    let maker = Maker { owners: options.owners, devices: options.devices, opaque: options.marks.opaque() };
+    let items = layer_items(toc, options);
+    let (owners, devices) = (options.owners, options.devices);
+    let maker = Maker { tars: &[tar], owners, devices, opaque: options.marks.opaque() };
     maker.make(dest, &items)
 }
 
@@ -86,27 +87,24 @@ pub fn unpack_tree(
     let root = Item { path: ImagePath::root(), meta, what: What::Dir { opaque: false } };
     let all = tree.walk(&ImagePath::root());
     let mut names = FirstNames::default();
-    let items = all.iter().map(|found| tree_item(tars, found, &mut names));
+    let items = all.iter().map(|found| tree_item(found, &mut names));
     let mut items: Vec<Item<'_>> = [Ok(root)].into_iter().chain(items).collect::<Result<_, _>>()?;
     if owners == TreeOwners::Root {
         items.iter_mut().for_each(|item| (item.meta.uid, item.meta.gid) = (0, 0));
     }
     // A merged tree has no opaque directories to mark.
-    let maker = Maker { owners: Owners::AsOnDisk, devices, opaque: OverlayMarks::User.opaque() };
+    let tars: Vec<&File> = tars.iter().collect();
+    let maker = Maker { tars: &tars, owners: Owners::AsOnDisk, devices, opaque: OverlayMarks::User.opaque() };
     maker.make(dest, &items)
 }
 
-fn tree_item<'a>(
-    tars: &'a [File],
-    found: &Found<'a>,
-    names: &mut FirstNames,
-) -> Result<Item<'a>, UnpackError> {
+fn tree_item<'a>(found: &Found<'a>, names: &mut FirstNames) -> Result<Item<'a>, UnpackError> {
     let path = &found.entry.path;
     let what = match (names.node(found), &found.entry.node) {
         (None, _) => {
             let (size, content, offset) =
                 found.file().ok_or_else(|| UnpackError::Corrupt { path: path.clone() })?;
-            What::File { tar: &tars[found.layer], size, offset, content }
+            What::File { layer: found.layer, size, offset, content }
         }
         (Some(Node::Hardlink(first)), _) => What::Link(first),
         (Some(_), Node::Symlink(target)) => What::Symlink(target),
@@ -122,8 +120,8 @@ fn tree_item<'a>(
 }
 
 /// The entries of one layer with the directories they need.
-fn layer_items<'a>(tar: &'a File, toc: &'a Toc, options: &UnpackOptions<'a>) -> Vec<Item<'a>> {
-    let mut dirs = Dirs { tar, items: Vec::new(), way: Vec::new(), lower: options.lower };
+pub(super) fn layer_items<'a>(toc: &'a Toc, options: &UnpackOptions<'a>) -> Vec<Item<'a>> {
+    let mut dirs = Dirs { items: Vec::new(), way: Vec::new(), lower: options.lower };
     let lists_root = toc.entries().first().is_some_and(|e| e.path.is_root() && e.node == Node::Dir);
     if !lists_root {
         dirs.imply(&ImagePath::root());
@@ -136,7 +134,6 @@ fn layer_items<'a>(tar: &'a File, toc: &'a Toc, options: &UnpackOptions<'a>) -> 
 
 /// Items under way, with the directories that lead to the last one.
 struct Dirs<'a> {
-    tar: &'a File,
     items: Vec<Item<'a>>,
     way: Vec<usize>,
     lower: &'a Tree,
@@ -158,7 +155,7 @@ impl<'a> Dirs<'a> {
                 What::Whiteout
             }
             Node::File { size, offset, content } => {
-                What::File { tar: self.tar, size: *size, offset: *offset, content: *content }
+                What::File { layer: 0, size: *size, offset: *offset, content: *content }
             }
             Node::Hardlink(target) => What::Link(target.clone()),
             Node::Symlink(target) => What::Symlink(target),

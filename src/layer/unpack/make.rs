@@ -24,20 +24,20 @@ use crate::sys::xattr;
 const SMALL: u64 = 128 * 1024;
 
 /// One thing to make.
-pub(super) struct Item<'a> {
+pub(in crate::layer) struct Item<'a> {
     pub path: ImagePath,
     pub meta: Meta,
     pub what: What<'a>,
 }
 
 /// What to make.
-pub(super) enum What<'a> {
+pub(in crate::layer) enum What<'a> {
     Dir {
         opaque: bool,
     },
     File {
-        /// The uncompressed tar of the layer that has it.
-        tar: &'a File,
+        /// Which of the tars has its bytes.
+        layer: usize,
         size: u64,
         offset: u64,
         content: ContentDigest,
@@ -58,14 +58,16 @@ pub(super) enum What<'a> {
 }
 
 /// How to make things.
-pub(super) struct Maker {
+pub(super) struct Maker<'a> {
+    /// The uncompressed layers.
+    pub tars: &'a [&'a File],
     pub owners: Owners,
     pub devices: Devices,
     /// The xattr that marks a directory as opaque.
     pub opaque: &'static str,
 }
 
-impl Maker {
+impl Maker<'_> {
     /// Makes everything below an existing directory. Items are in layer order, directories before what they hold.
     pub fn make(&self, dest: &Path, items: &[Item<'_>]) -> Result<(), UnpackError> {
         let mut tree = Beneath::open(dest).map_err(failed("open", &ImagePath::root()))?;
@@ -74,7 +76,8 @@ impl Maker {
         }
         let root = tree.root();
         items.par_iter().try_for_each(|item| match item.what {
-            What::File { tar, size, offset, content } => {
+            What::File { layer, size, offset, content } => {
+                let tar = self.tars[layer];
                 self.file(root, item, (tar, offset..offset + size), content)
             }
             What::Dir { .. }

@@ -65,6 +65,8 @@ fn spawn(job: &Job, lock: Lock) -> io::Result<Client> {
     crate::sys::exec::close_on_exec_from(3)?;
     let mut child = Command::new("/proc/self/exe")
         .arg0(NAME)
+        // For whoever lists processes.
+        .arg(job.id.as_str())
         .env_clear()
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())

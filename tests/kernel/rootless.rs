@@ -83,7 +83,7 @@ impl User {
     }
 
     /// The program, as this user, with a store of its own.
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         command.args(self.privileges()).arg(self.lab.path("lith"));
         command.arg("--root").arg(self.store()).args(args).current_dir(self.lab.path("home"));

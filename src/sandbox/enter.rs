@@ -49,7 +49,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
     let init = init.ok_or_else(|| SetupError::Job { reason: "no process to follow".into() })?;
     let stdin = channel::receive_descriptor(socket).map_err(lost)?;
     let entry: Entry<'_> = channel::receive(socket).map_err(lost)?;
-    let caller = Some(Caller::of(entry.parent)?);
+    let caller = Some(Caller::of(entry.parent, socket)?);
     not_dumpable()?;
     let signals = Set::of_init();
     signals.block().doing("block", "signals")?;

@@ -77,6 +77,14 @@ enum Woken {
 }
 
 impl Watch<'_> {
+    /// Waits until a process of ours says something, or ends.
+    pub(super) fn word_of(&mut self, process: Pid, from: &UnixStream) -> Result<(), SetupError> {
+        while self.until(from.as_fd()).doing("wait for", "the program's process")? == Woken::Abandoned {
+            end(process);
+        }
+        Ok(())
+    }
+
     /// Waits until the program runs, tells the caller, and waits for its end. What comes on `failed` is why it never
     /// came to run; exec closes it.
     pub(super) fn program(

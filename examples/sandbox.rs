@@ -1,18 +1,24 @@
-//! Runs a command in a directory as its root file system, read-only or with a place for writes, as root or not:
+//! Runs a command in a directory as its root file system, read-only or with a place for writes, as root or not; or one
+//! more command beside a process that runs like this, whose number on the host is given:
 //!
 //! ```text
-//! cargo run --example sandbox -- [--terminal] LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...
+//! cargo run --example sandbox -- [--terminal | --process] LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...
+//! cargo run --example sandbox -- --enter PID COMMAND [ARGUMENT]...
 //! ```
+//!
+//! With `--process` the command is process 1 itself, not behind an init.
 
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lith::capabilities::Capabilities;
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Access, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio};
+use lith::sandbox::spec::{Access, Ended, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio};
 use lith::sandbox::userns::{self, Entry};
-use lith::sandbox::{Launcher, Output, Stream};
+use lith::sandbox::{Event, Launcher, Output, Running, SandboxError, Stream};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 struct Through;
 
@@ -32,10 +38,18 @@ fn main() -> ExitCode {
         return code;
     }
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let interactive = arguments.first().is_some_and(|first| first == "--terminal");
-    arguments.drain(..usize::from(interactive));
+    if arguments.first().is_some_and(|first| first == "--enter") && arguments.len() > 2 {
+        return enter(&arguments[1], arguments[2..].to_vec());
+    }
+    let options = ["--terminal", "--process"].map(|option| {
+        let given = arguments.first().is_some_and(|first| first == option);
+        arguments.drain(..usize::from(given));
+        given
+    });
+    let [interactive, first] = options;
     if arguments.len() < 2 {
-        say("usage: sandbox [--terminal] LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...");
+        say("usage: sandbox [--terminal | --process] LAYER [--writable UPPER WORK] COMMAND [ARGUMENT]...");
+        say("       sandbox --enter PID COMMAND [ARGUMENT]...");
         return ExitCode::from(2);
     }
     let lowers = vec![PathBuf::from(arguments.remove(0))];
@@ -54,25 +68,59 @@ fn main() -> ExitCode {
         root: Overlay { lowers, writable, marks },
         root_access: Access::ReadWrite,
         mount_points: None,
-        process: Process {
-            argv: arguments,
-            env: vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin".into()],
-            cwd: "/".into(),
-            user: Ids::default(),
-            capabilities: Capabilities::default(),
-            ulimits: Vec::new(),
-            insecure: false,
-            hermetic: true,
-            stdio: if interactive { Stdio::Caller } else { Stdio::Captured },
-        },
-        first: First::Init,
+        process: process(arguments, if interactive { Stdio::Caller } else { Stdio::Captured }),
+        first: if first { First::Process } else { First::Init },
         hostname: "sandbox".into(),
         network: Net::None,
         files: Vec::new(),
         mounts: Vec::new(),
         shm_size: SHM_SIZE,
     };
-    match Launcher::default().run(&spec, &mut Through).map(|ended| ended.status) {
+    result(Launcher::default().run(&spec, &mut Through))
+}
+
+/// Runs one more command in the sandbox of a process. Before this one is in a user namespace: only the user that
+/// made the sandbox' may enter it, from outside.
+fn enter(pid: &str, argv: Vec<String>) -> ExitCode {
+    let beside = pid.parse().ok().and_then(Pid::from_raw);
+    let Some(Ok(beside)) = beside.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+        say("no such process");
+        return ExitCode::from(2);
+    };
+    result(Launcher::default().enter(beside.as_fd(), &process(argv, Stdio::Caller)).and_then(end))
+}
+
+/// Waits for the end.
+fn end(mut running: Running) -> Result<Ended, SandboxError> {
+    loop {
+        let more = running.hear();
+        while let Some(event) = running.next_event()? {
+            if let Event::Ended(ended) = event {
+                return Ok(ended);
+            }
+        }
+        if !more {
+            return Err(SandboxError::Died(running.wait().map_err(SandboxError::Channel)?));
+        }
+    }
+}
+
+fn process(argv: Vec<String>, stdio: Stdio) -> Process {
+    Process {
+        argv,
+        env: vec!["PATH=/usr/sbin:/usr/bin:/sbin:/bin".into()],
+        cwd: "/".into(),
+        user: Ids::default(),
+        capabilities: Capabilities::default(),
+        ulimits: Vec::new(),
+        insecure: false,
+        hermetic: true,
+        stdio,
+    }
+}
+
+fn result(ended: Result<Ended, SandboxError>) -> ExitCode {
+    match ended.map(|ended| ended.status) {
         Ok(Status::Exited(code)) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
         Ok(Status::Signaled(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(255)),
         Err(error) => {

@@ -22,7 +22,7 @@ use super::spec::{Ended, Process, Spec};
 /// The longest message, in bytes.
 const LIMIT: u32 = 64 << 20;
 
-/// Parent to child, once.
+/// Parent to child, once. A single byte after it asks for the end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job<'a> {
     pub spec: Cow<'a, Spec>,

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use crate::sys::exec::{Fork, exit, fork, fork_sibling};
+use crate::sys::exec::{Alone, Fork, exit, fork, fork_sibling};
 use crate::sys::signal::Set;
 
 use super::channel::{self, Entry, Reply};
@@ -49,7 +49,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
     let init = init.ok_or_else(|| SetupError::Job { reason: "no process to follow".into() })?;
     let stdin = channel::receive_descriptor(socket).map_err(lost)?;
     let entry: Entry<'_> = channel::receive(socket).map_err(lost)?;
-    let caller = Some(Caller::of(entry.parent)?);
+    let caller = Some(Caller::of(entry.parent, socket)?);
     not_dumpable()?;
     let signals = Set::of_init();
     signals.block().doing("block", "signals")?;
@@ -68,14 +68,15 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
             report(&report_end, Reply::Failed(failure));
             exit(1)
         }
-        Fork::Parent(_) => {
+        Fork::Parent(maker) => {
             drop((alive, report_end, maker_end, init));
             let supervisor = supervise(&failed, supervised, || Ok(processes))?;
             drop(program);
             leave_streams(entry.process.stdio)?;
+            let mut watch = Watch { signals: &signals, caller, supervisor };
+            watch.word_of(maker, &made)?;
             let main = number(made, &failed)?;
             introduce(socket, main)?;
-            let watch = Watch { signals: &signals, caller, supervisor };
             let end = watch.program(socket, failed, main);
             drop(outer_end);
             Ok(Ended { status: ended(end?), stubs: vec![], reached: vec![] })
@@ -91,12 +92,16 @@ fn make(
     outer: &UnixStream,
     mut number: UnixStream,
 ) -> SetupError {
-    let ready = die_with_parent(|| is_open(&alive))
-        .and_then(|()| join_process_numbers(init))
-        .and_then(|()| program.get_ready(outer))
+    let ready = || {
+        die_with_parent(|| is_open(&alive))?;
+        let alone = Alone::look().doing("start", "the program's process")?;
+        join_process_numbers(init)?;
+        program.get_ready(outer)?;
         // The change of identity may have taken it back.
-        .and_then(|()| not_dumpable())
-        .and_then(|()| fork_sibling().doing("start", "the program's process"));
+        not_dumpable()?;
+        fork_sibling(&alone).doing("start", "the program's process")
+    };
+    let ready = ready();
     match ready {
         Ok(Fork::Child) => {
             drop(number);

@@ -46,7 +46,7 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
     let lost = |error: std::io::Error| SetupError::Job { reason: error.to_string() };
     let stdin = channel::receive_descriptor(socket).map_err(lost)?;
     let job: Job<'_> = channel::receive(socket).map_err(lost)?;
-    let caller = Some(Caller::of(job.parent)?);
+    let caller = Some(Caller::of(job.parent, socket)?);
     sys::exec::survive_shortage();
     let signals = Set::of_init();
     signals.block().doing("block", "signals")?;

@@ -294,10 +294,10 @@ impl Running {
         self.child.wait()
     }
 
-    /// Ends everything at once.
+    /// Ends the program at once, and with it, if it was the first, everything else. [`Event::Ended`] follows.
     pub fn kill(&mut self) {
-        // The kernel ends the rest with it; it may have ended already.
-        let _ = self.child.kill();
+        // Not the helper: a program may have seen to it that it does not die with that.
+        let _ = rustix::net::send(&self.socket, &[0], rustix::net::SendFlags::NOSIGNAL);
     }
 
     /// Feeds the streams to `output` until nothing more will become known.

@@ -1,6 +1,7 @@
 //! Waiting for a process of ours: for its program to run and for its end, passing signals on and answering the program's
-//! calls meanwhile, and ending it when the caller is gone.
+//! calls meanwhile, and ending it when the caller is gone or asks for that.
 
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -26,11 +27,15 @@ use super::spec::{Status, Stdio};
 /// The kernel's own signal for that (PR_SET_PDEATHSIG) comes when the *thread* ends that started this process, and a
 /// program can switch it off for itself: by becoming a set-user-ID program, for one. So the outer process, which
 /// nothing in the sandbox can reach, watches the caller and ends the program.
-pub(super) struct Caller(OwnedFd);
+pub(super) struct Caller {
+    process: Option<OwnedFd>,
+    /// A byte on it asks for the end; that it is closed does not.
+    orders: Option<UnixStream>,
+}
 
 impl Caller {
     /// Ends this process if the caller is gone already.
-    pub(super) fn of(parent: i32) -> Result<Self, SetupError> {
+    pub(super) fn of(parent: i32, socket: &UnixStream) -> Result<Self, SetupError> {
         let parent = Pid::from_raw(parent);
         let descriptor = match parent.map(|parent| pidfd_open(parent, PidfdFlags::empty())) {
             Some(Ok(descriptor)) => descriptor,
@@ -38,7 +43,21 @@ impl Caller {
             Some(Err(errno)) => return Err(errno).doing("watch", "the caller"),
         };
         // Still the parent, so the number was its own until now.
-        if getppid() == parent { Ok(Self(descriptor)) } else { exit(1) }
+        if getppid() != parent {
+            exit(1);
+        }
+        let orders = socket.try_clone().map_err(|_| Errno::MFILE).doing("open", "a socket once more")?;
+        Ok(Self { process: Some(descriptor), orders: Some(orders) })
+    }
+
+    /// Whether the program is to end, for one of these reasons.
+    fn wants_the_end(&mut self, gone: bool, ordered: bool) -> bool {
+        if gone {
+            self.process = None;
+        }
+        let order = ordered.then(|| self.orders.take()).flatten();
+        let ordered = order.is_some_and(|mut socket| matches!(socket.read(&mut [0]), Ok(1)));
+        gone || ordered
     }
 }
 
@@ -53,10 +72,19 @@ pub(super) struct Watch<'a> {
 #[derive(PartialEq, Eq)]
 enum Woken {
     Ready,
+    /// The caller is gone, or wants no more of it.
     Abandoned,
 }
 
 impl Watch<'_> {
+    /// Waits until a process of ours says something, or ends.
+    pub(super) fn word_of(&mut self, process: Pid, from: &UnixStream) -> Result<(), SetupError> {
+        while self.until(from.as_fd()).doing("wait for", "the program's process")? == Woken::Abandoned {
+            end(process);
+        }
+        Ok(())
+    }
+
     /// Waits until the program runs, tells the caller, and waits for its end. What comes on `failed` is why it never
     /// came to run; exec closes it.
     pub(super) fn program(
@@ -106,33 +134,43 @@ impl Watch<'_> {
         }
     }
 
-    /// Answers calls until a descriptor can be read, or the caller is gone, which is said once.
+    /// Answers calls until a descriptor can be read, or the program is to end.
     fn until(&mut self, ready: BorrowedFd<'_>) -> rustix::io::Result<Woken> {
         loop {
-            let listener = self.supervisor.as_ref().map(Supervisor::listener);
-            let more = [listener, self.caller.as_ref().map(|caller| &caller.0)];
-            let mut list = vec![PollFd::from_borrowed_fd(ready, PollFlags::IN)];
-            list.extend(more.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::IN)));
-            retry_on_intr(|| poll(&mut list, None))?;
-            let mut heard = list.iter().map(PollFd::revents);
-            let ready = heard.next().is_some_and(|events| !events.is_empty());
-            let call = self.supervisor.as_ref().and_then(|_| heard.next()).unwrap_or(PollFlags::empty());
-            let gone = heard.next().is_some_and(|events| !events.is_empty());
+            let listener = self.supervisor.as_ref().map(|supervisor| supervisor.listener().as_fd());
+            let (process, orders) = match &self.caller {
+                Some(Caller { process, orders }) => (process.as_ref(), orders.as_ref()),
+                None => (None, None),
+            };
+            let sources =
+                [Some(ready), listener, process.map(OwnedFd::as_fd), orders.map(UnixStream::as_fd)];
+            let [ready, call, gone, order] = heard(sources)?;
             if call.contains(PollFlags::IN) {
                 self.supervisor.iter().for_each(Supervisor::serve);
             } else if !call.is_empty() {
                 // Nobody is left who could call.
                 self.supervisor = None;
             }
-            if gone {
-                self.caller = None;
+            if let Some(caller) = &mut self.caller
+                && caller.wants_the_end(!gone.is_empty(), !order.is_empty())
+            {
                 return Ok(Woken::Abandoned);
             }
-            if ready {
+            if !ready.is_empty() {
                 return Ok(Woken::Ready);
             }
         }
     }
+}
+
+/// Waits until something can be heard of one of these.
+fn heard<const N: usize>(sources: [Option<BorrowedFd<'_>>; N]) -> rustix::io::Result<[PollFlags; N]> {
+    let known = sources.iter().flatten();
+    let mut list: Vec<_> = known.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    retry_on_intr(|| poll(&mut list, None))?;
+    let mut events = list.iter().map(PollFd::revents);
+    let of = |source: Option<BorrowedFd<'_>>| source.and_then(|_| events.next());
+    Ok(sources.map(of).map(|events| events.unwrap_or(PollFlags::empty())))
 }
 
 fn end(main: Pid) {

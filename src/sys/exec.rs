@@ -55,15 +55,25 @@ pub fn fork() -> Result<Fork> {
     }
 }
 
-/// Forks a sibling: a process whose parent is that of this one, which must have a single thread. In the pid namespace
-/// that this process' children go to.
+/// That the process had a single thread when it was looked at. Whoever holds this starts none.
+#[derive(Debug)]
+pub struct Alone(());
+
+impl Alone {
+    /// Looks. Under a filter of system calls and another `/proc` it can no longer be told.
+    ///
+    /// # Errors
+    /// `EDEADLK` as [`fork`].
+    pub fn look() -> Result<Self> {
+        if single_threaded() { Ok(Self(())) } else { Err(Errno::DEADLK) }
+    }
+}
+
+/// Forks a sibling: a process whose parent is that of this one. In the pid namespace that this process' children go to.
 ///
 /// # Errors
-/// `EDEADLK` as [`fork`]; `EINVAL` if this process is the first of its pid namespace.
-pub fn fork_sibling() -> Result<Fork> {
-    if !single_threaded() {
-        return Err(Errno::DEADLK);
-    }
+/// `EINVAL` if this process is the first of its pid namespace.
+pub fn fork_sibling(_: &Alone) -> Result<Fork> {
     let flags = libc::CLONE_PARENT | libc::SIGCHLD;
     // SAFETY: as for fork: no other thread, memory is copied, the stack stays where it is. What the C library does at a
     // fork beside is for its threads and buffers, of which there are none and nothing.

@@ -9,6 +9,7 @@ mod add;
 mod bind;
 mod build;
 mod caches;
+mod containers;
 mod contexts;
 mod copy;
 mod differential;

@@ -13,15 +13,15 @@ use lith::sandbox::{Launcher, Output, SandboxError, SetupError, Stream};
 use tempfile::TempDir;
 
 /// A layer with busybox, and a place for writes.
-struct World {
-    dir: TempDir,
+pub struct World {
+    pub dir: TempDir,
     marks: OverlayMarks,
 }
 
 #[derive(Default, Debug)]
-struct Text {
-    out: String,
-    err: String,
+pub struct Text {
+    pub out: String,
+    pub err: String,
 }
 
 impl Output for Text {
@@ -35,7 +35,7 @@ impl Output for Text {
 }
 
 /// The world, or `None` with a word on why the kernel or the machine does not allow the test.
-fn world() -> Option<World> {
+pub fn world() -> Option<World> {
     if !rustix::process::geteuid().is_root() {
         return skip("needs root");
     }
@@ -45,7 +45,7 @@ fn world() -> Option<World> {
     Some(World::new(OverlayMarks::Trusted))
 }
 
-fn skip<T>(why: &str) -> Option<T> {
+pub fn skip<T>(why: &str) -> Option<T> {
     #[allow(clippy::disallowed_methods, reason = "the switch by which CI makes a skip a failure")]
     let required = std::env::var_os("LITH_REQUIRE_KERNEL").is_some_and(|v| v == "1");
     assert!(!required, "{why}");
@@ -55,13 +55,13 @@ fn skip<T>(why: &str) -> Option<T> {
 
 /// Copies a program in another process: what this one writes may be held open by a fork of another thread, and
 /// could not be executed meanwhile.
-fn install(from: &Path, to: &Path) {
+pub fn install(from: &Path, to: &Path) {
     let done = std::process::Command::new("install").arg("-m755").args([from, to]).status();
     assert!(done.unwrap().success());
 }
 
 impl World {
-    fn new(marks: OverlayMarks) -> Self {
+    pub fn new(marks: OverlayMarks) -> Self {
         let world = Self { dir: TempDir::new().unwrap(), marks };
         for dir in ["base/bin", "base/etc", "base/tmp", "upper", "work"] {
             fs::create_dir_all(world.path(dir)).unwrap();
@@ -75,11 +75,11 @@ impl World {
         world
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(below)
     }
 
-    fn spec(&self, argv: &[&str]) -> Spec {
+    pub fn spec(&self, argv: &[&str]) -> Spec {
         Spec {
             root: Overlay {
                 lowers: vec![self.path("base")],
@@ -108,12 +108,12 @@ impl World {
         }
     }
 
-    fn shell(&self, script: &str) -> Spec {
+    pub fn shell(&self, script: &str) -> Spec {
         self.spec(&["sh", "-c", script])
     }
 }
 
-fn run(spec: &Spec) -> (Result<Ended, SandboxError>, Text) {
+pub fn run(spec: &Spec) -> (Result<Ended, SandboxError>, Text) {
     let mut text = Text::default();
     let ended = Launcher::default().helper(env!("CARGO_BIN_EXE_lith")).run(spec, &mut text);
     (ended, text)
@@ -121,7 +121,7 @@ fn run(spec: &Spec) -> (Result<Ended, SandboxError>, Text) {
 
 /// Runs what must go well; its standard output.
 #[track_caller]
-fn out(spec: &Spec) -> String {
+pub fn out(spec: &Spec) -> String {
     let (ended, text) = run(spec);
     let ended = ended.unwrap_or_else(|e| panic!("{e}: {e:?}"));
     assert_eq!(ended.status, Status::Exited(0), "{text:?}");
@@ -129,13 +129,13 @@ fn out(spec: &Spec) -> String {
 }
 
 #[track_caller]
-fn status(spec: &Spec) -> (Status, Text) {
+pub fn status(spec: &Spec) -> (Status, Text) {
     let (ended, text) = run(spec);
     (ended.unwrap_or_else(|e| panic!("{e}: {e:?}")).status, text)
 }
 
 /// A read-only look at the host's own root: for tests that need more programs than busybox has.
-fn host_view(world: &World, argv: &[&str]) -> Spec {
+pub fn host_view(world: &World, argv: &[&str]) -> Spec {
     let mut spec = world.spec(argv);
     spec.root = Overlay { lowers: vec!["/".into()], writable: None, marks: OverlayMarks::Trusted };
     spec.process.env = vec!["PATH=/usr/bin:/bin".into()];
@@ -154,7 +154,7 @@ pub fn processes_with(text: &str) -> Vec<i32> {
 }
 
 /// A number of seconds nobody else sleeps.
-fn long_sleep(kind: u32) -> String {
+pub fn long_sleep(kind: u32) -> String {
     format!("{}{:07}", 10 + kind, std::process::id())
 }
 
@@ -576,7 +576,7 @@ fn many_at_once() {
 }
 
 /// The example program, made reachable for any user.
-fn example(world: &World) -> Option<PathBuf> {
+pub fn example(world: &World) -> Option<PathBuf> {
     let built = std::env::current_exe().unwrap().parent().unwrap().join("../examples/sandbox");
     if !built.exists() {
         return skip("needs `cargo build --examples`");
@@ -588,7 +588,7 @@ fn example(world: &World) -> Option<PathBuf> {
 }
 
 /// A child that is killed with SIGKILL at the end, also of a test that fails.
-struct Killed(std::process::Child);
+pub struct Killed(pub std::process::Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -697,11 +697,11 @@ fn account_lock() -> fs::File {
 }
 
 /// A user of the host for the time of a test.
-struct User(String);
+pub struct User(String);
 
 impl User {
     /// With ranges of subordinate ids or without.
-    fn make(kind: &str, ranges: bool) -> Option<Self> {
+    pub fn make(kind: &str, ranges: bool) -> Option<Self> {
         let user = Self(format!("lith-{kind}-{}", std::process::id()));
         let _one_at_a_time = account_lock();
         let call = |program: &str, arguments: &[&str]| {
@@ -720,7 +720,7 @@ impl User {
         if added { Some(user) } else { skip("cannot grant a user subordinate ids") }
     }
 
-    fn id(&self, which: &str) -> u32 {
+    pub fn id(&self, which: &str) -> u32 {
         let output = std::process::Command::new("id").arg(which).arg(&self.0).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     }

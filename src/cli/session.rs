@@ -28,8 +28,13 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Where the store is.
+/// Where the store is: an absolute path, since those who outlive a command have another directory.
 pub fn root(given: Option<&Path>) -> Result<PathBuf, CliError> {
+    let root = named_root(given)?;
+    std::path::absolute(&root).map_err(CliError::io(format!("find {}", root.display())))
+}
+
+fn named_root(given: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(root) = given {
         return Ok(root.to_owned());
     }

@@ -1,5 +1,6 @@
 //! The client's end of a connection to a supervisor.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Client {
     socket: UnixStream,
     frames: Frames,
+    /// Output that came while an event was waited for.
+    kept: VecDeque<Heard>,
 }
 
 /// What came.
@@ -56,7 +59,7 @@ impl Client {
 
     /// The end of a connection that is there already.
     pub(super) fn over(socket: UnixStream) -> Self {
-        Self { socket, frames: Frames::default() }
+        Self { socket, frames: Frames::default(), kept: VecDeque::new() }
     }
 
     /// Asks for something, without waiting for the answer.
@@ -84,6 +87,13 @@ impl Client {
 
     /// The next thing that has arrived whole.
     pub fn next(&mut self) -> io::Result<Option<Heard>> {
+        match self.kept.pop_front() {
+            Some(kept) => Ok(Some(kept)),
+            None => self.arrived(),
+        }
+    }
+
+    fn arrived(&mut self) -> io::Result<Option<Heard>> {
         Ok(match self.frames.next()? {
             None => None,
             Some((Kind::Message, body)) => Some(Heard::Event(wire::parse(&body)?)),
@@ -91,16 +101,19 @@ impl Client {
         })
     }
 
-    /// Waits for the next event; output meanwhile is let go. `None` at the end of the connection.
+    /// Waits for the next event; output meanwhile is kept for [`Client::next`]. `None` at the end of the connection.
     ///
     /// # Errors
     /// `TimedOut` if it takes longer than `limit`.
     pub fn event(&mut self, limit: Option<Duration>) -> io::Result<Option<Event>> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         loop {
-            match self.next()? {
+            match self.arrived()? {
                 Some(Heard::Event(event)) => return Ok(Some(event)),
-                Some(Heard::Output(..)) => continue,
+                Some(output) => {
+                    self.kept.push_back(output);
+                    continue;
+                }
                 None => {}
             }
             if !self.wait(deadline)? {

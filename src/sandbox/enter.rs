@@ -16,7 +16,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use rustix::fs::readlinkat;
+use rustix::fs::{readlink, readlinkat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -133,7 +133,7 @@ fn not_dumpable() -> Result<(), SetupError> {
 /// Joins all namespaces of a process but that of process numbers. Whose network it is, and whether its user namespace has
 /// a single id.
 fn join(init: &OwnedFd) -> Result<(Net, bool), SetupError> {
-    let all = ThreadNameSpaceType::MOUNT
+    let mut all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::CONTROL_GROUP
@@ -142,6 +142,11 @@ fn join(init: &OwnedFd) -> Result<(Net, bool), SetupError> {
     let us = owners::our_process()?;
     let network = || readlinkat(&us, c"ns/net", Vec::new()).doing("look at", "the network");
     let hosts = network()?;
+    let theirs = super::launch::number_of(init.as_fd()).ok().map(|number| format!("/proc/{number}/ns/net"));
+    if theirs.is_some_and(|path| readlink(path, Vec::new()).is_ok_and(|theirs| theirs == hosts)) {
+        // It is the first user namespace's, where a plain user may join nothing.
+        all -= ThreadNameSpaceType::NETWORK;
+    }
     let joined = match move_into_thread_name_spaces(init.as_fd(), all | ThreadNameSpaceType::USER) {
         // Nobody can join the user namespace that they are in.
         Err(Errno::INVAL) => move_into_thread_name_spaces(init.as_fd(), all),

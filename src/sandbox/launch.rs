@@ -192,7 +192,7 @@ impl Launcher {
 }
 
 /// The number of the process that a descriptor is of.
-fn number_of(process: BorrowedFd<'_>) -> io::Result<i32> {
+pub(super) fn number_of(process: BorrowedFd<'_>) -> io::Result<i32> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
     let number = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok());
     number.filter(|number| *number > 0).ok_or_else(|| io::Error::other("the sandbox has ended"))

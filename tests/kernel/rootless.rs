@@ -28,7 +28,10 @@ pub struct User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        change_users("userdel", &[&self.name]);
+        // A second panic would hide the first.
+        if !std::thread::panicking() {
+            change_users("userdel", &[&self.name]);
+        }
     }
 }
 

@@ -103,7 +103,7 @@ impl Ps {
             config.mounts.iter().map(|mount| mount.target.display().to_string()).collect();
         Row {
             id: if self.no_trunc { container.id.to_string() } else { container.id.short().to_owned() },
-            image: find::familiar(&config.image_name),
+            image: config.image_name.clone(),
             command: format!("\"{command}\""),
             created_at: config.created.clone(),
             running_for: ago(&config.created),

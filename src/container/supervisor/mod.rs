@@ -56,13 +56,19 @@ pub fn child_entry() -> Option<ExitCode> {
 
 fn main() -> ExitCode {
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3) else { return ExitCode::FAILURE };
-    match begin(UnixStream::from(socket)) {
+    let socket = UnixStream::from(socket);
+    match socket.try_clone().and_then(begin) {
         Ok(supervisor) => {
+            drop(socket);
             supervisor.serve();
             ExitCode::SUCCESS
         }
-        // Whoever started it sees the connection end.
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            let event = Event::Failed { code: 125, reason: crate::diag::chain(&error) };
+            // One that is gone need not know.
+            let _ = crate::sys::socket::send_now(&socket, &super::wire::message(&event));
+            ExitCode::FAILURE
+        }
     }
 }
 

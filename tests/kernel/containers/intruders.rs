@@ -206,7 +206,8 @@ fn own_dev(world: &World, script: &str) -> (Spec, Live) {
 fn s06_what_answers_for_devices_is_not_believed() {
     let Some(world) = world() else { return };
     fs::write(world.path("base/secret"), "secret").unwrap();
-    fs::set_permissions(world.path("base/secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(world.path("base/secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
     for trick in [
         "busybox mkfifo /dev/null",
         "busybox ln -s /secret /dev/null",

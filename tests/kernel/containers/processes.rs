@@ -93,7 +93,8 @@ fn a_program_that_is_none_is_an_error() {
                 sleeper.enter(&also(&spec, &[name], stdio)).result(),
             ];
             for end in ends {
-                let Err(SandboxError::Setup(SetupError::Program { name: named, reason, found })) = &end else {
+                let Err(SandboxError::Setup(SetupError::Program { name: named, reason, found })) = &end
+                else {
                     panic!("{stdio:?} {name}: {end:?}")
                 };
                 assert_eq!((named.as_str(), reason.as_str(), *found), (name, why, executable));
@@ -169,8 +170,7 @@ fn nobody_is_spared_when_memory_is_short() {
             spec.process.user = Ids { uid, gid: uid, groups: vec![] };
             let mut live = Live::spawn(&spec);
             live.says(&ours);
-            let mut entered =
-                live.enter(&also(&spec, &["cat", "/proc/self/oom_score_adj"], Stdio::Output));
+            let mut entered = live.enter(&also(&spec, &["cat", "/proc/self/oom_score_adj"], Stdio::Output));
             assert_eq!(entered.output(), ours, "{first:?} {uid}");
             live.keys(b"\n");
             assert_eq!(live.output(), ours, "{first:?} {uid}");

@@ -94,7 +94,8 @@ fn entered_processes_have_terminals_of_their_own() {
     let spec = on_terminal(world.shell("echo up; read x"), First::Process);
     let mut live = Live::spawn(&spec);
     live.says("up\r\n");
-    let script = "busybox tty; busybox stty size; echo here > /dev/tty; trap 'echo int; exit 4' INT; echo up; read x";
+    let script =
+        "busybox tty; busybox stty size; echo here > /dev/tty; trap 'echo int; exit 4' INT; echo up; read x";
     let stdio = Stdio::Terminal(Size { rows: 11, columns: 22 });
     let mut entered = live.enter(&also(&spec, &["sh", "-c", script], stdio));
     entered.says("/dev/pts/1\r\n11 22\r\nhere\r\nup\r\n");

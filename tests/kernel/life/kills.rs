@@ -45,7 +45,8 @@ fn rounds(world: &World, rounds: u64, seed: u64) {
             2 => &["run", "--name", "victim", "--pids-limit", "20"],
             _ => &["run", "--init", "--name", "victim"],
         };
-        let args = [flags, &["base", "sh", "-c", &format!("sleep {mark} & wait")]].concat();
+        let program = format!("sleep {mark} & wait");
+        let args = [flags, &["base", "sh", "-c", &program]].concat();
         let mut command = world.command(&args);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut caller = command.spawn().unwrap();

@@ -20,6 +20,16 @@ pub enum World {
     User(User),
 }
 
+/// A test that fails leaves nothing that runs.
+impl Drop for World {
+    fn drop(&mut self) {
+        let all = self.run(&["ps", "-aq"]).out;
+        for id in all.lines() {
+            self.run(&["rm", "-f", id]);
+        }
+    }
+}
+
 impl World {
     pub fn root() -> Option<Self> {
         let lab = kernel_lab()?;

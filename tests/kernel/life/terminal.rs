@@ -1,6 +1,7 @@
 //! Terminals, with a person's terminal before them: tmux.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{World, eventually};
 use crate::rootless::Ids;
@@ -14,7 +15,9 @@ struct Screen {
 impl Screen {
     /// Runs a shell command in a terminal of 80 by 24.
     fn new(world: &World, script: &str) -> Self {
-        let screen = Self { socket: world.lab().path("tmux") };
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tmux{}", SERIAL.fetch_add(1, Ordering::Relaxed));
+        let screen = Self { socket: world.lab().path(&name) };
         screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", script]);
         screen
     }
@@ -71,7 +74,11 @@ fn an_editor_is_usable() {
         let screen =
             Screen::new(&world, &script(&world, &["run", "--name", "ed", "-it", "base", "vi", "/note"]));
         screen.wait_for("~");
-        screen.keys(&["i", "hello", "Escape"]);
+        screen.keys(&["i", "hello"]);
+        screen.wait_for("hello");
+        // Followed at once, an escape is the beginning of a key to an editor.
+        screen.keys(&["Escape"]);
+        std::thread::sleep(std::time::Duration::from_millis(300));
         screen.keys(&[":wq", "Enter"]);
         screen.wait_for("code=0");
         screen.wait_for("icanon");

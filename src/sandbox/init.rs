@@ -20,8 +20,8 @@ use crate::sys::signal::Set;
 use super::channel::{self, Job, Reply};
 use super::failure::{Doing as _, SetupError};
 use super::launch::Writes;
-use super::program::Program;
 use super::owners::{self, Processes, Supervisor};
+use super::program::Program;
 use super::spec::{Ended, First, Net, Stdio, Stub};
 use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
 use super::{root, seal};
@@ -72,7 +72,7 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
                     let mut watch = Watch { signals: &signals, caller, supervisor: None, abandoned: false };
                     let end = watch.end_of(init).doing("wait for", "the init process")?;
                     // Init itself tells the end, unless it was killed for the caller.
-                    if watch.abandoned {
+                    if watch.abandoned && end.terminating_signal().is_some() {
                         report(socket, Reply::Ended(of(end, vec![])));
                     }
                 }

@@ -10,8 +10,8 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags, chownat, fgetxattr, fremovexattr, fsetxattr,
-    fstat, openat, openat2,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, XattrFlags, chownat, fgetxattr, fremovexattr,
+    fsetxattr, fstat, openat, openat2,
 };
 use rustix::io::{Errno, Result};
 
@@ -173,7 +173,13 @@ fn named(
 
 /// The file a path of the caller means: from its root, its working directory or one of its descriptors. No magic
 /// links, since those would lead through this process' descriptors instead of the caller's.
-fn open(us: &Supervisor, call: Notification, dir: Option<u64>, path: &CString, follow: bool) -> Result<OwnedFd> {
+fn open(
+    us: &Supervisor,
+    call: Notification,
+    dir: Option<u64>,
+    path: &CString,
+    follow: bool,
+) -> Result<OwnedFd> {
     let mut flags = OFlags::PATH | OFlags::CLOEXEC;
     if !follow {
         flags |= OFlags::NOFOLLOW;
@@ -183,9 +189,7 @@ fn open(us: &Supervisor, call: Notification, dir: Option<u64>, path: &CString, f
     let cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
     let (base, resolve) = match dir {
         _ if absolute => (format!("{pid}/root"), ResolveFlags::IN_ROOT),
-        Some(fd) if u64::from(low(fd)) != cwd => {
-            (format!("{pid}/fd/{}", low(fd)), ResolveFlags::empty())
-        }
+        Some(fd) if u64::from(low(fd)) != cwd => (format!("{pid}/fd/{}", low(fd)), ResolveFlags::empty()),
         Some(_) | None => (format!("{pid}/cwd"), ResolveFlags::empty()),
     };
     let base = us.processes.open_at(&base, OFlags::PATH)?;
@@ -201,7 +205,8 @@ fn descriptor(us: &Supervisor, call: Notification, fd: u64) -> std::result::Resu
 /// The text at an address of the caller.
 fn read_path(us: &Supervisor, call: Notification, address: u64) -> std::result::Result<CString, Refusal> {
     let path = format!("{}/mem", call.pid);
-    let mut memory = us.processes.open_at(&path, OFlags::RDONLY).map(File::from).map_err(|_| Refusal::NotOurs)?;
+    let mut memory =
+        us.processes.open_at(&path, OFlags::RDONLY).map(File::from).map_err(|_| Refusal::NotOurs)?;
     if !seccomp::waits(&us.listener, call) {
         return Err(Refusal::NotOurs);
     }
@@ -233,7 +238,8 @@ fn record(us: &Supervisor, file: &OwnedFd, user: u32, group: u32) -> Result<()> 
         | FileType::Unknown => return Ok(()),
     }
     // Attributes are not to be had by a descriptor that is only a path.
-    let file = us.processes.open_at(&format!("self/fd/{}", file.as_raw_fd()), OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let file =
+        us.processes.open_at(&format!("self/fd/{}", file.as_raw_fd()), OFlags::RDONLY | OFlags::NONBLOCK)?;
     let mut note = [0; 32];
     let old = match fgetxattr(&file, XATTR, &mut note) {
         Ok(length) => parse(&note[..length]),

@@ -216,9 +216,7 @@ impl Program {
                 setsid().doing("start", "a session")?;
                 rustix::process::ioctl_tiocsctty(std::io::stdin()).doing("take over", "the terminal")
             }
-            Stdio::Captured | Stdio::Output | Stdio::Piped => {
-                setsid().map(drop).doing("start", "a session")
-            }
+            Stdio::Captured | Stdio::Output | Stdio::Piped => setsid().map(drop).doing("start", "a session"),
         }
     }
 
@@ -360,7 +358,8 @@ fn no_input() -> Result<OwnedFd, SetupError> {
             Ok(found)
         }
         Ok(_) | Err(_) => {
-            let (end, _) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make", "a pipe")?;
+            let (end, _) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make", "a pipe")?;
             Ok(end)
         }
     }

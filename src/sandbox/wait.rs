@@ -144,8 +144,7 @@ impl Watch<'_> {
                 Some(Caller { process, orders }) => (process.as_ref(), orders.as_ref()),
                 None => (None, None),
             };
-            let sources =
-                [Some(ready), listener, process.map(OwnedFd::as_fd), orders.map(UnixStream::as_fd)];
+            let sources = [Some(ready), listener, process.map(OwnedFd::as_fd), orders.map(UnixStream::as_fd)];
             let [ready, call, gone, order] = heard(sources)?;
             if call.contains(PollFlags::IN) {
                 self.supervisor.iter().for_each(Supervisor::serve);

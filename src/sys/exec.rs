@@ -77,7 +77,9 @@ pub fn fork_sibling(_: &Alone) -> Result<Fork> {
     let flags = libc::CLONE_PARENT | libc::SIGCHLD;
     // SAFETY: as for fork: no other thread, memory is copied, the stack stays where it is. What the C library does at a
     // fork beside is for its threads and buffers, of which there are none and nothing.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0_usize, 0_usize, 0_usize, 0_usize) };
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0_usize, 0_usize, 0_usize, 0_usize)
+    };
     match i32::try_from(pid).ok().and_then(Pid::from_raw) {
         Some(child) if pid > 0 => Ok(Fork::Parent(child)),
         Some(_) => Err(last_error()),

@@ -169,8 +169,12 @@ fn entered_by(user: &User, world: &World, first: &[&str], script: &str) -> Optio
     let words = ["sh", "-c", "echo up; sleep 100000; true", &mark];
     let arguments = [first, &paths[..], &words[..]].concat();
     let mut holder = as_user(user, &example, &arguments);
-    let mut holder =
-        holder.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn().map(Killed).unwrap();
+    let mut holder = holder
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .unwrap();
     let mut line = String::new();
     let said = holder.0.stdout.take().unwrap();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(said), &mut line).unwrap();
@@ -215,14 +219,16 @@ fn owners_are_noted_for_who_enters_and_for_process_one() {
     let outside = world.path("outside");
     fs::write(&outside, "").unwrap();
     std::os::unix::fs::chown(&outside, Some(user.id("-u")), None).unwrap();
-    let script = format!("busybox ln -s {} /tmp/out; cd /tmp; busybox chown 5:6 ./out || echo no", outside.display());
+    let script =
+        format!("busybox ln -s {} /tmp/out; cd /tmp; busybox chown 5:6 ./out || echo no", outside.display());
     let Some((out, _)) = entered_by(&user, &world, &["--process"], &script) else { return };
     assert_eq!((out.as_str(), note("outside")), ("no\n", None));
 
     // The same for a program that is process 1.
     let Some(example) = example(&world) else { return };
     let (base, upper, work) = (world.path("base"), world.path("upper"), world.path("work"));
-    let script = "echo $$; echo x > /one; busybox chown 21:22 /one; cd /tmp; busybox chown 23:24 ../one; echo $?";
+    let script =
+        "echo $$; echo x > /one; busybox chown 21:22 /one; cd /tmp; busybox chown 23:24 ../one; echo $?";
     let paths = [base.to_str().unwrap(), "--writable", upper.to_str().unwrap(), work.to_str().unwrap()];
     let arguments = [&["--process"], &paths[..], &["sh", "-c", script]].concat();
     let (out, err) = text(&as_user(&user, &example, &arguments).output().unwrap());

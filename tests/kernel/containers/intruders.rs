@@ -41,6 +41,7 @@ const WATCH: &str = r#"
     my $mine = $bits->($$, "CapPrm");
     fcntl(STDIN, 4, 2048);
     until (defined(my $end = sysread(STDIN, my $byte, 1))) {
+      1 while waitpid(-1, 1) > 0; # who was traced ends for its parent only once it has ended for its tracer
       opendir(my $dir, "/proc"); for my $n (grep { /^\d+$/ && $_ != $$ } readdir $dir) {
         open(my $c, "<", "/proc/$n/comm") or next; my $name = <$c> // next; next unless $name =~ /^\d+$|^lith/;
         $seen++;
@@ -206,7 +207,8 @@ fn own_dev(world: &World, script: &str) -> (Spec, Live) {
 fn s06_what_answers_for_devices_is_not_believed() {
     let Some(world) = world() else { return };
     fs::write(world.path("base/secret"), "secret").unwrap();
-    fs::set_permissions(world.path("base/secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(world.path("base/secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
     for trick in [
         "busybox mkfifo /dev/null",
         "busybox ln -s /secret /dev/null",

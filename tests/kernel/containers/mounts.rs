@@ -301,7 +301,7 @@ fn capability_sets_are_as_given() {
     assert_eq!(fs::metadata(world.path("base/tmp")).unwrap().uid(), 0);
     // One that was added is there.
     let mut spec =
-        host_view(&world, &["perl", "-e", r#"print syscall(41, 2, 3, 0) < 0 ? 0 + $! : "raw", "\n""#]);
+        host_view(&world, &["perl", "-e", r#"print syscall(41, 2, 3, 1) < 0 ? 0 + $! : "raw", "\n""#]);
     assert_eq!(out(&spec), "raw\n");
     spec.process.capabilities = Capabilities::default().without(set("NET_RAW"));
     assert_eq!(out(&spec), "1\n");

@@ -86,7 +86,9 @@ fn a_program_that_is_none_is_an_error() {
         for (name, executable, why) in
             [("nope", false, "not found"), ("data", true, "Permission denied (os error 13)")]
         {
-            let spec = world.spec(&[name]);
+            let mut spec = world.spec(&[name]);
+            // Where the sleeper writes nobody else may.
+            spec.root.writable = None;
             let ends = [
                 Live::spawn(&with(&spec, stdio, First::Init)).result(),
                 Live::spawn(&with(&spec, stdio, First::Process)).result(),

@@ -73,7 +73,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
             let supervisor = supervise(&failed, supervised, || Ok(processes))?;
             drop(program);
             leave_streams(entry.process.stdio)?;
-            let mut watch = Watch { signals: &signals, caller, supervisor };
+            let mut watch = Watch { signals: &signals, caller, supervisor, abandoned: false };
             watch.word_of(maker, &made)?;
             let main = number(made, &failed)?;
             introduce(socket, main)?;

@@ -69,14 +69,18 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
             introduce(socket, init)?;
             match told {
                 None => {
-                    let watch = Watch { signals: &signals, caller, supervisor: None };
-                    watch.end_of(init).doing("wait for", "the init process")?;
+                    let mut watch = Watch { signals: &signals, caller, supervisor: None, abandoned: false };
+                    let end = watch.end_of(init).doing("wait for", "the init process")?;
+                    // Init itself tells the end, unless it was killed for the caller.
+                    if watch.abandoned && end.terminating_signal().is_some() {
+                        report(socket, Reply::Ended(of(end, vec![])));
+                    }
                 }
                 Some(((failed, report_end), processes)) => {
                     drop(report_end);
                     // The root of this process is about to be that of the sandbox, its `/proc` another's.
                     let supervisor = supervise(&failed, supervised, || Ok(processes))?;
-                    let watch = Watch { signals: &signals, caller, supervisor };
+                    let watch = Watch { signals: &signals, caller, supervisor, abandoned: false };
                     let end = watch.program(socket, failed, init)?;
                     report(socket, Reply::Ended(of(end, vec![])));
                 }
@@ -183,7 +187,7 @@ fn inner(
             // A terminal's other end that is held here would never be closed.
             drop(program);
             leave_streams(job.spec.process.stdio)?;
-            let watch = Watch { signals, caller: None, supervisor };
+            let watch = Watch { signals, caller: None, supervisor, abandoned: false };
             watch.program(socket, failed, main).map(|end| of(end, stubs))
         }
     }

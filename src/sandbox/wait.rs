@@ -66,6 +66,8 @@ pub(super) struct Watch<'a> {
     pub signals: &'a Set,
     pub caller: Option<Caller>,
     pub supervisor: Option<Supervisor>,
+    /// Whether the process was ended for the caller.
+    pub abandoned: bool,
 }
 
 /// Why the waiting is over.
@@ -109,7 +111,7 @@ impl Watch<'_> {
     }
 
     /// Reaps whatever ends until `main` does; passes signals on to it.
-    pub(super) fn end_of(mut self, main: Pid) -> rustix::io::Result<WaitStatus> {
+    pub(super) fn end_of(&mut self, main: Pid) -> rustix::io::Result<WaitStatus> {
         let pending = self.signals.descriptor()?;
         loop {
             while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
@@ -153,6 +155,7 @@ impl Watch<'_> {
             if let Some(caller) = &mut self.caller
                 && caller.wants_the_end(!gone.is_empty(), !order.is_empty())
             {
+                self.abandoned = true;
                 return Ok(Woken::Abandoned);
             }
             if !ready.is_empty() {

@@ -51,7 +51,7 @@ fn it_is_in_the_same_namespaces() {
         let mut sleeper = live.enter(&shell(&spec, &script, Stdio::Output));
         sleeper.until(|live| live.started);
         let look = "while [ ! -s /left ]; do :; done; read p < /left; \
-            while ! busybox grep -q sleep /proc/$p/cmdline; do :; done; kill -KILL $p; echo found";
+            while ! busybox grep -q sleep /proc/$p/cmdline; do :; done; busybox rm /left; kill -KILL $p; echo found";
         assert_eq!(live.enter(&shell(&spec, look, Stdio::Output)).output(), "found\n");
         assert_eq!(sleeper.status(), Status::Signaled(9));
     }
@@ -102,7 +102,9 @@ fn ends_are_told_and_who_stays_behind_holds_nobody_up() {
     // It has the streams still, and does not end.
     let mut entered = live.enter(&shell(&spec, &script, Stdio::Piped));
     assert_eq!(entered.output(), "up\n");
-    assert_eq!(processes_with(&mark).len(), 2);
+    while processes_with(&mark).len() < 2 {
+        std::thread::yield_now();
+    }
     drop(live);
     gone(&mark);
 }
@@ -226,12 +228,12 @@ fn owners_are_noted_for_who_enters_and_for_process_one() {
     let Some(example) = example(&world) else { return };
     let (base, upper, work) = (world.path("base"), world.path("upper"), world.path("work"));
     let script =
-        "echo $$; echo x > /one; busybox chown 21:22 /one; cd /tmp; busybox chown 23 ../one; echo $?";
+        "echo $$; echo x > /one; busybox chown 21:22 /one; cd /tmp; busybox chown 23:24 ../one; echo $?";
     let paths = [base.to_str().unwrap(), "--writable", upper.to_str().unwrap(), work.to_str().unwrap()];
     let arguments = [&["--process"], &paths[..], &["sh", "-c", script]].concat();
     let (out, err) = text(&as_user(&user, &example, &arguments).output().unwrap());
     assert_eq!((out.as_str(), err.as_str()), ("1\n0\n", "SingleId\n"));
-    assert_eq!(note("upper/one").as_deref(), Some("23:22"));
+    assert_eq!(note("upper/one").as_deref(), Some("23:24"));
     let lost = [&["--process"], &paths[..], &["nope"]].concat();
     let output = as_user(&user, &example, &lost).output().unwrap();
     assert_eq!((output.status.code(), text(&output).1.contains("nope: not found")), (Some(127), true));

@@ -41,18 +41,22 @@ const WATCH: &str = r#"
     my $mine = $bits->($$, "CapPrm");
     fcntl(STDIN, 4, 2048);
     until (defined(my $end = sysread(STDIN, my $byte, 1))) {
+      1 while waitpid(-1, 1) > 0; # who was traced ends for its parent only once it has ended for its tracer
       opendir(my $dir, "/proc"); for my $n (grep { /^\d+$/ && $_ != $$ } readdir $dir) {
         open(my $c, "<", "/proc/$n/comm") or next; my $name = <$c> // next; next unless $name =~ /^\d+$|^lith/;
         $seen++;
         my $more = ($bits->($n, "CapPrm") // 0) & ~$mine & ~32; $found{"powers"}++ if $more;
-        for my $link (qw(exe root cwd)) { my $at = readlink("/proc/$n/$link") // next;
-          my @there = stat("/proc/$n/$link"); next unless @there;
-          $found{$link}++ if $ENV{PLAIN} || $link ne "exe" && ($there[0] != $own[0] || $there[1] != $own[1]); }
+        # What became its program meanwhile may be looked into.
+        my $early = sub { my $exe = readlink("/proc/$n/exe"); defined $exe && $exe !~ m{/(true|sleep)$} };
+        my $note = sub { my ($what, $held) = @_; $found{$what}++ if $held && $early->() };
+        $note->("exe", $ENV{PLAIN});
+        for my $link (qw(root cwd)) { my @there = stat("/proc/$n/$link"); next unless @there;
+          $note->($link, $ENV{PLAIN} || $there[0] != $own[0] || $there[1] != $own[1]); }
         if (opendir(my $fds, "/proc/$n/fd")) { for my $fd (grep { /\d/ } readdir $fds) {
-          my $to = readlink("/proc/$n/fd/$fd") // next; $found{"fds"}++ if $ENV{PLAIN};
-          $found{"fd $to"}++ if -d "/proc/$n/fd/$fd" || -f _; } }
-        $found{"memory"}++ if open(my $m, "+<", "/proc/$n/mem") and $ENV{PLAIN};
-        if ($ENV{PLAIN} && syscall(101, 0x4206, $n, 0, 0) == 0) { $found{"traced"}++ if open(my $c, "<", "/proc/$n/comm") and <$c> =~ /^\d+$/; syscall(101, 17, $n, 0, 0); }
+          my $to = readlink("/proc/$n/fd/$fd") // next; $note->("fds", $ENV{PLAIN});
+          $note->("fd $to", -d "/proc/$n/fd/$fd" || -f _); } }
+        $note->("memory", $ENV{PLAIN}) if open(my $m, "+<", "/proc/$n/mem");
+        if ($ENV{PLAIN} && syscall(101, 0x4206, $n, 0, 0) == 0) { $note->("traced", 1); syscall(101, 17, $n, 0, 0); }
       } }
     print "saw ", $seen > 0 ? "them" : "nobody", join("", map { ", $_" } sort keys %found), "\n";"#;
 
@@ -70,7 +74,7 @@ fn s26_who_enters_cannot_be_looked_into() {
     // Docker's powers; and that of tracing, with which a process of the same user namespace is open to it.
     for more in ["", "SYS_PTRACE"] {
         let (spec, mut live) = watching(&world, more);
-        for round in 0..150 {
+        for round in 0..45 {
             let stdio = match round % 3 {
                 0 => Stdio::Output,
                 1 => Stdio::Piped,
@@ -175,7 +179,7 @@ fn s02_the_helper_cannot_be_overwritten_through_who_enters() {
     live.says("up\n");
     let evil = "printf '#!/proc/self/exe\\n' > /tmp/evil; chmod 755 /tmp/evil";
     assert_eq!(live.enter(&also(&spec, &["sh", "-c", evil], Stdio::Output)).status(), Status::Exited(0));
-    for round in 0..60 {
+    for round in 0..30 {
         let argv: &[&str] = match round % 3 {
             0 => &["/tmp/evil"],
             1 => &["/proc/self/exe", "--version"],

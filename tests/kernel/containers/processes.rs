@@ -86,7 +86,9 @@ fn a_program_that_is_none_is_an_error() {
         for (name, executable, why) in
             [("nope", false, "not found"), ("data", true, "Permission denied (os error 13)")]
         {
-            let spec = world.spec(&[name]);
+            let mut spec = world.spec(&[name]);
+            // Where the sleeper writes nobody else may.
+            spec.root.writable = None;
             let ends = [
                 Live::spawn(&with(&spec, stdio, First::Init)).result(),
                 Live::spawn(&with(&spec, stdio, First::Process)).result(),
@@ -194,12 +196,16 @@ fn killing_ends_also_who_does_not_follow() {
         gone(&mark);
     }
     // One that becomes another user by its set-user-ID bit stops following by that alone.
-    install(std::path::Path::new("/bin/busybox"), &world.path("base/bin/raised"));
-    fs::set_permissions(world.path("base/bin/raised"), fs::Permissions::from_mode(0o4755)).unwrap();
-    let mut spec = with(&world.spec(&["/bin/raised", "sleep", &mark]), Stdio::Output, First::Process);
+    install(std::path::Path::new("/bin/busybox"), &world.path("base/bin/busybox-raised"));
+    fs::set_permissions(world.path("base/bin/busybox-raised"), fs::Permissions::from_mode(0o4755)).unwrap();
+    let mut spec = with(&world.spec(&["/bin/busybox-raised", "sleep", &mark]), Stdio::Output, First::Process);
     spec.process.user = Ids { uid: 1000, gid: 1000, groups: vec![] };
     let mut live = Live::spawn(&spec);
     live.until(|live| live.started);
+    // It runs, and has lost what would have ended it with its parent.
+    while crate::sandbox::processes_with(&mark).is_empty() {
+        std::thread::yield_now();
+    }
     live.running.kill();
     assert_eq!(live.status(), Status::Signaled(9));
     gone(&mark);

@@ -3,6 +3,7 @@
 //! An unpacked layer is a cache of its tar: made when a mount needs it, whole when it has its name, and made again
 //! after a power cut (the boot it was made in is noted beside it).
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, symlink};
@@ -104,6 +105,12 @@ fn mounted(stack: &[LayerRef]) -> Vec<usize> {
     (0..stack.len()).filter(|at| stack[*at].size > EMPTY_LAYER).collect()
 }
 
+/// Leaves out what came before.
+fn once_each<T: Clone + Eq + std::hash::Hash>(list: Vec<T>) -> Vec<T> {
+    let mut known = HashSet::new();
+    list.into_iter().filter(|one| known.insert(one.clone())).collect()
+}
+
 impl Store {
     /// How this store's process unpacks.
     pub fn unpacking(&self) -> Unpacking {
@@ -160,17 +167,23 @@ impl Store {
         Ok(dir.join("diff"))
     }
 
-    /// Makes sure that all layers of a stack that hold anything are unpacked; gives their directories, bottom first.
+    /// The unpacked directories of all layers of a stack that hold anything, bottom first. What is not unpacked is, in
+    /// parallel. A layer that is there twice counts where it is topmost, which shows all that it has; overlayfs takes
+    /// no directory twice.
     pub fn lowers(&self, stack: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
         let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
-        mounted(stack).par_iter().map(|top| self.unpacked(&diffs[..=*top])).collect()
+        let dirs = mounted(stack).into_par_iter().map(|top| self.unpacked(&diffs[..=top]));
+        let mut topmost_first = once_each(dirs.rev().collect::<Result<_, _>>()?);
+        topmost_first.reverse();
+        Ok(topmost_first)
     }
 
-    /// The short links of the layers that [`Store::lowers`] gives, topmost first.
+    /// The short links of the directories that [`Store::lowers`] gives, topmost first.
     pub fn links(&self, stack: &[LayerRef]) -> Result<Vec<String>, StoreError> {
         let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
         let cache_ids = mounted(stack).into_iter().rev().map(|top| self.cache_id(&diffs[..=top]));
-        cache_ids.map(|id| Ok(Self::short_link(&id?))).collect()
+        let links = cache_ids.map(|id| Ok(Self::short_link(&id?)));
+        Ok(once_each(links.collect::<Result<_, StoreError>>()?))
     }
 
     fn unpack_new(&self, stack: &[DiffId]) -> Result<Scratch, StoreError> {

@@ -80,7 +80,7 @@ impl User {
     }
 
     /// The arguments of setpriv(1) that become this user.
-    fn privileges(&self) -> Vec<String> {
+    pub fn privileges(&self) -> Vec<String> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         ["--reuid", &uid, "--regid", &gid, "--clear-groups"].map(str::to_owned).into()
     }

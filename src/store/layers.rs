@@ -118,19 +118,31 @@ impl Store {
     /// Enters a stack of layers, bottom first, into the layer db: `diff`, `parent`, `cache-id`, `size`. An entry that is
     /// not what it should be is made again.
     pub fn register_chain(&self, layers: &[DiffId]) -> Result<(), StoreError> {
-        // Top down, so that an entry without its parent is never taken for the whole of a stack.
-        for top in (1..=layers.len()).rev() {
-            let entry = self.chain_entry(&layers[..top])?;
-            if entry.faults()?.is_empty() {
-                continue;
+        for top in 1..=layers.len() {
+            if !self.is_registered(&layers[..top])? {
+                self.chain_entry(&layers[..top])?.write()?;
             }
-            entry.write()?;
         }
         Ok(())
     }
 
+    /// Whether a stack has its entry. Which of the two cache ids it should have takes the layer's table, which may be
+    /// long: each passes here, as every build asks.
+    fn is_registered(&self, stack: &[DiffId]) -> Result<bool, StoreError> {
+        for cache_id in Self::cache_ids(stack) {
+            if self.entry_with(stack, cache_id)?.faults()?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// What a stack's entry in the layer db should be.
     pub(super) fn chain_entry(&self, stack: &[DiffId]) -> Result<ChainEntry, StoreError> {
+        self.entry_with(stack, self.cache_id(stack)?)
+    }
+
+    fn entry_with(&self, stack: &[DiffId], cache_id: String) -> Result<ChainEntry, StoreError> {
         let chains = chain_ids(stack);
         let (Some(diff), Some(chain)) = (stack.last(), chains.last()) else {
             unreachable!("a stack has a top");
@@ -139,7 +151,7 @@ impl Store {
         if let [.., parent, _] = chains[..] {
             files.push(("parent", parent.to_string()));
         }
-        files.push(("cache-id", self.cache_id(stack)?));
+        files.push(("cache-id", cache_id));
         files.push(("size", self.layer_size(*diff)?.to_string()));
         Ok(ChainEntry { dir: self.chain_dir(*chain), files })
     }

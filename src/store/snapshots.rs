@@ -120,14 +120,16 @@ impl Store {
     /// The local name of the unpacked directory of a stack's top layer: 64 hex digits. It depends on what is below
     /// only if the layer names files without their directories, which then come from there.
     pub fn cache_id(&self, stack: &[DiffId]) -> Result<String, StoreError> {
-        let diff = top(stack);
-        let hash = match chain_ids(stack).pop() {
-            Some(chain) if !self.is_self_contained(diff)? => {
-                blake3::derive_key("lith 2026 cache id of a chain", chain.as_bytes())
-            }
-            Some(_) | None => blake3::derive_key("lith 2026 cache id", diff.as_bytes()),
-        };
-        Ok(crate::digest::hex(&hash))
+        let [alone, on_chain] = Self::cache_ids(stack);
+        Ok(if self.is_self_contained(top(stack))? { alone } else { on_chain })
+    }
+
+    /// The cache id of a stack's top layer if it needs nothing from below, and if it does.
+    pub(super) fn cache_ids(stack: &[DiffId]) -> [String; 2] {
+        let chain = chain_ids(stack).pop().expect("a stack has a top");
+        let of_layer = blake3::derive_key("lith 2026 cache id", top(stack).as_bytes());
+        let of_chain = blake3::derive_key("lith 2026 cache id of a chain", chain.as_bytes());
+        [of_layer, of_chain].map(|hash| crate::digest::hex(&hash))
     }
 
     pub(super) fn is_self_contained(&self, diff: DiffId) -> Result<bool, StoreError> {

@@ -28,14 +28,13 @@ enum Looked {
 
 impl Walk<'_> {
     /// Opens some files, asks for their bytes, then compares one after the other.
-    pub fn batch(&self, dir: &OwnedFd, pairs: &[Pair]) -> Found {
+    pub fn batch(&self, dir: &OwnedFd, pairs: &[Pair], buffer: &mut [u8]) -> Found {
         let mut found = Found::default();
         let looked: Vec<Looked> = pairs.iter().filter_map(|pair| self.look(dir, pair, &mut found)).collect();
-        let mut buffer = vec![0; bytes::BUFFER];
         for looked in looked {
             let (item, compared) = match looked {
                 Looked::File(item, mut file) => {
-                    let hash = |file: &mut File, size| bytes::digest(file, size, &mut buffer);
+                    let hash = |file: &mut File, size| bytes::digest(file, size, buffer);
                     (item, self.file(item, &mut file, &mut found, hash))
                 }
                 Looked::Other(item) => (item, self.other(dir, item, &mut found)),

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, Statx, StatxFlags};
 
 use super::compare::{self, Compared};
 use super::expected::Expected;
-use super::{Change, Deviation, Difference};
+use super::{Change, Deviation, Difference, bytes};
 use crate::layer::unpack::UnpackOptions;
 use crate::path::{ImagePath, MAX_PATH};
 use crate::sys::{beneath, dir};
@@ -107,7 +107,9 @@ impl Walk<'_> {
             self.settle(item, self.directory_itself(&fd, item), &mut found);
         }
         let pairs = self.pair(&fd, dir, names, &mut found);
-        let checked = pairs.par_chunks(BATCH).map(|batch| self.batch(&fd, batch));
+        let buffer = || vec![0; bytes::BUFFER];
+        let checked =
+            pairs.par_chunks(BATCH).map_init(buffer, |buffer, batch| self.batch(&fd, batch, buffer));
         found.join(checked.reduce(Found::default, Found::join))
     }
 

@@ -49,6 +49,8 @@ pub enum CliError {
     /// A verification has said what.
     #[error("store {} is damaged", .root.display())]
     Damaged { root: std::path::PathBuf, repairable: bool },
+    #[error("unpacked layers of {image} were changed, so nothing of it is run")]
+    Tampered { image: String },
     /// The verb did its work and found something wrong; it has said what.
     #[error("{0}")]
     Failed(String),
@@ -116,6 +118,7 @@ fn code(error: &CliError) -> u8 {
         | CliError::Bundle(_)
         | CliError::Failed(_)
         | CliError::Damaged { .. }
+        | CliError::Tampered { .. }
         | CliError::Checks { .. }
         | CliError::Export(_)
         | CliError::Stored(_) => 1,
@@ -217,6 +220,9 @@ fn exec_code(error: &ExecError) -> u8 {
 fn hint(error: &CliError) -> Option<String> {
     match error {
         CliError::Run(error) => hint(error),
+        CliError::Tampered { image } => {
+            Some(format!("make them again from their tars: lith store verify --repair {image}"))
+        }
         CliError::Container(ContainerError::Unknown(_)) => Some("`lith ps -a` lists what is there".into()),
         CliError::Container(ContainerError::NameTaken { name, .. }) => {
             Some(format!("choose another --name, or remove the other one: lith rm {name}"))

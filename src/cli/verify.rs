@@ -87,6 +87,11 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Prints a finding to standard error.
+pub fn show(finding: &Finding) {
+    out::err(&text(finding, None, out::paint()));
+}
+
 /// A finding for people: the object, then its paths, then what became of it.
 fn text(finding: &Finding, mended: Option<&Mended>, paint: Paint) -> String {
     let mut text = format!("{}\n", paint.wrap("1", &finding.to_string()));

@@ -8,6 +8,7 @@ use crate::cli::process_flags::ProcessFlags;
 use crate::cli::session::Session;
 use crate::cli::{CliError, find};
 use crate::container::{Config, Program, STATE_VERSION, Wanted, now, signals};
+use crate::digest::DiffId;
 use crate::exec::process;
 use crate::oci::{Healthcheck, RunConfig};
 use crate::sandbox::spec::{Net, SHM_SIZE};
@@ -108,7 +109,7 @@ impl NewFlags {
             auto_remove: self.rm,
         };
         if self.verify {
-            verify(session, &config)?;
+            verify(session, &self.image, &config)?;
         }
         Ok(Wanted { id, name: self.name.clone(), config, start_now })
     }
@@ -190,6 +191,12 @@ fn with_own(env: Vec<String>, hostname: &str, tty: bool) -> Vec<String> {
 }
 
 /// Holds the image's unpacked layers against their tables.
-fn verify(_session: &Session, _config: &Config) -> Result<(), CliError> {
-    Ok(())
+fn verify(session: &Session, image: &str, config: &Config) -> Result<(), CliError> {
+    let layers: Vec<DiffId> = config.layers.iter().map(|layer| layer.diff_id).collect();
+    let findings = session.store.verify_stack(&layers)?;
+    if findings.is_empty() {
+        return Ok(());
+    }
+    findings.iter().for_each(crate::cli::verify::show);
+    Err(CliError::Tampered { image: image.to_owned() })
 }

@@ -3,6 +3,7 @@
 mod crowd;
 mod errors;
 mod kills;
+mod tamper;
 mod terminal;
 
 use std::fs;

@@ -44,6 +44,7 @@ pub mod sched;
 pub mod debian;
 
 // Floor 5 and 6.
+pub mod bundle;
 pub mod engine;
 pub mod exec;
 pub mod init;

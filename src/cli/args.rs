@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::{
-    build, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, names, plan, save,
-    vendor, verify, why,
+    build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, names, plan,
+    save, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -58,6 +58,8 @@ enum Verb {
     Import(import::Import),
     /// Write images to an archive
     Save(save::Save),
+    /// Write an image as a directory that crun or runc starts
+    Bundle(bundle::Bundle),
     /// Work on what cache mounts keep
     #[command(subcommand)]
     Cache(caches::CacheVerb),
@@ -108,6 +110,7 @@ impl Args {
             Verb::Load(verb) => verb.run(root),
             Verb::Import(verb) => verb.run(root),
             Verb::Save(verb) => verb.run(root),
+            Verb::Bundle(verb) => verb.run(root),
             Verb::Cache(verb) => verb.run(root),
             Verb::Gc(verb) => verb.run(root),
             Verb::Store(StoreVerb::Verify(verb)) => verb.run(root),

@@ -33,6 +33,8 @@ pub enum CliError {
     Checks { file: Box<Source>, found: Vec<Diagnostic>, rules: Vec<&'static str> },
     #[error(transparent)]
     Build(Box<BuildError>),
+    #[error(transparent)]
+    Bundle(Box<crate::bundle::BundleError>),
     #[error("{act}: {source}")]
     Io { act: String, source: std::io::Error },
     /// The verb did its work and found something wrong; it has said what.
@@ -98,6 +100,7 @@ fn code(error: &CliError) -> u8 {
         CliError::Environment(_) => 3,
         CliError::Store(error) => store_code(error),
         CliError::Io { .. }
+        | CliError::Bundle(_)
         | CliError::Failed(_)
         | CliError::Checks { .. }
         | CliError::Export(_)

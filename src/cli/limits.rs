@@ -61,7 +61,7 @@ impl LimitArgs {
                 cpu: CpuLimits { time: self.cpu_time()?, shares: self.cpu_shares, set: self.cpu_set()? },
                 parent: self.parent()?,
             },
-            ulimits: self.ulimits()?,
+            ulimits: ulimits(&self.ulimit)?,
             shm_size: size("--shm-size", self.shm_size.as_deref())?,
             hosts: self.hosts()?,
         })
@@ -116,25 +116,25 @@ impl LimitArgs {
         Ok(Some(names.join("/")))
     }
 
-    /// Of several for one resource the last counts.
-    fn ulimits(&self) -> Result<Vec<Ulimit>, CliError> {
-        let mut all: Vec<Ulimit> = Vec::new();
-        for text in &self.ulimit {
-            let one: Ulimit =
-                text.parse().map_err(|error| CliError::Usage(format!("--ulimit {text}: {error}")))?;
-            all.retain(|known| known.resource != one.resource);
-            all.push(one);
-        }
-        all.sort_by_key(|ulimit| ulimit.resource);
-        Ok(all)
-    }
-
     fn hosts(&self) -> Result<Vec<Host>, CliError> {
         let host = |text: &String| {
             text.parse().map_err(|error| CliError::Usage(format!("--add-host {text}: {error}")))
         };
         self.add_host.iter().map(host).collect()
     }
+}
+
+/// What options `--ulimit` come to. Of several for one resource the last counts.
+pub fn ulimits(texts: &[String]) -> Result<Vec<Ulimit>, CliError> {
+    let mut all: Vec<Ulimit> = Vec::new();
+    for text in texts {
+        let one: Ulimit =
+            text.parse().map_err(|error| CliError::Usage(format!("--ulimit {text}: {error}")))?;
+        all.retain(|known| known.resource != one.resource);
+        all.push(one);
+    }
+    all.sort_by_key(|ulimit| ulimit.resource);
+    Ok(all)
 }
 
 fn size(option: &str, text: Option<&str>) -> Result<Option<u64>, CliError> {

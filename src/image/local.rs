@@ -12,9 +12,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 
 use super::export::ExportError;
 use super::files::Slice;
-use super::flatten::{FirstNames, merged, open_tars};
+use super::flatten::{merged, open_tars};
 use super::stored::StoredImage;
 use crate::digest::ContentDigest;
+use crate::layer::names::FirstNames;
 use crate::layer::tree::Found;
 use crate::layer::{Meta, Node};
 use crate::path::ImagePath;

@@ -8,7 +8,7 @@ pub mod choose;
 mod docker_archive;
 pub mod export;
 pub mod files;
-mod flatten;
+pub mod flatten;
 pub mod import;
 pub mod ingest;
 mod layout;

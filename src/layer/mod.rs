@@ -11,6 +11,7 @@ pub mod entry;
 mod hash;
 mod header;
 pub mod merge;
+pub mod names;
 pub mod read;
 pub mod toc;
 pub mod tree;
@@ -25,5 +26,5 @@ pub use read::{
 };
 pub use toc::TocError;
 pub use tree::{FollowLast, Found, Resolved, Tree, TreeError};
-pub use unpack::{Devices, UnpackError, UnpackOptions, unpack};
+pub use unpack::{Devices, TreeOwners, UnpackError, UnpackOptions, unpack, unpack_tree};
 pub use write::{LayerWriter, WriteError, Written};

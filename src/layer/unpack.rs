@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::capture::Owners;
 use super::entry::{Meta, Node, Toc, TocEntry};
+use super::names::FirstNames;
 use super::tree::{Found, Tree};
 use crate::mount::OverlayMarks;
 use crate::path::ImagePath;
@@ -55,15 +56,74 @@ pub enum UnpackError {
 /// # Errors
 /// [`UnpackError`] names the act and the path; `dest` is half made then and to be thrown away.
 pub fn unpack(tar: &File, toc: &Toc, dest: &Path, options: &UnpackOptions<'_>) -> Result<(), UnpackError> {
-    let items = layer_items(toc, options);
-    let maker =
-        Maker { tar, owners: options.owners, devices: options.devices, opaque: options.marks.opaque() };
+    let items = layer_items(tar, toc, options);
+    let maker = Maker { owners: options.owners, devices: options.devices, opaque: options.marks.opaque() };
     maker.make(dest, &items)
 }
 
+/// Whose the files of a merged tree become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeOwners {
+    AsInLayers,
+    /// All are user and group 0, for a user namespace that has no other.
+    Root,
+}
+
+/// Unpacks what a stack of layers shows: a plain directory tree without marks. `tars` are the uncompressed layers of the
+/// tree, `dest` an existing empty directory.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_tree(
+    tars: &[File],
+    tree: &Tree,
+    dest: &Path,
+    owners: TreeOwners,
+    devices: Devices,
+) -> Result<(), UnpackError> {
+    let root = tree.get(&ImagePath::root());
+    let meta = root.map_or(Meta { mode: 0o755, ..Meta::default() }, |found| found.entry.meta.clone());
+    let root = Item { path: ImagePath::root(), meta, what: What::Dir { opaque: false } };
+    let all = tree.walk(&ImagePath::root());
+    let mut names = FirstNames::default();
+    let items = all.iter().map(|found| tree_item(tars, found, &mut names));
+    let mut items: Vec<Item<'_>> = [Ok(root)].into_iter().chain(items).collect::<Result<_, _>>()?;
+    if owners == TreeOwners::Root {
+        items.iter_mut().for_each(|item| (item.meta.uid, item.meta.gid) = (0, 0));
+    }
+    // A merged tree has no opaque directories to mark.
+    let maker = Maker { owners: Owners::AsOnDisk, devices, opaque: OverlayMarks::User.opaque() };
+    maker.make(dest, &items)
+}
+
+fn tree_item<'a>(
+    tars: &'a [File],
+    found: &Found<'a>,
+    names: &mut FirstNames,
+) -> Result<Item<'a>, UnpackError> {
+    let path = &found.entry.path;
+    let what = match (names.node(found), &found.entry.node) {
+        (None, _) => {
+            let (size, content, offset) =
+                found.file().ok_or_else(|| UnpackError::Corrupt { path: path.clone() })?;
+            What::File { tar: &tars[found.layer], size, offset, content }
+        }
+        (Some(Node::Hardlink(first)), _) => What::Link(first),
+        (Some(_), Node::Symlink(target)) => What::Symlink(target),
+        (Some(Node::Char { major, minor }), _) => What::Char { major, minor },
+        (Some(Node::Block { major, minor }), _) => What::Block { major, minor },
+        (Some(Node::Fifo), _) => What::Fifo,
+        (Some(Node::Dir), _) => What::Dir { opaque: false },
+        (Some(Node::File { .. } | Node::Symlink(_) | Node::Whiteout | Node::Opaque), _) => {
+            unreachable!("a merged tree shows no whiteouts, and only first names have bytes")
+        }
+    };
+    Ok(Item { path: path.clone(), meta: found.entry.meta.clone(), what })
+}
+
 /// The entries of one layer with the directories they need.
-fn layer_items<'a>(toc: &'a Toc, options: &UnpackOptions<'a>) -> Vec<Item<'a>> {
-    let mut dirs = Dirs { items: Vec::new(), way: Vec::new(), lower: options.lower };
+fn layer_items<'a>(tar: &'a File, toc: &'a Toc, options: &UnpackOptions<'a>) -> Vec<Item<'a>> {
+    let mut dirs = Dirs { tar, items: Vec::new(), way: Vec::new(), lower: options.lower };
     let lists_root = toc.entries().first().is_some_and(|e| e.path.is_root() && e.node == Node::Dir);
     if !lists_root {
         dirs.imply(&ImagePath::root());
@@ -76,6 +136,7 @@ fn layer_items<'a>(toc: &'a Toc, options: &UnpackOptions<'a>) -> Vec<Item<'a>> {
 
 /// Items under way, with the directories that lead to the last one.
 struct Dirs<'a> {
+    tar: &'a File,
     items: Vec<Item<'a>>,
     way: Vec<usize>,
     lower: &'a Tree,
@@ -97,7 +158,7 @@ impl<'a> Dirs<'a> {
                 What::Whiteout
             }
             Node::File { size, offset, content } => {
-                What::File { size: *size, offset: *offset, content: *content }
+                What::File { tar: self.tar, size: *size, offset: *offset, content: *content }
             }
             Node::Hardlink(target) => What::Link(target.clone()),
             Node::Symlink(target) => What::Symlink(target),

@@ -4,7 +4,7 @@
 
 use crate::sys::seccomp::Instruction;
 
-use super::policy::{Call, ENOSYS, EPERM, RULES, Rule, When};
+use super::policy::{Call, ENOSYS, RULES, Rule, When};
 
 /// `AUDIT_ARCH_*` of linux/audit.h.
 const AUDIT_X86_64: u32 = 0xC000_003E;
@@ -125,7 +125,9 @@ impl Code {
         match rule.when {
             When::Always => self.when(JUMP_EQUAL, number, verdict),
             When::Equal { argument, values } => self.argument(number, argument, JUMP_EQUAL, values, verdict),
-            When::AnyBit { argument, bits } => self.argument(number, argument, JUMP_ANY_BIT, &[bits], verdict),
+            When::AnyBit { argument, bits } => {
+                self.argument(number, argument, JUMP_ANY_BIT, &[bits], verdict)
+            }
         }
     }
 
@@ -143,7 +145,7 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use super::super::policy::{AF_ALG, AF_VSOCK, CLONE_NAMESPACES, SYS_SOCKET, TIOCLINUX, TIOCSTI};
+    use super::super::policy::{AF_ALG, AF_VSOCK, CLONE_NAMESPACES, EPERM, SYS_SOCKET, TIOCLINUX, TIOCSTI};
     use super::*;
 
     /// What the kernel would do with a call: seccomp's verdict.

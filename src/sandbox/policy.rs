@@ -36,9 +36,15 @@ pub struct Rule {
 pub enum When {
     Always,
     /// The argument of this index has one of the values.
-    Equal { argument: u32, values: &'static [u32] },
+    Equal {
+        argument: u32,
+        values: &'static [u32],
+    },
     /// It has any of the bits.
-    AnyBit { argument: u32, bits: u32 },
+    AnyBit {
+        argument: u32,
+        bits: u32,
+    },
 }
 
 /// At most one rule names a call.

@@ -51,6 +51,53 @@ pub fn enter() -> Entry {
     }
 }
 
+/// The ids of this process' user namespace, as its parent sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMaps {
+    pub users: Vec<IdMap>,
+    pub groups: Vec<IdMap>,
+}
+
+/// A line of user_namespaces(7)' `uid_map`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMap {
+    pub inside: u32,
+    pub outside: u32,
+    pub count: u32,
+}
+
+impl IdMaps {
+    /// Reads those of this process.
+    pub fn own() -> std::io::Result<Self> {
+        let read = |path: &str| {
+            let text = std::fs::read_to_string(path)?;
+            id_maps(&text).ok_or_else(|| std::io::Error::other(format!("{path} is no map of ids: {text:?}")))
+        };
+        Ok(Self { users: read("/proc/self/uid_map")?, groups: read("/proc/self/gid_map")? })
+    }
+
+    /// Whether there is but one user or one group.
+    pub fn is_single(&self) -> bool {
+        let single = |maps: &[IdMap]| matches!(maps, [only] if only.count == 1);
+        single(&self.users) || single(&self.groups)
+    }
+}
+
+impl IdMap {
+    /// Whether it maps an id inside.
+    pub fn has(&self, id: u32) -> bool {
+        id.checked_sub(self.inside).is_some_and(|offset| offset < self.count)
+    }
+}
+
+fn id_maps(text: &str) -> Option<Vec<IdMap>> {
+    let line = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u32>().ok());
+        Some(IdMap { inside: fields.next()??, outside: fields.next()??, count: fields.next()?? })
+    };
+    text.lines().map(line).collect()
+}
+
 /// The mapper's `main`: waits until the parent has moved, then maps its ids from outside.
 pub(super) fn mapper_main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -229,6 +276,15 @@ mod tests {
         assert!(!harmless((500, 1000), 1000));
         assert!(!harmless((u32::MAX, 2), 1000));
         assert!(!harmless((5, 0), 1000));
+    }
+
+    #[test]
+    fn maps_are_read_as_the_kernel_writes_them() {
+        let maps = id_maps("         0       1000          1\n         1     100000      65536\n").unwrap();
+        assert_eq!(maps[1], IdMap { inside: 1, outside: 100_000, count: 65536 });
+        assert!(maps[0].has(0) && !maps[0].has(1) && maps[1].has(65536) && !maps[1].has(65537));
+        assert_eq!(id_maps("0 1\n"), None);
+        assert_eq!(id_maps("0 1 x\n"), None);
     }
 
     #[test]

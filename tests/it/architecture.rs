@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 11] = [
     &["sched", "image", "fetch"],
     &["debian"],
     &["exec"],
-    &["engine", "init"],
+    &["bundle", "engine", "init"],
     &["cli"],
 ];
 

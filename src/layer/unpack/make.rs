@@ -36,6 +36,8 @@ pub(super) enum What<'a> {
         opaque: bool,
     },
     File {
+        /// The uncompressed tar of the layer that has it.
+        tar: &'a File,
         size: u64,
         offset: u64,
         content: ContentDigest,
@@ -56,16 +58,14 @@ pub(super) enum What<'a> {
 }
 
 /// How to make things.
-pub(super) struct Maker<'a> {
-    /// The layer's uncompressed tar.
-    pub tar: &'a File,
+pub(super) struct Maker {
     pub owners: Owners,
     pub devices: Devices,
     /// The xattr that marks a directory as opaque.
     pub opaque: &'static str,
 }
 
-impl Maker<'_> {
+impl Maker {
     /// Makes everything below an existing directory. Items are in layer order, directories before what they hold.
     pub fn make(&self, dest: &Path, items: &[Item<'_>]) -> Result<(), UnpackError> {
         let mut tree = Beneath::open(dest).map_err(failed("open", &ImagePath::root()))?;
@@ -74,7 +74,9 @@ impl Maker<'_> {
         }
         let root = tree.root();
         items.par_iter().try_for_each(|item| match item.what {
-            What::File { size, offset, content } => self.file(root, item, offset..offset + size, content),
+            What::File { tar, size, offset, content } => {
+                self.file(root, item, (tar, offset..offset + size), content)
+            }
             What::Dir { .. }
             | What::Link(_)
             | What::Symlink(_)
@@ -107,14 +109,14 @@ impl Maker<'_> {
         &self,
         root: BorrowedFd<'_>,
         item: &Item<'_>,
-        range: Range<u64>,
+        (tar, range): (&File, Range<u64>),
         content: ContentDigest,
     ) -> Result<(), UnpackError> {
         let path = &item.path;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let created = beneath::open(root, path, flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(created.map_err(failed("create", path))?);
-        if copy(self.tar, range, &mut file, path)? != content {
+        if copy(tar, range, &mut file, path)? != content {
             return Err(UnpackError::Corrupt { path: path.clone() });
         }
         self.set_meta(file.as_fd(), item)

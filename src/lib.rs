@@ -48,6 +48,7 @@ pub mod bundle;
 pub mod engine;
 pub mod exec;
 pub mod init;
+pub mod view;
 
 // Floor 7.
 pub mod cli;

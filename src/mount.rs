@@ -17,6 +17,12 @@ pub struct Overlay {
     pub marks: OverlayMarks,
 }
 
+/// Options of every overlay. An upper directory must hold a layer as the OCI image-spec means it: whole files and
+/// directories, whiteouts and opaque marks. `nofollow` also ignores redirects that a lower layer brings, which `off`
+/// may follow.
+pub const OPTIONS: [(&str, &str); 4] =
+    [("redirect_dir", "nofollow"), ("index", "off"), ("metacopy", "off"), ("xino", "off")];
+
 /// The two directories a writable overlay needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writable {

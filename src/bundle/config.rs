@@ -108,8 +108,9 @@ fn mounts(options: &Options) -> Vec<Value> {
         mount("/dev/mqueue", "mqueue", "mqueue", &locked),
     ];
     if options.ids.is_some() && options.network == Net::Host {
-        // Only who owns the network namespace can mount a sysfs of it. The host's cgroups are below.
+        // Only who owns the network namespace can mount a sysfs of it. The host's cgroups are below that, and covered.
         all.push(mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
+        all.push(mount("/sys/fs/cgroup", "tmpfs", "tmpfs", &["nosuid", "noexec", "nodev", "ro", "mode=755"]));
     } else {
         all.push(mount("/sys", "sysfs", "sysfs", &read_only));
         all.push(mount(

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::{
-    build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, names, plan,
-    save, vendor, verify, why,
+    build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
+    names, plan, save, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -60,6 +60,11 @@ enum Verb {
     Save(save::Save),
     /// Write an image as a directory that crun or runc starts
     Bundle(bundle::Bundle),
+    /// Mount an image to look at its files, or list what is mounted
+    Mount(mount::Mount),
+    /// Take off a mounted image
+    #[command(visible_alias = "unmount")]
+    Umount(mount::Umount),
     /// Work on what cache mounts keep
     #[command(subcommand)]
     Cache(caches::CacheVerb),
@@ -111,6 +116,8 @@ impl Args {
             Verb::Import(verb) => verb.run(root),
             Verb::Save(verb) => verb.run(root),
             Verb::Bundle(verb) => verb.run(root),
+            Verb::Mount(verb) => verb.run(root),
+            Verb::Umount(verb) => verb.run(root),
             Verb::Cache(verb) => verb.run(root),
             Verb::Gc(verb) => verb.run(root),
             Verb::Store(StoreVerb::Verify(verb)) => verb.run(root),

@@ -21,6 +21,7 @@ mod limits;
 mod lint;
 mod lock;
 mod log;
+mod mount;
 mod names;
 mod network;
 mod out;

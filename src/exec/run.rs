@@ -3,15 +3,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::mask::{Masked, Needles};
 use super::mounts::Mounts;
 use super::observe::{Observer, Rootfs};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
 use crate::capabilities::Capabilities;
-use crate::digest::DiffId;
 use crate::layer::capture::{CaptureOptions, capture};
 use crate::layer::write::LayerWriter;
 use crate::limits::Reached;
@@ -23,6 +20,7 @@ use crate::recipe::mount::Mount;
 use crate::sandbox::emulation::{self, Support};
 use crate::sandbox::spec::{Access, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio};
 use crate::sandbox::{Launcher, Output, Stream};
+use crate::store::snapshots::EMPTY_LAYER;
 use crate::store::{LayerRef, Scratch};
 
 /// Where a process' output and a step's notes go.
@@ -60,8 +58,6 @@ pub(super) fn because(reached: &[Reached]) -> String {
 pub const HOSTNAME: &str = "buildkitsandbox";
 /// What a process finds in `/etc/hosts`.
 const HOSTS: &str = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-/// The tar of a layer without entries has this size: two zero blocks.
-const EMPTY_LAYER: u64 = 1024;
 
 /// How a process ends whose program is not one for this machine, as shells have it.
 const CANNOT_EXECUTE: i32 = 126;
@@ -199,9 +195,7 @@ impl Executor<'_> {
 
     /// The unpacked directories of all layers that hold anything, bottom first.
     pub(super) fn lowers(&self, parent: &Rootfs) -> Result<Vec<PathBuf>, ExecError> {
-        let diffs: Vec<DiffId> = parent.iter().map(|layer| layer.diff_id).collect();
-        let tops: Vec<usize> = (0..parent.len()).filter(|at| parent[*at].size > EMPTY_LAYER).collect();
-        Ok(tops.par_iter().map(|top| self.store.unpacked(&diffs[..=*top])).collect::<Result<_, _>>()?)
+        Ok(self.store.lowers(parent)?)
     }
 
     fn env(

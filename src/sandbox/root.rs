@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use crate::mount::{Overlay, OverlayMarks, Writable};
+use crate::mount::{OPTIONS, Overlay, OverlayMarks, Writable};
 use crate::sys;
 use crate::sys::mount::{Config, FsError, Opt, Reach};
 
@@ -200,11 +200,6 @@ impl Staging {
         Ok(bottom)
     }
 }
-
-/// An upper directory must hold a layer as the OCI image-spec means it: whole files and directories, whiteouts and
-/// opaque marks. `nofollow` also ignores redirects that a lower layer brings, which `off` may follow.
-const OPTIONS: [(&str, &str); 4] =
-    [("redirect_dir", "nofollow"), ("index", "off"), ("metacopy", "off"), ("xino", "off")];
 
 const MOUNT_POINTS: [&str; 3] = ["dev", "proc", "sys"];
 const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

@@ -52,7 +52,7 @@ struct Reach {
     blobs: BTreeSet<BlobDigest>,
     diffs: BTreeSet<DiffId>,
     images: BTreeSet<ImageId>,
-    /// Cache ids of unpacked layers.
+    /// Cache ids of unpacked layers, also of those that are mounted.
     caches: BTreeSet<String>,
 }
 
@@ -168,6 +168,7 @@ impl Store {
                 reach.caches.extend(self.cache_id(&[record.layer.diff_id]).ok());
             }
         }
+        reach.caches.extend(self.mounted_caches()?);
         let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
         reach.blobs.extend(blobs);
         for entry in dir::list_path(&self.root.join("compressed"))? {

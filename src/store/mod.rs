@@ -12,6 +12,7 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod logs;
+pub mod mounts;
 pub mod partials;
 pub mod selections;
 pub mod snapshots;
@@ -79,7 +80,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 19] = [
+const DIRS: [&str; 20] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -96,6 +97,7 @@ const DIRS: [&str; 19] = [
     "git",
     "locks",
     "logs",
+    "mounts",
     "packages",
     "partial",
     "tmp",

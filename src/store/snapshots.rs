@@ -8,13 +8,18 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError};
+use super::{LayerRef, Store, StoreError};
+use rayon::prelude::*;
+
 use crate::digest::{DiffId, chain_ids};
 use crate::layer::audit::AuditOptions;
 use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::layer::{Owners, Tree};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
+
+/// The tar of a layer without entries has this size: two zero blocks.
+pub const EMPTY_LAYER: u64 = 1024;
 
 /// How this process can unpack layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +158,14 @@ impl Store {
             }
         }
         Ok(dir.join("diff"))
+    }
+
+    /// The unpacked directories of all layers of a stack that hold anything, bottom first. What is not unpacked is, in
+    /// parallel.
+    pub fn lowers(&self, layers: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
+        let diffs: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
+        let tops: Vec<usize> = (0..layers.len()).filter(|at| layers[*at].size > EMPTY_LAYER).collect();
+        tops.par_iter().map(|top| self.unpacked(&diffs[..=*top])).collect()
     }
 
     fn unpack_new(&self, stack: &[DiffId]) -> Result<Scratch, StoreError> {

@@ -10,6 +10,7 @@ pub mod exec;
 pub mod file;
 pub mod landlock;
 pub mod mount;
+pub mod mountinfo;
 pub mod ns;
 pub mod seccomp;
 pub mod signal;

@@ -173,6 +173,14 @@ pub fn detach(name: &std::ffi::CStr, dir: impl AsFd) -> Result<()> {
     unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
 }
 
+/// Takes a mount off a directory.
+///
+/// # Errors
+/// `EBUSY` while something uses it.
+pub fn unmount(dir: &std::path::Path) -> Result<()> {
+    rustix::mount::unmount(dir, rustix::mount::UnmountFlags::NOFOLLOW)
+}
+
 /// Cuts all mounts of the calling thread's namespace off from those they were copied from.
 pub fn make_private() -> Result<()> {
     use rustix::mount::{MountPropagationFlags, mount_change};

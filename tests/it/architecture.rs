@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 11] = [
     &["sched", "image", "fetch"],
     &["debian"],
     &["exec"],
-    &["bundle", "engine", "init"],
+    &["bundle", "engine", "init", "view"],
     &["cli"],
 ];
 

@@ -41,3 +41,67 @@ fn entries(rule: &Rule) -> Vec<Value> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the section says of a call: the errno, or `None` if it is allowed.
+    fn verdict(section: &Value, name: &str, arguments: [u64; 2]) -> Option<u64> {
+        let holds = |condition: &Value| {
+            assert_eq!(condition["op"], "SCMP_CMP_MASKED_EQ");
+            let index = usize::try_from(condition["index"].as_u64().unwrap()).unwrap();
+            let (mask, value) =
+                (condition["value"].as_u64().unwrap(), condition["valueTwo"].as_u64().unwrap());
+            arguments[index] & mask == value
+        };
+        let entries = section["syscalls"].as_array().unwrap().iter();
+        let mut matching = entries.filter(|entry| {
+            entry["names"].as_array().unwrap().contains(&name.into())
+                && entry["args"].as_array().unwrap().iter().all(holds)
+        });
+        matching.next().map(|entry| {
+            assert_eq!(entry["action"], "SCMP_ACT_ERRNO");
+            entry["errnoRet"].as_u64().unwrap()
+        })
+    }
+
+    /// The same by the rules themselves.
+    fn expected(rule: &Rule, arguments: [u64; 2]) -> Option<u64> {
+        let low = |index: u32| u32::try_from(arguments[index as usize] & LOW).unwrap();
+        let refused = match rule.when {
+            When::Always => true,
+            When::Equal { argument, values } => values.contains(&low(argument)),
+            When::AnyBit { argument, bits } => low(argument) & bits != 0,
+        };
+        refused.then_some(u64::from(rule.errno))
+    }
+
+    #[test]
+    fn it_says_what_the_rules_say() {
+        let section = section();
+        assert_eq!(section["defaultAction"], "SCMP_ACT_ALLOW");
+        let values =
+            [0, 1, 2, 38, 40, 0x5412, 0x541C, 0x1000_0011, 0x11, 0x7E02_0000, (1 << 32) | 38, 1 << 33];
+        let (mut refused, mut allowed) = (0, 0);
+        for rule in &RULES {
+            for call in rule.calls.iter().filter(|call| !MADE_OF_OTHERS.contains(&call.name)) {
+                for first in values {
+                    for second in values {
+                        let said = verdict(&section, call.name, [first, second]);
+                        assert_eq!(
+                            said,
+                            expected(rule, [first, second]),
+                            "{} {first:#x} {second:#x}",
+                            call.name
+                        );
+                        refused += usize::from(said.is_some());
+                        allowed += usize::from(said.is_none());
+                    }
+                }
+            }
+        }
+        assert!(refused > 1000 && allowed > 100, "{refused} {allowed}");
+        assert_eq!(verdict(&section, "write", [1, 0]), None);
+    }
+}

@@ -3,6 +3,7 @@
 //! An unpacked layer is a cache of its tar: made when a mount needs it, whole when it has its name, and made again
 //! after a power cut (the boot it was made in is noted beside it).
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, symlink};
@@ -161,11 +162,18 @@ impl Store {
     }
 
     /// The unpacked directories of all layers of a stack that hold anything, bottom first. What is not unpacked is, in
-    /// parallel.
+    /// parallel. A layer that is there twice counts where it is topmost, which shows all that it has; overlayfs takes
+    /// no directory twice.
     pub fn lowers(&self, layers: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
         let diffs: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
         let tops: Vec<usize> = (0..layers.len()).filter(|at| layers[*at].size > EMPTY_LAYER).collect();
-        tops.par_iter().map(|top| self.unpacked(&diffs[..=*top])).collect()
+        let mut dirs: Vec<PathBuf> =
+            tops.par_iter().map(|top| self.unpacked(&diffs[..=*top])).collect::<Result<_, _>>()?;
+        let mut above = HashSet::new();
+        dirs.reverse();
+        dirs.retain(|dir| above.insert(dir.clone()));
+        dirs.reverse();
+        Ok(dirs)
     }
 
     fn unpack_new(&self, stack: &[DiffId]) -> Result<Scratch, StoreError> {

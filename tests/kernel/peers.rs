@@ -1,7 +1,7 @@
 //! What other programs make of the same Dockerfile, of lith's images, and lith of theirs.
 
 pub mod tools;
-mod tree;
+pub mod tree;
 
 use std::fs;
 use std::path::Path;

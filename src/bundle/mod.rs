@@ -63,6 +63,8 @@ pub enum BundleError {
     NoParent { dest: PathBuf, parent: PathBuf },
     #[error("another lith is writing {dest}")]
     Busy { dest: PathBuf },
+    #[error("{path} is in the way, and not what a killed lith of this user left; remove it")]
+    InTheWay { path: PathBuf },
     #[error("{0:?} is no host name; expected 1 to 64 characters, none of them a zero byte")]
     Hostname(String),
     #[error(

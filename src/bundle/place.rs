@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::BundleError;
 use crate::sys::{dir, file};
@@ -103,16 +104,23 @@ fn lock(shown: &Path, temporary: &Path) -> Result<File, BundleError> {
         }
         Ok(()) | Err(_) => {}
     }
-    let lock = File::open(temporary).map_err(|e| file::context(e, "open", temporary))?;
+    let lock = match dir::open(temporary) {
+        Ok(fd) => File::from(fd),
+        Err(_) => return Err(BundleError::InTheWay { path: temporary.to_owned() }),
+    };
+    let own = lock.metadata()?;
+    // In a directory that others write to, somebody may have been here before.
+    if own.uid() != geteuid().as_raw() || own.mode() & 0o077 != 0 {
+        return Err(BundleError::InTheWay { path: temporary.to_owned() });
+    }
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(busy()),
         Err(errno) => return Err(file::context(errno.into(), "lock", temporary).into()),
     }
     // Its owner may have finished between the two, and then it is a bundle.
-    let own = lock.metadata()?;
     match fs::symlink_metadata(temporary) {
-        Ok(named) if (named.dev(), named.ino()) == (own.dev(), own.ino()) && named.is_dir() => Ok(lock),
+        Ok(named) if (named.dev(), named.ino()) == (own.dev(), own.ino()) => Ok(lock),
         Ok(_) | Err(_) => Err(busy()),
     }
 }

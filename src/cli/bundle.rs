@@ -145,6 +145,7 @@ impl From<BundleError> for CliError {
             BundleError::NotEmpty { .. }
             | BundleError::NotADirectory { .. }
             | BundleError::NoParent { .. }
+            | BundleError::InTheWay { .. }
             | BundleError::Hostname(_) => Self::Usage(error.to_string()),
             BundleError::OneId { .. } => Self::Environment(error.to_string()),
             BundleError::Files(error) => Self::Export(error),

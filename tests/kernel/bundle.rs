@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -278,6 +278,24 @@ fn what_cannot_be_is_refused() {
         assert!(!lab.path("b").exists() && !lab.path(".b.lith-bundle").exists(), "{args:?}");
     }
     assert!(lab.path("full/x").exists());
+    // What others put at the hidden place is not written to and not removed.
+    let hidden = lab.path(".b.lith-bundle");
+    let refused = |what: &str| {
+        let ran = lab.run("s", &["bundle", "app", "b"]);
+        assert_eq!(ran.code, 2, "{what}: {}", ran.err);
+        assert!(ran.err.contains(".b.lith-bundle is in the way, and not what"), "{what}: {}", ran.err);
+        assert!(!lab.path("b").exists() && lab.path("full/x").exists(), "{what}");
+    };
+    symlink(lab.path("full"), &hidden).unwrap();
+    refused("a symlink");
+    fs::remove_file(&hidden).unwrap();
+    fs::create_dir(&hidden).unwrap();
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o755)).unwrap();
+    refused("a directory that others enter");
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&hidden, Some(12345), None).unwrap();
+    refused("a directory of somebody else");
+    fs::remove_dir(&hidden).unwrap();
     lab.ok("s", &["bundle", "--platform", foreign, "foreign", "b", "/x"]);
     assert!(lab.path("b/rootfs/x").exists());
 }

@@ -35,6 +35,9 @@ pub enum CliError {
     Build(Box<BuildError>),
     #[error("{act}: {source}")]
     Io { act: String, source: std::io::Error },
+    /// A verification has said what.
+    #[error("store {} is damaged", .root.display())]
+    Damaged { root: std::path::PathBuf, repairable: bool },
     /// The verb did its work and found something wrong; it has said what.
     #[error("{0}")]
     Failed(String),
@@ -99,6 +102,7 @@ fn code(error: &CliError) -> u8 {
         CliError::Store(error) => store_code(error),
         CliError::Io { .. }
         | CliError::Failed(_)
+        | CliError::Damaged { .. }
         | CliError::Checks { .. }
         | CliError::Export(_)
         | CliError::Stored(_) => 1,
@@ -184,6 +188,9 @@ fn hint(error: &CliError) -> Option<String> {
         ),
         CliError::Store(StoreError::Version { .. }) => {
             Some("use another --root, or the lith version that made this store".into())
+        }
+        CliError::Damaged { repairable: true, .. } => {
+            Some("`lith store verify --repair` makes again what can be made again".into())
         }
         CliError::Store(StoreError::MissingImage(_)) => Some("`lith images -a` lists what is there".into()),
         CliError::Build(error) => match error.as_ref() {

@@ -93,8 +93,8 @@ fn take(store: &Store, files: &Files, item: &Item) -> Result<Ingested, LoadError
     let id = store.put_blob(&bytes, Durability::Synced)?.into();
     let manifest = Manifest::new(Flavor::Oci, Descriptor::of(MediaType::OciConfig, &bytes), layers);
     let digest = store.put_blob(&manifest.to_bytes(), Durability::Synced)?;
-    store.put_image(&ImageRecord { id, manifest: Some(digest), parent: None })?;
     store.register_chain(&config.rootfs.diff_ids)?;
+    store.put_image(&ImageRecord { id, manifest: Some(digest), parent: None })?;
     Ok(Ingested { id, digest, config, warnings })
 }
 

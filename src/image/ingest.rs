@@ -91,8 +91,8 @@ pub fn ingest(
     check_platform(&manifest, &config, descriptor.platform.as_ref())?;
     let warnings = take_layers(store, source, &manifest, &config)?;
     let id = manifest.config.digest.into();
-    store.put_image(&ImageRecord { id, manifest: Some(descriptor.digest), parent: None })?;
     store.register_chain(&config.rootfs.diff_ids)?;
+    store.put_image(&ImageRecord { id, manifest: Some(descriptor.digest), parent: None })?;
     Ok(Ingested { id, digest: descriptor.digest, config, warnings })
 }
 

@@ -1,207 +1,182 @@
-//! An unpacked layer held against its table of contents: what was added, changed or removed since it was made.
+//! An unpacked layer held against what unpacking it makes: what was added, changed or removed since
+//! (spec/store-layout.md, "Unpacked layers").
 //!
-//! Owns: the comparison. Reads only, follows nothing, and reads each file's bytes once.
+//! Owns: the comparison. Reads only, follows no symlink and crosses no mount, opens nothing but directories and regular
+//! files, and reads each file's bytes once, whatever its names.
 
-use std::fs::File;
+mod bytes;
+mod check;
+mod compare;
+mod expected;
+mod walk;
+
+use std::fmt;
 use std::io;
-use std::path::Path;
+use std::os::fd::BorrowedFd;
 
-use rayon::prelude::*;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::io::Errno;
 
-use super::capture::Owners;
-use super::entry::{Node, Toc, TocEntry, is_carried};
-use super::unpack::Devices;
-use crate::digest::ContentDigest;
-use crate::mount::{OWNER_XATTR, OverlayMarks};
+use super::entry::{Mtime, Toc};
+use super::unpack::UnpackOptions;
+use crate::diag::escape;
 use crate::path::ImagePath;
-use crate::sys::beneath::{self, Beneath};
-use crate::sys::{dir, xattr};
 
-/// How the layer was unpacked.
-#[derive(Debug, Clone, Copy)]
-pub struct AuditOptions {
-    pub marks: OverlayMarks,
-    pub owners: Owners,
-    pub devices: Devices,
-}
-
-/// One thing that is not as the table says.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// One path that is not as unpacking would make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deviation {
     pub path: ImagePath,
-    pub what: &'static str,
+    pub change: Change,
 }
 
-/// Compares a directory with the layer it was unpacked from. Deviations come in layer order; none means equal.
+/// What became of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// With what it is: a file, a whiteout.
+    Added(&'static str),
+    Removed,
+    /// In at least one thing.
+    Changed(Vec<Difference>),
+}
+
+/// One thing in which a path differs; what is expected comes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// It is something else: a file where a directory was.
+    Kind(&'static str, &'static str),
+    /// It is a device of another number.
+    Device((u32, u32), (u32, u32)),
+    /// A symlink leads elsewhere.
+    Target(Vec<u8>, Vec<u8>),
+    /// Sizes; equal ones have other bytes.
+    Bytes(u64, u64),
+    Mode(u16, u16),
+    /// User and group.
+    Owner((u32, u32), (u32, u32)),
+    Time(Mtime, Mtime),
+    /// An extended attribute; `None` where there is none.
+    Xattr {
+        name: Vec<u8>,
+        expected: Option<Vec<u8>>,
+        found: Option<Vec<u8>>,
+    },
+    /// How many names the file has: others may be anywhere, and who writes through them writes here.
+    Names(u64, u64),
+    /// It is no longer another name of that file.
+    Unlinked(ImagePath),
+    /// Something is mounted on it, so what it holds cannot be seen.
+    Mounted,
+    /// It cannot be read.
+    Unreadable(String),
+}
+
+impl Change {
+    /// What became of a path that could not be looked at, and was of some kind.
+    pub fn of(error: &io::Error, expected: &'static str) -> Self {
+        let difference = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT) => return Self::Removed,
+            Some(Errno::XDEV) => Difference::Mounted,
+            Some(Errno::NOTDIR) => Difference::Kind(expected, "no directory"),
+            Some(Errno::LOOP) => Difference::Kind(expected, "a symlink"),
+            _ => Difference::Unreadable(error.to_string()),
+        };
+        Self::Changed(vec![difference])
+    }
+}
+
+impl Difference {
+    /// What differs, in one word.
+    pub const fn what(&self) -> &'static str {
+        match self {
+            Self::Kind(..) => "kind",
+            Self::Device(..) => "device",
+            Self::Target(..) => "target",
+            Self::Bytes(..) => "bytes",
+            Self::Mode(..) => "mode",
+            Self::Owner(..) => "owner",
+            Self::Time(..) => "time",
+            Self::Xattr { .. } => "xattr",
+            Self::Names(..) | Self::Unlinked(_) => "links",
+            Self::Mounted => "mount",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+
+    /// What is expected and what was found, as text; `None` where there is no such thing.
+    pub fn sides(&self) -> (Option<String>, Option<String>) {
+        let both = |expected: String, found: String| (Some(expected), Some(found));
+        let pair = |pair: &(u32, u32)| format!("{}:{}", pair.0, pair.1);
+        match self {
+            Self::Kind(expected, found) => both((*expected).to_owned(), (*found).to_owned()),
+            Self::Device(expected, found) | Self::Owner(expected, found) => both(pair(expected), pair(found)),
+            Self::Target(expected, found) => both(escape(expected), escape(found)),
+            Self::Bytes(expected, found) | Self::Names(expected, found) => {
+                both(expected.to_string(), found.to_string())
+            }
+            Self::Mode(expected, found) => both(format!("{expected:04o}"), format!("{found:04o}")),
+            Self::Time(expected, found) => both(time(*expected), time(*found)),
+            Self::Xattr { name, expected, found } => {
+                let side = |value: &Option<Vec<u8>>| {
+                    value.as_ref().map(|value| format!("{}={}", escape(name), escape(value)))
+                };
+                (side(expected), side(found))
+            }
+            Self::Unlinked(first) => (Some(first.to_string()), None),
+            Self::Mounted => (None, None),
+            Self::Unreadable(why) => (None, Some(why.clone())),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.what();
+        match (self, self.sides()) {
+            (Self::Xattr { name, expected: None, .. }, _) => write!(f, "xattr {} was added", escape(name)),
+            (Self::Xattr { name, found: None, .. }, _) => write!(f, "xattr {} was removed", escape(name)),
+            (Self::Xattr { name, .. }, _) => write!(f, "xattr {} has another value", escape(name)),
+            (Self::Bytes(expected, found), _) if expected == found => write!(f, "other bytes, as many"),
+            (Self::Bytes(expected, found), _) => write!(f, "other bytes: {found}, was {expected}"),
+            (Self::Names(expected, found), _) => write!(f, "names {found}, was {expected}"),
+            (Self::Unlinked(first), _) => write!(f, "no longer the same file as {first}"),
+            (Self::Mounted, _) => write!(f, "something is mounted here"),
+            (Self::Unreadable(why), _) => write!(f, "cannot be read: {why}"),
+            (Self::Kind(expected, found), _) => write!(f, "is {found}, was {expected}"),
+            (_, (Some(expected), Some(found))) => write!(f, "{what} {found}, was {expected}"),
+            (_, (None, _) | (_, None)) => write!(f, "{what}"),
+        }
+    }
+}
+
+/// RFC 3339, or seconds since 1970 for a time that no calendar has.
+fn time(time: Mtime) -> String {
+    let nanos = i32::try_from(time.nanos).unwrap_or(0);
+    match jiff::Timestamp::new(time.secs, nanos) {
+        Ok(stamp) => stamp.to_string(),
+        Err(_) => format!("@{}", time.secs),
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added(kind) => write!(f, "{kind}"),
+            Self::Removed => write!(f, "removed"),
+            Self::Changed(differences) => {
+                for (at, difference) in differences.iter().enumerate() {
+                    write!(f, "{}{difference}", if at == 0 { "" } else { "; " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Compares a directory with what unpacking a layer with these options makes. Deviations come in layer order; none
+/// means equal. What cannot be read is a deviation too. To be called from outside of rayon's pool, which it uses.
 ///
 /// # Errors
-/// Of reading the directory.
-pub fn audit(unpacked: &Path, toc: &Toc, options: &AuditOptions) -> io::Result<Vec<Deviation>> {
-    let mut tree = Beneath::open(unpacked)?;
-    let mut found = Vec::new();
-    list(&mut tree, ImagePath::root(), &mut found)?;
-    found.sort_unstable();
-    let mut deviations = added(toc, &found);
-    let entries: Vec<&TocEntry> = toc.entries().iter().collect();
-    let checked: Vec<Option<Deviation>> = entries
-        .par_chunks(256)
-        .map(|piece| {
-            let mut tree = Beneath::open(unpacked)?;
-            piece.iter().map(|entry| check(&mut tree, toc, entry, options)).collect::<io::Result<Vec<_>>>()
-        })
-        .collect::<io::Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect();
-    deviations.extend(checked.into_iter().flatten());
-    deviations.sort();
-    Ok(deviations)
-}
-
-/// Every path on disk below the root.
-fn list(tree: &mut Beneath, at: ImagePath, found: &mut Vec<ImagePath>) -> io::Result<()> {
-    let entries = dir::list(tree.dir(&at)?)?;
-    for entry in entries {
-        let path = at.child(&entry.name);
-        found.push(path.clone());
-        if entry.kind == FileType::Directory {
-            list(tree, path, found)?;
-        }
-    }
-    Ok(())
-}
-
-/// What is on disk and neither listed nor the directory of something listed.
-fn added(toc: &Toc, found: &[ImagePath]) -> Vec<Deviation> {
-    let is_known = |path: &ImagePath| toc.get(path).is_some() || !toc.below(path).is_empty();
-    let unknown = found.iter().filter(|path| !is_known(path));
-    unknown.map(|path| Deviation { path: path.clone(), what: "was added" }).collect()
-}
-
-fn check(
-    tree: &mut Beneath,
-    toc: &Toc,
-    entry: &TocEntry,
-    options: &AuditOptions,
-) -> io::Result<Option<Deviation>> {
-    let path = &entry.path;
-    if path.is_root() {
-        return Ok(None);
-    }
-    let deviation = |what| Ok(Some(Deviation { path: path.clone(), what }));
-    let is_device = matches!(entry.node, Node::Char { .. } | Node::Block { .. });
-    if is_device && options.devices == Devices::Record {
-        return Ok(None);
-    }
-    let Some(stat) = stat(tree, path)? else { return deviation("was removed") };
-    if let Some(what) = wrong_kind(tree, entry, &stat, options)? {
-        return deviation(what);
-    }
-    if let Some(what) = other_content(tree, toc, entry, &stat)? {
-        return deviation(what);
-    }
-    let meta = &entry.meta;
-    let has_meta = !matches!(entry.node, Node::Whiteout | Node::Opaque);
-    let is_symlink = matches!(entry.node, Node::Symlink(_));
-    if has_meta && !is_symlink && u32::from(stat.stx_mode) & 0o7777 != u32::from(meta.mode) {
-        return deviation("has another mode");
-    }
-    if has_meta && options.owners == Owners::AsOnDisk && (stat.stx_uid, stat.stx_gid) != (meta.uid, meta.gid)
-    {
-        return deviation("has another owner");
-    }
-    if has_meta && (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec) != (meta.mtime.secs, meta.mtime.nanos) {
-        return deviation("has another time");
-    }
-    Ok(None)
-}
-
-fn stat(tree: &mut Beneath, path: &ImagePath) -> io::Result<Option<Statx>> {
-    let holder = match tree.holder(path) {
-        Ok(holder) => holder,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    match rustix::fs::statx(holder, path.name(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn wrong_kind(
-    tree: &mut Beneath,
-    entry: &TocEntry,
-    stat: &Statx,
-    options: &AuditOptions,
-) -> io::Result<Option<&'static str>> {
-    let kind = FileType::from_raw_mode(u32::from(stat.stx_mode));
-    let device = (stat.stx_rdev_major, stat.stx_rdev_minor);
-    let right = match &entry.node {
-        Node::Dir => kind == FileType::Directory,
-        Node::Opaque => {
-            let mark = options.marks.opaque().as_bytes();
-            let is_marked =
-                kind == FileType::Directory && xattr::get(tree.dir(&entry.path)?, mark)?.is_some();
-            return Ok((!is_marked).then_some("is no longer opaque"));
-        }
-        Node::File { .. } | Node::Hardlink(_) => kind == FileType::RegularFile,
-        Node::Symlink(target) => {
-            let name = entry.path.name();
-            kind == FileType::Symlink
-                && rustix::fs::readlinkat(tree.holder(&entry.path)?, name, Vec::new())?.as_bytes() == target
-        }
-        Node::Char { major, minor } => kind == FileType::CharacterDevice && device == (*major, *minor),
-        Node::Block { major, minor } => kind == FileType::BlockDevice && device == (*major, *minor),
-        Node::Fifo => kind == FileType::Fifo,
-        Node::Whiteout => kind == FileType::CharacterDevice && device == (0, 0),
-    };
-    Ok((!right).then_some("was replaced"))
-}
-
-/// Bytes and xattrs of a regular file, xattrs of a directory.
-fn other_content(
-    tree: &mut Beneath,
-    toc: &Toc,
-    entry: &TocEntry,
-    stat: &Statx,
-) -> io::Result<Option<&'static str>> {
-    let node = match &entry.node {
-        Node::Hardlink(to) => toc.get(to).map_or(&entry.node, |leader| &leader.node),
-        node => node,
-    };
-    let xattrs = match node {
-        Node::Dir => carried(tree.dir(&entry.path)?)?,
-        Node::File { size, content, .. } => {
-            if *size != stat.stx_size {
-                return Ok(Some("has other bytes"));
-            }
-            let fd = beneath::open(tree.root(), &entry.path, OFlags::RDONLY, Mode::empty())?;
-            let mut file = File::from(fd);
-            let mut hasher = blake3::Hasher::new();
-            io::copy(&mut file, &mut hasher)?;
-            if ContentDigest::from_bytes(*hasher.finalize().as_bytes()) != *content {
-                return Ok(Some("has other bytes"));
-            }
-            carried(&file)?
-        }
-        Node::Hardlink(_)
-        | Node::Symlink(_)
-        | Node::Char { .. }
-        | Node::Block { .. }
-        | Node::Fifo
-        | Node::Whiteout
-        | Node::Opaque => return Ok(None),
-    };
-    Ok((xattrs != entry.meta.xattrs).then_some("has other extended attributes"))
-}
-
-fn carried(fd: impl std::os::fd::AsFd) -> io::Result<Vec<super::entry::Xattr>> {
-    xattr::read(fd, |name| is_carried(name) && name != OWNER_XATTR.as_bytes())
+/// Of listing the root.
+pub fn audit(root: BorrowedFd<'_>, toc: &Toc, options: &UnpackOptions<'_>) -> io::Result<Vec<Deviation>> {
+    let expected = expected::Expected::new(toc, options);
+    walk::Walk { root, expected: &expected, options }.run()
 }

@@ -21,6 +21,7 @@ use crate::path::{ImagePath, PathError};
 
 use super::entry::TocEntry;
 use disk::Disk;
+pub(super) use scan::parse_owner;
 
 /// What to capture by.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 //! Owns: what is made from which entry. The tar was read and judged before; here nothing of it is parsed, only bytes at
 //! known offsets are copied. Everything is made through descriptors below the destination, never through a symlink.
 
-mod make;
+pub(super) mod make;
 
 use std::fs::File;
 use std::io;
@@ -62,7 +62,7 @@ pub fn unpack(tar: &File, toc: &Toc, dest: &Path, options: &UnpackOptions<'_>) -
 }
 
 /// The entries of one layer with the directories they need.
-fn layer_items<'a>(toc: &'a Toc, options: &UnpackOptions<'a>) -> Vec<Item<'a>> {
+pub(super) fn layer_items<'a>(toc: &'a Toc, options: &UnpackOptions<'a>) -> Vec<Item<'a>> {
     let mut dirs = Dirs { items: Vec::new(), way: Vec::new(), lower: options.lower };
     let lists_root = toc.entries().first().is_some_and(|e| e.path.is_root() && e.node == Node::Dir);
     if !lists_root {

@@ -105,6 +105,16 @@ pub(super) fn seal<T: Serialize>(kind: &str, version: u32, value: &T) -> Vec<u8>
     bytes
 }
 
+/// Whether bytes are sealed as this kind, in whatever version, and are what was written.
+pub(super) fn is_sealed(kind: &str, bytes: &[u8]) -> bool {
+    let Some(cut) = bytes.iter().position(|b| *b == b'\n') else { return false };
+    let head = std::str::from_utf8(&bytes[..cut]).unwrap_or_default();
+    let (before, sum) = head.rsplit_once(' ').unwrap_or_default();
+    let version = before.strip_prefix(&format!("lith-{kind} "));
+    version.is_some_and(|version| version.parse::<u32>().is_ok())
+        && sum == blake3::hash(&bytes[cut + 1..]).to_hex().as_str()
+}
+
 /// What was sealed; `None` if it is of another kind or version, or not what was written.
 pub(super) fn open_sealed<T: for<'de> Deserialize<'de>>(kind: &str, version: u32, bytes: &[u8]) -> Option<T> {
     let cut = bytes.iter().position(|b| *b == b'\n')?;

@@ -153,7 +153,7 @@ impl Store {
     /// Opens a blob; its size in bytes comes with it. The content is not hashed.
     pub fn open_blob(&self, digest: &BlobDigest) -> Result<(File, u64), StoreError> {
         let path = self.blob_path(digest);
-        match File::open(&path) {
+        match file::open_regular(&path) {
             Ok(file) => {
                 let size = file.metadata()?.len();
                 Ok((file, size))

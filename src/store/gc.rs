@@ -48,14 +48,18 @@ pub struct GcPlan {
 
 /// What names, images and records reach.
 #[derive(Debug, Default)]
-struct Reach {
-    blobs: BTreeSet<BlobDigest>,
-    diffs: BTreeSet<DiffId>,
+pub(super) struct Reach {
+    pub blobs: BTreeSet<BlobDigest>,
+    pub diffs: BTreeSet<DiffId>,
     images: BTreeSet<ImageId>,
+    /// The layers of each image, bottom first.
+    pub stacks: BTreeSet<Vec<DiffId>>,
     /// Cache ids of unpacked layers.
     caches: BTreeSet<String>,
 }
 
+/// More bytes than a digest has as text.
+const DIGEST: u64 = 128;
 /// The largest manifest or config that is read.
 const DOCUMENT: u64 = 4 << 20;
 
@@ -133,26 +137,6 @@ impl Store {
         }
     }
 
-    /// One line for each thing that a name or an image with a manifest needs and that is not here.
-    pub(super) fn missing(&self) -> Result<Vec<String>, StoreError> {
-        let mut problems = Vec::new();
-        let names = self.refs()?.into_iter().map(|r| (r.name, r.image, r.manifest));
-        let whole = |r: super::ImageRecord| Some((format!("image {}", r.id), r.id, r.manifest?));
-        for (who, image, manifest) in names.chain(self.images()?.into_iter().filter_map(whole)) {
-            let mut reach = Reach::default();
-            self.reach_image(&mut reach, image, Some(manifest));
-            reach.blobs.extend(reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect::<Vec<_>>());
-            let gone = reach.blobs.iter().filter(|digest| !self.has_blob(digest));
-            problems
-                .extend(gone.map(|digest| format!("{who} needs blob {digest}, which is not in the store")));
-            if self.image(&image).is_none() {
-                problems
-                    .push(format!("{who} needs the record of image {image}, which is missing or damaged"));
-            }
-        }
-        Ok(problems)
-    }
-
     fn reach(&self, scope: Scope) -> Result<Reach, StoreError> {
         let mut reach = Reach::default();
         for RefRecord { manifest, image, .. } in self.refs()? {
@@ -170,22 +154,25 @@ impl Store {
         }
         let blobs: Vec<BlobDigest> = reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect();
         reach.blobs.extend(blobs);
+        for stack in &reach.stacks {
+            reach.caches.extend((1..=stack.len()).filter_map(|top| self.cache_id(&stack[..top]).ok()));
+        }
         for entry in dir::list_path(&self.root.join("compressed"))? {
             self.reach_compressed(&mut reach, &String::from_utf8_lossy(&entry.name));
         }
         Ok(reach)
     }
 
-    fn reach_image(&self, reach: &mut Reach, image: ImageId, manifest: Option<BlobDigest>) {
+    /// What one image needs: its documents, its layers, and the blobs that its manifest names.
+    pub(super) fn reach_image(&self, reach: &mut Reach, image: ImageId, manifest: Option<BlobDigest>) {
         reach.images.insert(image);
         reach.blobs.insert(image.into());
         let parse = |digest: BlobDigest| self.read_blob(&digest, DOCUMENT).ok();
         if let Some(config) =
             parse(image.into()).and_then(|bytes| serde_json::from_slice::<ImageConfig>(&bytes).ok())
         {
-            let layers = &config.rootfs.diff_ids;
-            reach.caches.extend((1..=layers.len()).filter_map(|top| self.cache_id(&layers[..top]).ok()));
-            reach.diffs.extend(layers);
+            reach.diffs.extend(&config.rootfs.diff_ids);
+            reach.stacks.insert(config.rootfs.diff_ids);
         }
         if let Some(manifest) = manifest {
             reach.blobs.insert(manifest);
@@ -204,8 +191,9 @@ impl Store {
     }
 
     fn chain_is_reached(&self, chain: &str, reach: &Reach) -> bool {
-        let diff = fs::read_to_string(self.root.join("layerdb/sha256").join(chain).join("diff"));
-        diff.ok().and_then(|text| text.parse::<DiffId>().ok()).is_some_and(|diff| reach.diffs.contains(&diff))
+        let diff = file::read_regular(&self.root.join("layerdb/sha256").join(chain).join("diff"), DIGEST);
+        let diff = diff.ok().and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse::<DiffId>().ok());
+        diff.is_some_and(|diff| reach.diffs.contains(&diff))
     }
 
     /// Dooms every entry of a directory that is not kept.
@@ -237,7 +225,8 @@ fn size_of(path: &Path) -> u64 {
     entries.iter().map(|entry| size_of(&path.join(OsStr::from_bytes(&entry.name)))).sum()
 }
 
-fn remove(path: &Path) -> std::io::Result<()> {
+/// Removes whatever is there, a tree as well.
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
     let meta = match fs::symlink_metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

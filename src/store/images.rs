@@ -133,25 +133,28 @@ impl Store {
             .collect())
     }
 
-    /// One line for each name and image record that cannot be read and so does not count.
-    pub(super) fn damaged_records(&self) -> Result<Vec<String>, StoreError> {
-        let mut problems = Vec::new();
+    /// The files of names and image records that cannot be read and so do not count, and what mends each.
+    pub(super) fn damaged_records(&self) -> Result<Vec<(PathBuf, &'static str)>, StoreError> {
+        let mut damaged = Vec::new();
         for path in self.record_files("refs")? {
             if read_record(&path).is_none_or(|r: RefRecord| self.ref_path(&r.name) != path) {
-                problems.push(format!("name {} is damaged; tag or load the image again", path.display()));
+                damaged.push((path, "tag or load the image again"));
             }
         }
         for path in self.record_files("images")? {
             if read_record(&path).is_none_or(|r: ImageRecord| self.image_path(&r.id) != path) {
-                problems.push(format!("image record {} is damaged; build or load it again", path.display()));
+                damaged.push((path, "build or load it again"));
             }
         }
-        Ok(problems)
+        Ok(damaged)
     }
 }
 
+/// More bytes than a record of an image or a name has.
+const RECORD: u64 = 64 << 10;
+
 fn read_record<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&file::read_regular(path, RECORD).ok()?).ok()
 }
 
 fn remove_file(path: &Path) -> Result<bool, StoreError> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::blobs::LayerSink;
+use super::chains::ChainEntry;
 use super::{Store, StoreError};
 use crate::digest::{BlobDigest, ChainId, DiffId, chain_ids};
 use crate::layer::Toc;
@@ -15,7 +16,7 @@ use crate::layer::write::Written;
 use crate::sys::file::{self, Durability};
 
 impl Store {
-    fn toc_path(&self, diff: DiffId) -> PathBuf {
+    pub(super) fn toc_path(&self, diff: DiffId) -> PathBuf {
         self.root.join("tocs").join(diff.hex())
     }
 
@@ -56,7 +57,7 @@ impl Store {
 
     fn read_toc(&self, diff: DiffId) -> Result<Toc, StoreError> {
         let path = self.toc_path(diff);
-        let bytes = match fs::read(&path) {
+        let bytes = match file::read_regular(&path, u64::MAX - 1) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(StoreError::MissingToc(diff));
@@ -69,9 +70,28 @@ impl Store {
 
     /// Reads a table as it is on disk, without mending it.
     pub(super) fn check_toc(&self, diff: DiffId) -> Result<(), StoreError> {
-        let bytes =
-            fs::read(self.toc_path(diff)).map_err(|e| file::context(e, "read", &self.toc_path(diff)))?;
-        Toc::decode(&bytes).map(drop).map_err(|source| StoreError::CorruptToc { diff, source })
+        self.toc_on_disk(diff).map(drop)
+    }
+
+    /// The table as it is on disk.
+    pub(super) fn toc_on_disk(&self, diff: DiffId) -> Result<Toc, StoreError> {
+        let path = self.toc_path(diff);
+        let bytes = file::read_regular(&path, u64::MAX - 1).map_err(|e| file::context(e, "read", &path))?;
+        Toc::decode(&bytes).map_err(|source| StoreError::CorruptToc { diff, source })
+    }
+
+    /// Replaces a table, on disk and for this process.
+    pub(super) fn replace_toc(&self, diff: DiffId, toc: Arc<Toc>) -> Result<(), StoreError> {
+        file::replace(&self.toc_path(diff), &toc.encode(), Durability::Cached)?;
+        self.know_toc(diff, toc);
+        Ok(())
+    }
+
+    /// Tells this process what a layer holds, whatever its table says.
+    pub(super) fn know_toc(&self, diff: DiffId, toc: Arc<Toc>) {
+        let is = toc.is_self_contained();
+        self.self_contained.lock().expect("no panic while held").insert(diff, is);
+        self.tocs.lock().expect("no panic while held").insert(diff, toc);
     }
 
     /// The table is a cache of the tar: reads the tar again, checks its diff id, and replaces the table.
@@ -95,31 +115,48 @@ impl Store {
         Ok(self.open_blob(&diff.into())?.1)
     }
 
-    /// Enters a stack of layers, bottom first, into the layer db: `diff`, `parent`, `cache-id`, `size`.
+    /// Enters a stack of layers, bottom first, into the layer db: `diff`, `parent`, `cache-id`, `size`. An entry that is
+    /// not what it should be is made again.
     pub fn register_chain(&self, layers: &[DiffId]) -> Result<(), StoreError> {
-        let chains = chain_ids(layers);
-        for (at, (diff, chain)) in layers.iter().zip(&chains).enumerate().rev() {
-            let dir = self.chain_dir(*chain);
-            if dir.join("size").exists() {
-                // Entries are made top down and `size` last, so what lies below may still be missing only if a
-                // kill came between; the loop goes on until it has checked every one.
-                continue;
+        for top in 1..=layers.len() {
+            if !self.is_registered(&layers[..top])? {
+                self.chain_entry(&layers[..top])?.write()?;
             }
-            fs::create_dir_all(&dir).map_err(|e| file::context(e, "create", &dir))?;
-            let put = |name: &str, text: String| {
-                file::replace(&dir.join(name), text.as_bytes(), Durability::Cached)
-            };
-            put("diff", diff.to_string())?;
-            if at > 0 {
-                put("parent", chains[at - 1].to_string())?;
-            }
-            put("cache-id", self.cache_id(&layers[..=at])?)?;
-            put("size", self.layer_size(*diff)?.to_string())?;
         }
         Ok(())
     }
 
-    fn chain_dir(&self, chain: ChainId) -> PathBuf {
+    /// Whether a stack has its entry. Which of the two cache ids it should have takes the layer's table, which may be
+    /// long: each passes here, as every build asks.
+    fn is_registered(&self, stack: &[DiffId]) -> Result<bool, StoreError> {
+        for cache_id in Self::cache_ids(stack) {
+            if self.entry_with(stack, cache_id)?.faults()?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What a stack's entry in the layer db should be.
+    pub(super) fn chain_entry(&self, stack: &[DiffId]) -> Result<ChainEntry, StoreError> {
+        self.entry_with(stack, self.cache_id(stack)?)
+    }
+
+    fn entry_with(&self, stack: &[DiffId], cache_id: String) -> Result<ChainEntry, StoreError> {
+        let chains = chain_ids(stack);
+        let (Some(diff), Some(chain)) = (stack.last(), chains.last()) else {
+            unreachable!("a stack has a top");
+        };
+        let mut files = vec![("diff", diff.to_string())];
+        if let [.., parent, _] = chains[..] {
+            files.push(("parent", parent.to_string()));
+        }
+        files.push(("cache-id", cache_id));
+        files.push(("size", self.layer_size(*diff)?.to_string()));
+        Ok(ChainEntry { dir: self.chain_dir(*chain), files })
+    }
+
+    pub(super) fn chain_dir(&self, chain: ChainId) -> PathBuf {
         self.root.join("layerdb/sha256").join(chain.hex())
     }
 

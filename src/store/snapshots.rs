@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
 use crate::digest::{DiffId, chain_ids};
-use crate::layer::audit::AuditOptions;
 use crate::layer::unpack::{Devices, UnpackOptions, unpack};
 use crate::layer::{Owners, Tree};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
+
+/// More bytes than any note beside an unpacked layer has.
+pub(super) const LABEL: u64 = 256;
 
 /// How this process can unpack layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +53,6 @@ impl Unpacking {
             Self::Root => Devices::Make,
             Self::Mapped | Self::SingleId | Self::Never => Devices::Record,
         }
-    }
-
-    /// What an unpacked layer of this process is held against.
-    pub const fn auditing(self) -> AuditOptions {
-        AuditOptions { marks: self.marks(), owners: self.owners(), devices: self.devices() }
     }
 
     const fn name(self) -> &'static str {
@@ -106,19 +103,19 @@ impl Store {
     /// The local name of the unpacked directory of a stack's top layer: 64 hex digits. It depends on what is below
     /// only if the layer names files without their directories, which then come from there.
     pub fn cache_id(&self, stack: &[DiffId]) -> Result<String, StoreError> {
-        let (Some(diff), chain) = (stack.last(), chain_ids(stack).pop()) else {
-            unreachable!("a stack has a top");
-        };
-        let hash = match chain {
-            Some(chain) if !self.is_self_contained(*diff)? => {
-                blake3::derive_key("lith 2026 cache id of a chain", chain.as_bytes())
-            }
-            Some(_) | None => blake3::derive_key("lith 2026 cache id", diff.as_bytes()),
-        };
-        Ok(crate::digest::hex(&hash))
+        let [alone, on_chain] = Self::cache_ids(stack);
+        Ok(if self.is_self_contained(top(stack))? { alone } else { on_chain })
     }
 
-    fn is_self_contained(&self, diff: DiffId) -> Result<bool, StoreError> {
+    /// The cache id of a stack's top layer if it needs nothing from below, and if it does.
+    pub(super) fn cache_ids(stack: &[DiffId]) -> [String; 2] {
+        let chain = chain_ids(stack).pop().expect("a stack has a top");
+        let of_layer = blake3::derive_key("lith 2026 cache id", top(stack).as_bytes());
+        let of_chain = blake3::derive_key("lith 2026 cache id of a chain", chain.as_bytes());
+        [of_layer, of_chain].map(|hash| crate::digest::hex(&hash))
+    }
+
+    pub(super) fn is_self_contained(&self, diff: DiffId) -> Result<bool, StoreError> {
         let memo = || self.self_contained.lock().expect("no panic while held");
         if let Some(known) = memo().get(&diff) {
             return Ok(*known);
@@ -163,18 +160,28 @@ impl Store {
 
     /// Unpacks a stack's top layer into an empty directory.
     pub fn unpack_into(&self, stack: &[DiffId], dest: &Path) -> Result<(), StoreError> {
+        let diff = top(stack);
+        let toc = self.toc(diff)?;
+        let lower = self.lower(stack)?;
+        unpack(&self.layer_tar(diff)?, &toc, dest, &self.unpack_options(&lower))
+            .map_err(|source| StoreError::Unpack { diff, source })
+    }
+
+    /// What a stack's top layer takes directories from that it does not list: nothing, if it lists them all.
+    pub(super) fn lower(&self, stack: &[DiffId]) -> Result<Tree, StoreError> {
         let (diff, below) = stack.split_last().expect("a stack has a top");
-        let toc = self.toc(*diff)?;
         let below = if self.is_self_contained(*diff)? { &[] } else { below };
-        let lower = Tree::new(below.iter().map(|diff| self.toc(*diff)).collect::<Result<_, _>>()?);
-        let options = UnpackOptions {
+        Ok(Tree::new(below.iter().map(|diff| self.toc(*diff)).collect::<Result<_, _>>()?))
+    }
+
+    /// How this process unpacks.
+    pub(super) fn unpack_options<'a>(&self, lower: &'a Tree) -> UnpackOptions<'a> {
+        UnpackOptions {
             marks: self.unpacking.marks(),
             owners: self.unpacking.owners(),
             devices: self.unpacking.devices(),
-            lower: &lower,
-        };
-        unpack(&self.layer_tar(*diff)?, &toc, dest, &options)
-            .map_err(|source| StoreError::Unpack { diff: *diff, source })
+            lower,
+        }
     }
 
     /// Moves what a directory of a layer that stands on nothing holds into an empty directory.
@@ -202,10 +209,7 @@ impl Store {
         if self.is_unpacked(&dir)? {
             return Ok(());
         }
-        remove_tree(&scratch.dir.join("work"));
-        file::replace(&scratch.dir.join("boot"), boot_id()?.as_bytes(), Durability::Cached)?;
-        let link = Self::short_link(cache_id);
-        file::replace(&scratch.dir.join("link"), link.as_bytes(), Durability::Cached)?;
+        Self::label(cache_id, &scratch)?;
         if dir.exists() {
             remove_tree(&dir);
         }
@@ -215,8 +219,8 @@ impl Store {
             Err(error) if dir.exists() => drop((scratch, error)),
             Err(error) => return Err(file::context(error, "publish", &dir).into()),
         }
-        let short = self.root.join("l").join(link);
-        match symlink(format!("../overlay/{cache_id}/diff"), &short) {
+        let short = self.root.join("l").join(Self::short_link(cache_id));
+        match symlink(short_target(cache_id), &short) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(file::context(error, "link", &short).into())
             }
@@ -224,9 +228,31 @@ impl Store {
         }
     }
 
+    /// Notes beside an unpacked layer when and as what it was made.
+    fn label(cache_id: &str, scratch: &Scratch) -> Result<(), StoreError> {
+        remove_tree(&scratch.dir.join("work"));
+        file::replace(&scratch.dir.join("boot"), boot_id()?.as_bytes(), Durability::Cached)?;
+        let link = Self::short_link(cache_id);
+        Ok(file::replace(&scratch.dir.join("link"), link.as_bytes(), Durability::Cached)?)
+    }
+
+    /// Makes an unpacked layer anew from its tar, which is hashed first, and has it change places with the old one.
+    /// That is left as it is, since others may have it mounted; gives the place where it is until the next sweep.
+    pub(super) fn unpack_anew(&self, stack: &[DiffId]) -> Result<PathBuf, StoreError> {
+        self.verify_blob(&top(stack).into())?;
+        self.claim_mapping()?;
+        let cache_id = self.cache_id(stack)?;
+        let scratch = self.unpack_new(stack)?;
+        Self::label(&cache_id, &scratch)?;
+        file::exchange(&scratch.dir, &self.root.join("overlay").join(&cache_id))?;
+        let old = scratch.dir.clone();
+        std::mem::forget(scratch);
+        Ok(old)
+    }
+
     /// An unpacked layer counts if it was made in this boot: what an earlier one left unsynced may be damaged.
-    fn is_unpacked(&self, dir: &Path) -> Result<bool, StoreError> {
-        match fs::read(dir.join("boot")) {
+    pub(super) fn is_unpacked(&self, dir: &Path) -> Result<bool, StoreError> {
+        match file::read_regular(&dir.join("boot"), LABEL) {
             Ok(made) => Ok(made == boot_id()?.as_bytes()),
             Err(_) => Ok(false),
         }
@@ -234,17 +260,25 @@ impl Store {
 
     /// Owners on disk mean different things under different id maps, so a store has one of them.
     fn claim_mapping(&self) -> Result<(), StoreError> {
-        let path = self.root.join("overlay").join("mapping");
-        let wanted = self.unpacking.name();
-        match fs::read_to_string(&path) {
-            Ok(found) if found.trim() == wanted => Ok(()),
-            Ok(found) => Err(StoreError::Mapping {
-                root: self.root.clone(),
-                found: found.trim().to_owned(),
-                wanted: wanted.to_owned(),
-            }),
-            Err(_) => Ok(file::replace(&path, wanted.as_bytes(), Durability::Cached)?),
+        match self.check_mapping()? {
+            true => Ok(()),
+            false => {
+                let path = self.root.join("overlay").join("mapping");
+                Ok(file::replace(&path, self.unpacking.name().as_bytes(), Durability::Cached)?)
+            }
         }
+    }
+
+    /// Whether unpacked layers were made as this process makes them; false if there are none yet.
+    pub(super) fn check_mapping(&self) -> Result<bool, StoreError> {
+        let path = self.root.join("overlay").join("mapping");
+        let Ok(found) = file::read_regular(&path, LABEL) else { return Ok(false) };
+        let (found, wanted) = (String::from_utf8_lossy(&found), self.unpacking.name());
+        if found.trim() == wanted {
+            return Ok(true);
+        }
+        let found = crate::diag::escape(found.trim().as_bytes());
+        Err(StoreError::Mapping { root: self.root.clone(), found, wanted: wanted.to_owned() })
     }
 
     /// A fresh `upper` and `work` for one run.
@@ -262,6 +296,15 @@ impl Store {
         }
         Ok(Scratch { dir })
     }
+}
+
+fn top(stack: &[DiffId]) -> DiffId {
+    *stack.last().expect("a stack has a top")
+}
+
+/// Where the short link of a cache id leads.
+pub(super) fn short_target(cache_id: &str) -> String {
+    format!("../overlay/{cache_id}/diff")
 }
 
 /// What tells this boot of the machine from others.

@@ -1,55 +1,192 @@
-//! Every blob hashed again, every table of contents and record read again.
+//! Whether everything is what it was made as: every blob hashed again, every table read from its tar again, every
+//! record, note and unpacked layer held against what it should be.
+//!
+//! Looks only; what can be mended `repair` mends.
+
+mod chains;
+mod finding;
+mod memos;
+mod unpacked;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Store, StoreError};
-use crate::digest::{BlobDigest, DiffId};
-use crate::layer::audit::audit;
-use crate::sys::file;
+use super::gc::Reach;
+use super::{ImageRecord, Store, StoreError};
+use crate::digest::{BlobDigest, DiffId, ImageId};
+use crate::layer::read::{Limits, index};
+use crate::oci::ImageConfig;
+
+pub use finding::Finding;
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy)]
+pub enum Extent<'a> {
+    /// Everything.
+    Store,
+    /// What these images need.
+    Images(&'a [ImageRecord]),
+}
 
 /// What a verification found.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// How many blobs were hashed.
     pub blobs: usize,
-    /// One line each, naming the object.
-    pub problems: Vec<String>,
+    /// How many unpacked layers were held against their tables.
+    pub unpacked: usize,
+    /// In the order in which they can be mended.
+    pub findings: Vec<Finding>,
+}
+
+/// The largest config that is read.
+const DOCUMENT: u64 = 4 << 20;
+
+/// The objects to look at.
+struct Objects {
+    blobs: Vec<BlobDigest>,
+    /// Layers: those with a table, and those that an image needs.
+    diffs: BTreeSet<DiffId>,
+    /// Images and the names they have, with their manifests.
+    images: Vec<(String, ImageId, BlobDigest)>,
+    /// The layers of all images, bottom first.
+    stacks: BTreeSet<Vec<DiffId>>,
 }
 
 impl Store {
-    /// Hashes all blobs, in parallel, decodes all tables and records, and looks for what images need. Damage is
-    /// reported, not mended.
-    pub fn verify(&self) -> Result<Report, StoreError> {
-        let blobs = self.names_in("blobs/sha256", |hex| BlobDigest::from_hex(hex).ok())?;
-        let tocs = self.names_in("tocs", |hex| DiffId::from_hex(hex).ok())?;
-        let mut problems: Vec<String> = blobs
+    /// Looks at everything, in parallel. Damage is reported, not mended. A table is what its tar says, whatever the
+    /// file says: a forged one is found, and hides nothing else.
+    ///
+    /// # Errors
+    /// Of reading the store's own directories, and [`StoreError::Mapping`] where unpacked layers were made by others.
+    pub fn verify(&self, extent: Extent<'_>) -> Result<Report, StoreError> {
+        let objects = self.objects(extent)?;
+        let mut findings: Vec<Finding> = objects
+            .blobs
             .par_iter()
-            .filter_map(|digest| self.verify_blob(digest).err())
-            .map(|e| e.to_string())
+            .flat_map_iter(|digest| self.check_blob(digest, objects.diffs.contains(&(*digest).into())))
             .collect();
-        problems.extend(tocs.iter().filter_map(|diff| self.check_toc(*diff).err()).map(|e| e.to_string()));
-        problems.extend(self.damaged_records()?);
-        problems.extend(self.changed_layers(&tocs)?);
-        problems.extend(self.missing()?);
-        Ok(Report { blobs: blobs.len(), problems })
+        findings.sort_by_key(Finding::rank);
+        findings.extend(self.tables_without_tars(&objects));
+        findings.extend(self.missing(&objects));
+        if matches!(extent, Extent::Store) {
+            findings.extend(
+                self.damaged_records()?.into_iter().map(|(path, help)| Finding::Record { path, help }),
+            );
+            findings.extend(self.damaged_seals()?);
+        }
+        findings.extend(self.damaged_packings(&objects.diffs)?);
+        findings.extend(self.damaged_chains(&objects, extent)?);
+        let stacks = self.unpacked_stacks(&objects)?;
+        findings.extend(self.changed_layers(&stacks)?);
+        Ok(Report { blobs: objects.blobs.len(), unpacked: stacks.len(), findings })
     }
 
-    /// Holds every unpacked layer against its table. One that leans on what is below it has no name of its own to be
-    /// found by, and is left out.
-    fn changed_layers(&self, tocs: &[DiffId]) -> Result<Vec<String>, StoreError> {
-        let mut problems = Vec::new();
-        for diff in tocs {
-            let Ok(toc) = self.toc(*diff) else { continue };
-            let dir = self.diff_dir(&[*diff])?;
-            if !toc.is_self_contained() || !dir.exists() {
-                continue;
-            }
-            let deviations = audit(&dir, &toc, &self.unpacking().auditing())
-                .map_err(|e| file::context(e, "read unpacked layer", &dir))?;
-            problems
-                .extend(deviations.iter().map(|d| format!("unpacked layer {diff}: {} {}", d.path, d.what)));
+    fn objects(&self, extent: Extent<'_>) -> Result<Objects, StoreError> {
+        let mut objects = Objects {
+            blobs: Vec::new(),
+            diffs: BTreeSet::new(),
+            images: Vec::new(),
+            stacks: BTreeSet::new(),
+        };
+        let names = self.refs()?;
+        let records = match extent {
+            Extent::Store => self.images()?,
+            Extent::Images(records) => records.to_vec(),
+        };
+        let wanted: BTreeSet<ImageId> = records.iter().map(|record| record.id).collect();
+        let named = names.into_iter().map(|named| (named.name, named.image, named.manifest));
+        objects
+            .images
+            .extend(named.filter(|(_, image, _)| matches!(extent, Extent::Store) || wanted.contains(image)));
+        let whole = records.iter().filter_map(|record| Some((record.id, record.manifest?)));
+        objects.images.extend(whole.map(|(id, manifest)| (format!("image {id}"), id, manifest)));
+        let mut reach = Reach::default();
+        for record in &records {
+            self.reach_image(&mut reach, record.id, record.manifest);
         }
-        Ok(problems)
+        for (_, image, manifest) in &objects.images {
+            self.reach_image(&mut reach, *image, Some(*manifest));
+        }
+        objects.stacks = reach.stacks;
+        objects.diffs = reach.diffs;
+        match extent {
+            Extent::Store => {
+                objects.diffs.extend(self.names_in("tocs", |hex| DiffId::from_hex(hex).ok())?);
+                objects.blobs = self.names_in("blobs/sha256", |hex| BlobDigest::from_hex(hex).ok())?;
+            }
+            Extent::Images(_) => {
+                let layers = objects.diffs.iter().map(|diff| BlobDigest::from(*diff));
+                let all: BTreeSet<BlobDigest> = reach.blobs.iter().copied().chain(layers).collect();
+                objects.blobs = all.into_iter().filter(|digest| self.has_blob(digest)).collect();
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The layers of an image, if its config can be read.
+    fn stack(&self, image: ImageId) -> Option<Vec<DiffId>> {
+        let bytes = self.read_blob(&image.into(), DOCUMENT).ok()?;
+        Some(serde_json::from_slice::<ImageConfig>(&bytes).ok()?.rootfs.diff_ids)
+    }
+
+    /// Hashes a blob. A layer's tar is read for what it holds at the same time, and its table held against that.
+    fn check_blob(&self, digest: &BlobDigest, is_layer: bool) -> Vec<Finding> {
+        if is_layer && let Some(found) = self.check_layer((*digest).into()) {
+            return found;
+        }
+        let rotten = |error: StoreError| Finding::Blob { digest: *digest, why: error.to_string() };
+        self.verify_blob(digest).err().map(rotten).into_iter().collect()
+    }
+
+    /// `None` if the tar is not that of the layer, or not one that can be read.
+    fn check_layer(&self, diff: DiffId) -> Option<Vec<Finding>> {
+        let indexed = index(self.layer_tar(diff).ok()?, &Limits::default()).ok()?;
+        if indexed.diff_id != diff {
+            return None;
+        }
+        let toc = Arc::new(indexed.toc);
+        let why = match self.toc_on_disk(diff) {
+            Ok(found) if found == *toc => None,
+            Ok(_) => Some("it is not what the layer's tar says".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        self.know_toc(diff, toc.clone());
+        Some(why.map(|why| Finding::Table { diff, why, toc: Some(toc) }).into_iter().collect())
+    }
+
+    /// A table whose tar is gone or rotten can be held against its own checksum alone.
+    fn tables_without_tars(&self, objects: &Objects) -> Vec<Finding> {
+        let known = |diff: &DiffId| self.tocs.lock().expect("no panic while held").contains_key(diff);
+        let damaged = |diff: &DiffId| {
+            let why = self.toc_on_disk(*diff).err()?.to_string();
+            Some(Finding::Table { diff: *diff, why, toc: None })
+        };
+        objects
+            .diffs
+            .iter()
+            .filter(|diff| !known(diff) && self.toc_path(**diff).exists())
+            .filter_map(damaged)
+            .collect()
+    }
+
+    /// What a name or an image with a manifest needs and that is not here.
+    fn missing(&self, objects: &Objects) -> Vec<Finding> {
+        let mut missing = Vec::new();
+        for (who, image, manifest) in &objects.images {
+            let mut reach = Reach::default();
+            self.reach_image(&mut reach, *image, Some(*manifest));
+            reach.blobs.extend(reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect::<Vec<_>>());
+            let gone = reach.blobs.into_iter().filter(|digest| !self.has_blob(digest));
+            missing.extend(gone.map(|digest| Finding::MissingBlob { digest, needed_by: who.clone() }));
+            if self.image(image).is_none() {
+                let record = ImageRecord { id: *image, manifest: Some(*manifest), parent: None };
+                missing.push(Finding::MissingImage { record, needed_by: who.clone() });
+            }
+        }
+        missing
     }
 
     fn names_in<T>(&self, dir: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, StoreError> {

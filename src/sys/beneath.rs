@@ -1,6 +1,7 @@
 //! Opening what lies below a directory, and nothing else: no symlink on the way, no `..`, no magic link
 //! (`openat2(2)`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`).
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -14,10 +15,31 @@ use crate::path::ImagePath;
 /// # Errors
 /// `ELOOP` if any part of the path is a symlink, `EXDEV` if it would leave `root`.
 pub fn open(root: impl AsFd, path: &ImagePath, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    open_as(root, path.as_os_str(), flags, mode, WITHIN)
+}
+
+/// Opens what lies below a directory on the same mount: what is mounted over it is not looked into.
+///
+/// # Errors
+/// As [`open`]; `EXDEV` also for a mount point.
+pub fn open_on_mount(root: impl AsFd, path: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
+    open_as(root, path, flags, Mode::empty(), WITHIN.union(ResolveFlags::NO_XDEV))
+}
+
+/// Below the root, and through no symlink.
+const WITHIN: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+fn open_as(
+    root: impl AsFd,
+    path: &OsStr,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     loop {
-        match rustix::fs::openat2(&root, path.as_os_str(), flags, mode, resolve) {
+        match rustix::fs::openat2(&root, path, flags, mode, resolve) {
             // The kernel could not tell for sure because something was renamed meanwhile; it asks to try again.
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -123,6 +123,30 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Reads a small file whole, if it is one: no FIFO or device, no more than `limit` bytes.
+pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Makes two directories change places, so that each path leads to a whole one at any moment. Where the file system
+/// cannot, the second is away for a moment.
+pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    use rustix::fs::RenameFlags;
+    match rustix::fs::renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+            let aside = a.with_file_name(unique_name());
+            fs::rename(b, &aside).and_then(|()| fs::rename(a, b)).and_then(|()| fs::rename(&aside, a))
+        }
+        done => done.map_err(Into::into),
+    }
+    .map_err(|e| context(e, "put in place", b))
+}
+
 /// Replaces a file by new bytes: readers see the old or the new, never a part.
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let dir = path.parent().expect("a file of the store has a directory");

@@ -28,3 +28,4 @@ mod rules;
 mod schema;
 mod store;
 mod validators;
+mod verify;

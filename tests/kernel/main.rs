@@ -30,3 +30,4 @@ mod secrets;
 mod targets;
 mod threats;
 mod vectors;
+mod verify;

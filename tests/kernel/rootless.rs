@@ -13,17 +13,17 @@ use crate::{packages, secrets, vectors};
 
 /// Whether a user is granted subordinate ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ids {
+pub enum Ids {
     Range,
     Single,
 }
 
 /// A system user that vanishes with its test, and a laboratory in which it has a directory of its own.
-struct User {
+pub struct User {
     name: String,
     uid: u32,
     gid: u32,
-    lab: Lab,
+    pub lab: Lab,
 }
 
 impl Drop for User {
@@ -54,7 +54,7 @@ fn id(flag: &str, name: &str) -> u32 {
 
 impl User {
     /// Makes a user, if this machine lets us. `tag` makes the name its own.
-    fn new(tag: &str, ids: Ids) -> Option<Self> {
+    pub fn new(tag: &str, ids: Ids) -> Option<Self> {
         let lab = kernel_lab()?;
         for program in ["useradd", "setpriv", "newuidmap"] {
             if !has(program) {
@@ -91,30 +91,30 @@ impl User {
         command
     }
 
-    fn store(&self) -> PathBuf {
+    pub fn store(&self) -> PathBuf {
         self.lab.path("home/store")
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
     }
 
     #[track_caller]
-    fn ok(&self, args: &[&str]) -> Ran {
+    pub fn ok(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, 0, "{args:?}\n{}\n{}", ran.out, ran.err);
         ran
     }
 
     #[track_caller]
-    fn base(&self, name: &str) {
+    pub fn base(&self, name: &str) {
         let tar = self.lab.path("base.tar");
         fs::write(&tar, crate::support::busybox_tar()).unwrap();
         self.ok(&["import", tar.to_str().unwrap(), name]);
     }
 
     #[track_caller]
-    fn build(&self, context: &str, more: &[&str]) -> Built {
+    pub fn build(&self, context: &str, more: &[&str]) -> Built {
         let context = self.lab.path(context);
         let mut args = vec!["build", "--progress=json"];
         args.extend(more);

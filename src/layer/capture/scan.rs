@@ -264,7 +264,7 @@ fn is_same_kind(found: &Found<'_>, node: &Node) -> bool {
 }
 
 /// `uid:gid` as [`OWNER_XATTR`] holds it.
-fn parse_owner(note: &[u8]) -> Option<(u32, u32)> {
+pub(in crate::layer) fn parse_owner(note: &[u8]) -> Option<(u32, u32)> {
     let (uid, gid) = std::str::from_utf8(note).ok()?.split_once(':')?;
     Some((uid.parse().ok()?, gid.parse().ok()?))
 }

@@ -24,14 +24,14 @@ use crate::sys::xattr;
 const SMALL: u64 = 128 * 1024;
 
 /// One thing to make.
-pub(super) struct Item<'a> {
+pub(in crate::layer) struct Item<'a> {
     pub path: ImagePath,
     pub meta: Meta,
     pub what: What<'a>,
 }
 
 /// What to make.
-pub(super) enum What<'a> {
+pub(in crate::layer) enum What<'a> {
     Dir {
         opaque: bool,
     },

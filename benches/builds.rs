@@ -18,6 +18,9 @@ mod support;
 #[path = "builds/packages.rs"]
 mod packages;
 
+#[path = "builds/verify.rs"]
+mod verify;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -163,8 +166,8 @@ impl Bench {
         self.buildah(&work, "seed", Some("base"));
     }
 
-    fn many_files(&self) {
-        let mut work = Work::new("W2a COPY of 50,000 files of 4 KB");
+    /// 50,000 files of 4 KB, no two the same.
+    fn write_many(&self) {
         let mut bytes = vec![0u8; 4096];
         for at in 0..50_000u32 {
             let state = blake3::hash(&at.to_le_bytes());
@@ -173,6 +176,11 @@ impl Bench {
             }
             self.lab.write(&format!("many/data/d{:03}/f{:03}", at / 500, at % 500), &bytes);
         }
+    }
+
+    fn many_files(&self) {
+        let mut work = Work::new("W2a COPY of 50,000 files of 4 KB");
+        self.write_many();
         self.lab.write("many/Dockerfile", "FROM scratch\nCOPY data /data\n");
         let dir = self.lab.path("many");
         let floor = measure(3, &mut || {}, &mut || shell(&dir, "tar -cf - data | sha256sum"));
@@ -312,7 +320,7 @@ fn main() {
         std::thread::available_parallelism().unwrap()
     );
     type Piece = (&'static str, fn(&Bench));
-    let works: [Piece; 7] = [
+    let works: [Piece; 8] = [
         ("seed", Bench::seed),
         ("many", Bench::many_files),
         ("large", Bench::one_large_file),
@@ -320,6 +328,7 @@ fn main() {
         ("hundred", Bench::hundred_runs),
         ("files", Bench::write_and_remove),
         ("packages", Bench::packages),
+        ("verify", Bench::verify),
     ];
     for (name, work) in works {
         if bench.wants(name) {

@@ -129,7 +129,8 @@ impl Launcher {
         // It waits for its job, so whatever it starts is in there.
         let taken = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(child.id()));
         let told = taken.map_err(SandboxError::from).and_then(|()| {
-            let job = Job { spec: Cow::Borrowed(spec), writes: self.writes, parent: our_pid() };
+            let limited = self.limits.memory.is_some();
+            let job = Job { spec: Cow::Borrowed(spec), writes: self.writes, limited, parent: our_pid() };
             tell(&socket, spec.process.stdio, &job).map_err(SandboxError::Channel)
         });
         Self::started(socket, child, told, cgroup)

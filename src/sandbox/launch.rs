@@ -312,7 +312,7 @@ impl Running {
             let mut index = 0;
             open.retain(|(stream, fd)| {
                 index += 1;
-                !ready[index] || step(fd, &mut buffer, |bytes| output.chunk(*stream, bytes))
+                !ready[index] || take_chunk(fd, &mut buffer, |bytes| output.chunk(*stream, bytes))
             });
             if ready[0] && !self.hear() {
                 break;
@@ -338,8 +338,8 @@ fn wait_readable(socket: &UnixStream, open: &[(Stream, OwnedFd)]) -> io::Result<
     Ok(list.iter().map(|fd| !fd.revents().is_empty()).collect())
 }
 
-/// Takes one chunk. False at the end of the stream.
-fn step(fd: impl AsFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
+/// Takes one chunk of what a process writes. False at the end of the stream, as of a terminal whose other end is closed.
+pub fn take_chunk(fd: impl AsFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
     match rustix::io::read(fd, &mut *buffer) {
         Ok(0) => false,
         Ok(length) => {

@@ -162,7 +162,7 @@ fn main() {
             sh(format!("{global} load -q -i {}", path("base.docker"))).output().unwrap().status.success()
         );
         rows.push(Row::new("podman run --rm", move |_| {
-            sh(format!("exec {global} run --rm --network host --cgroups=disabled localhost/base /bin/true"))
+            sh(format!("exec {global} run --rm --network host --cgroups=disabled --ulimit nofile=1024:1024 localhost/base /bin/true"))
         }));
     }
     let daemon = if has("dockerd") { Daemon::start(&lab) } else { None };

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::container::{commit, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait};
+use super::container::{
+    commit, cp, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait,
+};
 use super::{
     build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
     names, plan, save, vendor, verify, why,
@@ -58,6 +60,8 @@ enum Verb {
     Ps(ps::Ps),
     /// Run one more program in a running container
     Exec(exec::Exec),
+    /// Copy files into or out of a container, running or not
+    Cp(cp::Cp),
     /// List what a container's programs changed in its files
     Diff(diff::Diff),
     /// Make an image of a container
@@ -144,6 +148,7 @@ impl Args {
             Verb::Restart(verb) => verb.run(root),
             Verb::Ps(verb) => verb.run(root),
             Verb::Exec(verb) => verb.run(root),
+            Verb::Cp(verb) => verb.run(root),
             Verb::Diff(verb) => verb.run(root),
             Verb::Commit(verb) => verb.run(root),
             Verb::Logs(verb) => verb.run(root),

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 11] = [
     &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
     &["oci", "remote"],
     &["action", "lock", "recipe", "sbom"],
-    &["frontend", "context", "layer"],
+    &["frontend", "context", "layer", "transfer"],
     &["plan", "store", "sandbox"],
     &["sched", "image", "fetch"],
     &["debian"],

@@ -1,6 +1,7 @@
 //! Verbs about containers.
 
 pub mod commit;
+pub mod cp;
 pub mod diff;
 pub mod exec;
 pub mod inspect;

@@ -176,14 +176,23 @@ impl Remote {
     fn start(client: Client, process: Process) -> io::Result<Self> {
         let attach = Attach { stdin: process.stdio == Stdio::Piped, output: true };
         client.send(&Request::Exec { process: Box::new(process), attach })?;
-        Ok(Self { client, pid: None, output: vec![], taken: 0, said: vec![], end: None })
+        let mut remote = Self { client, pid: None, output: vec![], taken: 0, said: vec![], end: None };
+        // The supervisor takes input for one that is there.
+        while remote.pid.is_none() && remote.end.is_none() {
+            remote.hear()?;
+        }
+        Ok(remote)
     }
 
     /// Waits for what comes next.
     fn hear(&mut self) -> io::Result<()> {
         loop {
             match self.client.next()? {
-                Some(Heard::Output(Kind::Stdout, bytes)) => (self.output, self.taken) = (bytes, 0),
+                Some(Heard::Output(Kind::Stdout, bytes)) => {
+                    self.output.drain(..self.taken);
+                    self.taken = 0;
+                    self.output.extend_from_slice(&bytes);
+                }
                 Some(Heard::Output(_, bytes)) => self.said.extend_from_slice(&bytes),
                 Some(Heard::Event(Event::Started { pid })) => self.pid = Some(pid),
                 Some(Heard::Event(Event::Exited { code })) => self.end = Some(Ok(code)),

@@ -35,7 +35,7 @@ pub fn copy_out(
 ) -> Result<Vec<String>, ContainerError> {
     let mut copier = Copier::start(store, container, Work::Send(what), resolv_conf)?;
     let done = take(&mut copier);
-    copier.finish(done)
+    copier.finish(done, |error| matches!(error, TransferError::Archive(_) | TransferError::Cut))
 }
 
 /// Has a tar of files written, for a container. Gives what was left out, one line each.
@@ -48,7 +48,7 @@ pub fn copy_in(
 ) -> Result<Vec<String>, ContainerError> {
     let mut copier = Copier::start(store, container, Work::Receive(what), resolv_conf)?;
     let done = give(&mut copier);
-    copier.finish(done)
+    copier.finish(done, |error| matches!(error, TransferError::Stream(_)))
 }
 
 /// The process that copies, from outside.
@@ -73,7 +73,7 @@ impl Copier {
         resolv_conf: Vec<u8>,
     ) -> Result<Self, ContainerError> {
         let containers = Containers::of(store.root());
-        let process = process(work)?;
+        let process = process(work);
         loop {
             match life::lock(&containers, container) {
                 Ok(lock) => {
@@ -92,20 +92,23 @@ impl Copier {
         }
     }
 
-    /// Waits for its end. `done` is what came of the other side.
-    fn finish(self, done: Result<(), TransferError>) -> Result<Vec<String>, ContainerError> {
+    /// Waits for its end. `done` is what came of this side; `fault` says what of that may come of the other one.
+    fn finish(
+        self,
+        done: Result<(), TransferError>,
+        fault: impl Fn(&TransferError) -> bool,
+    ) -> Result<Vec<String>, ContainerError> {
         let Self { name, by } = self;
+        let goes_on = done.as_ref().map_or_else(fault, |()| true);
         let end = match by {
-            By::Supervisor(remote) => remote.end(done.is_ok()),
-            By::Sandbox(own) => own.end(done.is_ok()),
+            By::Supervisor(remote) => remote.end(goes_on),
+            By::Sandbox(own) => own.end(goes_on),
         };
         let reason = match (done, end) {
+            (Err(error), _) if !goes_on => return Err(error.into()),
             (Ok(()), Ok((0, said))) => return Ok(said.lines().map(str::to_owned).collect()),
-            // What it says of itself tells more than that its stream ended.
-            (
-                Ok(()) | Err(TransferError::Stream(_) | TransferError::Archive(_) | TransferError::Cut),
-                Ok((1.., said)),
-            ) if !said.is_empty() => said.lines().last().unwrap_or_default().to_owned(),
+            // What it says itself tells more than that its stream ended.
+            (_, Ok((1.., said))) if !said.is_empty() => said.lines().last().unwrap_or_default().to_owned(),
             (Err(error), Ok(_)) => return Err(error.into()),
             (_, Err(reason)) => reason,
             (Ok(()), Ok((code, _))) => format!("what copies its files ended with code {code}"),
@@ -139,7 +142,7 @@ impl Write for Copier {
 }
 
 /// Root of the container with what copying takes, whatever its programs have.
-fn process(work: Work) -> Result<Process, ContainerError> {
+fn process(work: Work) -> Process {
     let capabilities = POWERS
         .iter()
         .fold(Capabilities::NONE, |set, name| set.with(name.parse().expect("a name of the table")));
@@ -147,7 +150,7 @@ fn process(work: Work) -> Result<Process, ContainerError> {
         Work::Send(_) => Stdio::Output,
         Work::Receive(_) | Work::Execute => Stdio::Piped,
     };
-    Ok(Process {
+    Process {
         argv: vec![],
         env: vec![],
         cwd: "/".to_owned(),
@@ -158,7 +161,7 @@ fn process(work: Work) -> Result<Process, ContainerError> {
         hermetic: false,
         stdio,
         work,
-    })
+    }
 }
 
 /// One that the supervisor of a running container started.
@@ -207,11 +210,13 @@ impl Remote {
         }
     }
 
-    fn end(mut self, wanted: bool) -> End {
+    fn end(mut self, goes_on: bool) -> End {
         // The end of its input, if it has one.
         let _ = self.client.input(&[]);
         while self.end.is_none() {
-            if !wanted && let Some(pid) = self.pid.take() {
+            self.output.clear();
+            self.taken = 0;
+            if !goes_on && let Some(pid) = self.pid.take() {
                 let kill = Request::Signal { of: Some(pid), number: signals::KILL };
                 let _ = self.client.send(&kill);
             }
@@ -292,8 +297,8 @@ impl Own {
         Ok(Self { running, input, output, said, _lock: lock })
     }
 
-    fn end(mut self, wanted: bool) -> End {
-        if !wanted {
+    fn end(mut self, goes_on: bool) -> End {
+        if !goes_on {
             self.running.kill();
         }
         (self.input, self.output) = (None, None);

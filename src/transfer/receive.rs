@@ -427,3 +427,97 @@ fn set(fd: impl AsFd, meta: &Meta, at: &[u8]) -> Result<(), TransferError> {
     fchmod(&fd, meta.mode).map_err(TransferError::io("set the mode of", at))?;
     futimens(&fd, &meta.times).map_err(TransferError::io("set the time of", at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn header(name: &str, kind: EntryType, size: u64) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o4755);
+        (header.set_uid(0), header.set_gid(0), header.set_mtime(7), header.set_size(size));
+        header
+    }
+
+    /// A tar of entries: name, kind, what a link leads to or a file holds.
+    fn tar(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, kind, text) in entries {
+            let is_link = matches!(kind, EntryType::Symlink | EntryType::Link);
+            let body = if is_link { "" } else { text };
+            let mut header = header(name, *kind, body.len() as u64);
+            if is_link {
+                header.set_link_name_literal(text).unwrap();
+            }
+            header.set_cksum();
+            builder.append(&header, body.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn put(dir: &Path, form: Form, tar: &[u8]) -> Result<Vec<String>, TransferError> {
+        let what = Incoming { path: dir.join("in"), form, owners: Owners::Receiver };
+        let mut left_out = Vec::new();
+        receive(Place::Caller, &what, tar, &mut |line| left_out.push(line)).map(|()| left_out)
+    }
+
+    /// S29: whatever a container's side might send, and whatever is in the way here.
+    #[test]
+    fn nothing_lands_outside() {
+        let (regular, directory) = (EntryType::Regular, EntryType::Directory);
+        let hostile: [&[(&str, EntryType, &str)]; 8] = [
+            &[("../x", regular, "bad")],
+            &[("a/../../x", regular, "bad")],
+            &[("way", EntryType::Symlink, ".."), ("way/x", regular, "bad")],
+            &[("way", EntryType::Symlink, "../out"), ("way", directory, ""), ("way/x", regular, "bad")],
+            &[("hard", EntryType::Link, "../out/kept"), ("hard", regular, "bad")],
+            &[("hard", EntryType::Link, "there/kept"), ("hard", regular, "bad")],
+            &[("there/x", regular, "bad")],
+            &[("there", directory, ""), ("there/x", regular, "bad")],
+        ];
+        for entries in hostile {
+            let scratch = tempfile::tempdir().unwrap();
+            let (out, into) = (scratch.path().join("out"), scratch.path().join("in"));
+            fs::create_dir(&out).unwrap();
+            fs::create_dir(&into).unwrap();
+            fs::write(out.join("kept"), "kept").unwrap();
+            // The person's own link: nothing that is sent goes through it.
+            symlink("../out", into.join("there")).unwrap();
+            put(scratch.path(), Form::Archive, &tar(entries)).unwrap_err();
+            assert_eq!(fs::read_to_string(out.join("kept")).unwrap(), "kept", "{entries:?}");
+            assert!(!out.join("x").exists() && !scratch.path().join("x").exists(), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn links_are_replaced_and_rights_of_others_dropped() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let scratch = tempfile::tempdir().unwrap();
+        let into = scratch.path().join("in");
+        fs::create_dir(&into).unwrap();
+        fs::write(scratch.path().join("kept"), "kept").unwrap();
+        symlink("../kept", into.join("link")).unwrap();
+        let entries = [
+            ("link", EntryType::Regular, "new"),
+            ("deep/er/file", EntryType::Regular, "x"),
+            ("again", EntryType::Link, "deep/er/file"),
+            ("null", EntryType::Char, ""),
+        ];
+        let left_out = put(scratch.path(), Form::Archive, &tar(&entries)).unwrap();
+        assert!(left_out.len() == 1 && left_out[0].contains("null is a device"), "{left_out:?}");
+        assert_eq!(fs::read_to_string(into.join("link")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(scratch.path().join("kept")).unwrap(), "kept");
+        assert_eq!(fs::read_to_string(into.join("again")).unwrap(), "x");
+        assert_eq!(fs::metadata(into.join("link")).unwrap().permissions().mode() & 0o7777, 0o755);
+        // A directory is never taken away for something else.
+        let over = put(scratch.path(), Form::Archive, &tar(&[("deep", EntryType::Regular, "x")]));
+        assert!(matches!(over, Err(TransferError::FileOverDirectory { .. })), "{over:?}");
+        let whole = tar(&entries);
+        let cut = put(scratch.path(), Form::Archive, &whole[..700]);
+        assert!(cut.is_err());
+    }
+}

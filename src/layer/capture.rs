@@ -135,7 +135,7 @@ pub fn record<W: Write>(
     writer: &mut LayerWriter<W>,
 ) -> Result<Captured, CaptureError> {
     let mut disk = Disk::open(upper, options.marks, Held::Shared)?;
-    let began = steady::file_clock();
+    let began = crate::sys::clock::realtime_nanos();
     let plan = look(&mut disk, lower, options)?;
     emit::write(&mut disk, &plan.entries, writer)?;
     steady::check(&plan, &look(&mut disk, lower, options)?, began)?;
@@ -204,8 +204,8 @@ struct Planned {
 struct Seen {
     inode: u64,
     size: u64,
-    /// When it last changed, in seconds and nanoseconds of the clock of files.
-    changed: (i64, u32),
+    /// When it last changed, in nanoseconds of the clock that stamps files.
+    changed: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

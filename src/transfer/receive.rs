@@ -20,6 +20,8 @@ use super::{Ending, Form, Incoming, Owners, Place, TransferError, bytes, shown};
 use crate::path::{ImagePath, MAX_PATH};
 use crate::sys::beneath;
 
+/// The most symlinks a path may lead through, as in Linux' path resolution.
+const MAX_LINKS: usize = 40;
 /// How often something that others put back all the time is taken away.
 const TRIES: u32 = 100;
 
@@ -115,7 +117,7 @@ fn target(place: Place, wanted: &Wanted, root: &Root) -> Result<Target, Transfer
 
 /// The directory of a path that leads to no directory, and the name in it; a symlink there leads on.
 fn new_name(place: Place, mut path: PathBuf) -> Result<Target, TransferError> {
-    for _ in 0..crate::layer::tree::MAX_LINKS {
+    for _ in 0..MAX_LINKS {
         let parent = match path.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
             Some(parent) => parent,
@@ -294,7 +296,7 @@ impl<'a> Receiver<'a> {
     /// A directory below, through no symlink: one may have been put in its way since it was made.
     fn open(&self, path: &ImagePath) -> io::Result<OwnedFd> {
         if path.is_root() {
-            return Ok(self.dir.try_clone()?);
+            return self.dir.try_clone();
         }
         beneath::open_dir(&self.dir, path)
     }
@@ -439,7 +441,10 @@ mod tests {
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(kind);
         header.set_mode(0o4755);
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(7), header.set_size(size));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(7);
+        header.set_size(size);
         header
     }
 

@@ -101,11 +101,19 @@ impl<W: Write> Walk<'_, W> {
                 Ok(added.map_err(TransferError::Stream)?)
             }
             FileType::Fifo => self.plain(&stat, EntryType::Fifo, name),
-            FileType::Socket => Ok((self.warn)(format!("{} is a socket and is left out", shown(at)))),
+            FileType::Socket => {
+                self.leave_out(at, "a socket");
+                Ok(())
+            }
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
-                Ok((self.warn)(format!("{} is a device and is left out", shown(at))))
+                self.leave_out(at, "a device");
+                Ok(())
             }
         }
+    }
+
+    fn leave_out(&mut self, at: &[u8], kind: &str) {
+        (self.warn)(format!("{} is {kind} and is left out", shown(at)));
     }
 
     fn directory(

@@ -71,10 +71,10 @@ impl Cp {
         let (source, destination) = (Side::of(&self.source), Side::of(&self.destination));
         let left_out = match (source, destination) {
             (Side::Container { name, path }, to @ (Side::Here(_) | Side::Stream)) => {
-                self.from_container(root, &name, path, to)?
+                self.copy_out_of(root, &name, path, to)?
             }
             (from @ (Side::Here(_) | Side::Stream), Side::Container { name, path }) => {
-                self.to_container(root, &name, path, &from)?
+                self.copy_into(root, &name, path, &from)?
             }
             (Side::Container { .. }, Side::Container { .. }) => {
                 return Err(CliError::Usage(
@@ -96,7 +96,7 @@ impl Cp {
         if self.archive { Owners::Kept } else { Owners::Receiver }
     }
 
-    fn from_container(
+    fn copy_out_of(
         &self,
         root: Option<&Path>,
         name: &str,
@@ -132,7 +132,7 @@ impl Cp {
         Ok(left_out)
     }
 
-    fn to_container(
+    fn copy_into(
         &self,
         root: Option<&Path>,
         name: &str,

@@ -24,7 +24,8 @@ const ALLOWED: [&str; 12] = [
 /// What the instructions stand on.
 const IMAGE: &str = "image";
 
-/// An image's config after some instructions, each on its own as a line of a Dockerfile has it.
+/// An image's config after some instructions, each on its own as a line of a Dockerfile has it: what a build of them on
+/// the image would give, with PATH if it has none. Without any it stays as it is.
 ///
 /// # Errors
 /// Every problem of them, and the text that the places in it mean.
@@ -32,6 +33,9 @@ pub fn apply_changes(
     changes: &[String],
     config: &ImageConfig,
 ) -> Result<ImageConfig, (Source, Vec<Diagnostic>)> {
+    if changes.is_empty() {
+        return Ok(config.clone());
+    }
     let text = format!("FROM {IMAGE}\n{}\n", changes.join("\n"));
     let source = Source { name: "--change".into(), text };
     match lower(&source, config) {
@@ -71,7 +75,7 @@ fn lower(source: &Source, config: &ImageConfig) -> Result<ImageConfig, Vec<Diagn
             Diagnostic::error(step.origin.span, message)
         })
         .collect();
-    if let Some(second) = recipe.stages.get(1) {
+    if let Some(second) = file.stages.get(1) {
         refused.push(Diagnostic::error(second.origin.span, "FROM begins another image"));
     }
     if !refused.is_empty() {
@@ -94,7 +98,7 @@ mod tests {
 
     fn image() -> ImageConfig {
         let mut config = ImageConfig::scratch(&Platform::host());
-        config.config.env = vec!["A=1".into()];
+        config.config.env = vec!["PATH=/bin".into(), "A=1".into()];
         config.config.working_dir = "/srv".into();
         config.config.on_build = vec!["RUN never".into()];
         config
@@ -117,7 +121,7 @@ mod tests {
         ];
         let run = apply(&changes, &image()).unwrap().config;
         assert_eq!(run.entrypoint.unwrap(), ["/bin/sh", "-c", "run it"]);
-        assert_eq!(run.env, ["A=1", "B=1", "C=a b"]);
+        assert_eq!(run.env, ["PATH=/bin", "A=1", "B=1", "C=a b"]);
         assert_eq!(run.exposed_ports.keys().collect::<Vec<_>>(), ["80/udp"]);
         assert_eq!(run.labels["k"], "v");
         assert_eq!((run.user.as_str(), run.working_dir.as_str()), ("7:8", "/srv/sub"));

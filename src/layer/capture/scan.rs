@@ -219,7 +219,8 @@ fn is_the_only_id((uid, gid): (u32, u32)) -> bool {
 }
 
 fn seen(stat: &Statx) -> Seen {
-    let changed = (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec);
+    let changed =
+        stat.stx_ctime.tv_sec.saturating_mul(1_000_000_000).saturating_add(stat.stx_ctime.tv_nsec.into());
     Seen { inode: stat.stx_ino, size: stat.stx_size, changed }
 }
 

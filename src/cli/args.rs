@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::container::{exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait};
+use super::container::{attach, exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait};
 use super::{
     build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
     names, plan, save, vendor, verify, why,
@@ -58,6 +58,8 @@ enum Verb {
     Ps(ps::Ps),
     /// Run one more program in a running container
     Exec(exec::Exec),
+    /// Go on with a running container's terminal or streams
+    Attach(attach::Attach),
     /// Show what containers wrote
     Logs(logs::Logs),
     /// Print everything known of containers or images, as docker does
@@ -140,6 +142,7 @@ impl Args {
             Verb::Restart(verb) => verb.run(root),
             Verb::Ps(verb) => verb.run(root),
             Verb::Exec(verb) => verb.run(root),
+            Verb::Attach(verb) => verb.run(root),
             Verb::Logs(verb) => verb.run(root),
             Verb::Inspect(verb) => verb.run(root),
             Verb::Wait(verb) => verb.run(root),

@@ -1,5 +1,6 @@
 //! Verbs about containers.
 
+pub mod attach;
 pub mod exec;
 pub mod inspect;
 pub mod logs;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::CliError;
-use super::container::{attach, exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait};
+use super::container::{
+    attach, commit, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait,
+};
 use super::{
     build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
     names, plan, save, vendor, verify, why,
@@ -60,6 +62,10 @@ enum Verb {
     Exec(exec::Exec),
     /// Go on with a running container's terminal or streams
     Attach(attach::Attach),
+    /// List what a container's programs changed in its files
+    Diff(diff::Diff),
+    /// Make an image of a container
+    Commit(commit::Commit),
     /// Show what containers wrote
     Logs(logs::Logs),
     /// Print everything known of containers or images, as docker does
@@ -143,6 +149,8 @@ impl Args {
             Verb::Ps(verb) => verb.run(root),
             Verb::Exec(verb) => verb.run(root),
             Verb::Attach(verb) => verb.run(root),
+            Verb::Diff(verb) => verb.run(root),
+            Verb::Commit(verb) => verb.run(root),
             Verb::Logs(verb) => verb.run(root),
             Verb::Inspect(verb) => verb.run(root),
             Verb::Wait(verb) => verb.run(root),

@@ -22,6 +22,13 @@ pub struct Session {
     pub no_sandbox: Option<String>,
 }
 
+impl Session {
+    /// Whether root file systems can be looked at as they are.
+    pub fn check(&self) -> Result<(), CliError> {
+        self.no_sandbox.as_ref().map_or(Ok(()), |reason| Err(CliError::Environment(reason.clone())))
+    }
+}
+
 /// Reads a variable of the environment.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
 pub fn variable(name: &str) -> Option<String> {

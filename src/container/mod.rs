@@ -3,7 +3,9 @@
 //! Owns: what a container is, its life, its log, the talk with its supervisor. Never parses a command line, never prints.
 
 pub mod attach;
+mod changes;
 mod client;
+mod commit;
 mod config;
 mod create;
 pub mod life;
@@ -17,7 +19,9 @@ mod supervisor;
 pub mod volumes;
 mod wire;
 
+pub use changes::changes;
 pub use client::{Client, End};
+pub use commit::{Commit, Committed, commit, image_config};
 pub use config::{Config, MountPoint, MountSource, Program, STATE_VERSION};
 pub use create::{Made, Wanted, create};
 pub use life::{Container, Volumes, find, list};
@@ -61,6 +65,15 @@ pub enum ContainerError {
     Supervisor { name: String, source: io::Error },
     #[error("container {name}: {reason}")]
     Refused { name: String, reason: String },
+    /// Its layer cannot be made, or not as long as its programs write.
+    #[error("what container {name} changed cannot be read as a layer")]
+    Unreadable { name: String, source: crate::layer::CaptureError },
+    #[error("image {id}: {reason}")]
+    Image { id: crate::digest::ImageId, reason: String },
+    #[error(transparent)]
+    Stored(#[from] crate::image::StoredError),
+    #[error(transparent)]
+    Assemble(#[from] crate::image::AssembleError),
     #[error("no such volume: {0}")]
     UnknownVolume(String),
     #[error(

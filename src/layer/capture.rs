@@ -4,11 +4,12 @@
 //! that unpacking the layer would give, since it becomes the unpacked layer. Never scans what lies below.
 //!
 //! Three passes: look at everything, write the layer, tidy the directory. The first decides, so that the others
-//! need no second thoughts.
+//! need no second thoughts. What is still in use is not tidied but looked at once more ([`record`]).
 
 mod disk;
 mod emit;
 mod scan;
+mod steady;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,8 +20,8 @@ use crate::epoch::Epoch;
 use crate::mount::OverlayMarks;
 use crate::path::{ImagePath, PathError};
 
-use super::entry::TocEntry;
-use disk::Disk;
+use super::entry::{Node, TocEntry};
+use disk::{Disk, Held};
 pub(super) use scan::parse_owner;
 
 /// What to capture by.
@@ -66,8 +67,40 @@ pub enum CaptureError {
         "{path} was written by an overlay with {feature}; mount it with redirect_dir=off,metacopy=off instead"
     )]
     Feature { path: ImagePath, feature: &'static str },
+    #[error("{path} changes while it is read")]
+    Changing { path: ImagePath },
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl CaptureError {
+    /// Whether it may come of a directory that somebody still writes to, so that another try may go well.
+    pub fn is_unsteady(&self) -> bool {
+        match self {
+            Self::Changing { .. } => true,
+            Self::Io { source, .. } => {
+                let gone = [rustix::io::Errno::NOENT, rustix::io::Errno::NOTDIR, rustix::io::Errno::LOOP];
+                gone.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
+            }
+            Self::Write(error) => matches!(error, WriteError::Length { .. }),
+            Self::Path { .. } | Self::WhiteoutName { .. } | Self::Feature { .. } => false,
+        }
+    }
+}
+
+/// What became of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    Added,
+    Changed,
+    Deleted,
+}
+
+/// One entry that a layer of the directory would have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub path: ImagePath,
+    pub kind: ChangeKind,
 }
 
 /// Writes the layer that leads from `lower` to `lower` with `upper` on it. Afterwards `upper` equals the unpacked
@@ -83,12 +116,58 @@ pub fn capture<W: Write>(
     options: &CaptureOptions<'_>,
     writer: &mut LayerWriter<W>,
 ) -> Result<Captured, CaptureError> {
-    let mut disk = Disk::open(upper, options.marks)?;
-    let mut plan = scan::scan(&mut disk, lower, options)?;
-    emit::join_hard_links(&mut plan.entries);
-    emit::write(&mut disk, &mut plan.entries, writer)?;
+    let mut disk = Disk::open(upper, options.marks, Held::Alone)?;
+    let plan = look(&mut disk, lower, options)?;
+    emit::write(&mut disk, &plan.entries, writer)?;
     disk.tidy(&plan)?;
     Ok(Captured { warnings: plan.warnings })
+}
+
+/// Writes the same layer of a directory that stays as it is and that others may write to meanwhile.
+///
+/// # Errors
+/// As [`capture`]; [`CaptureError::Changing`] if anything in it changed between the first look and the last, so that
+/// the layer would be none that there ever was.
+pub fn record<W: Write>(
+    upper: &Path,
+    lower: &Tree,
+    options: &CaptureOptions<'_>,
+    writer: &mut LayerWriter<W>,
+) -> Result<Captured, CaptureError> {
+    let mut disk = Disk::open(upper, options.marks, Held::Shared)?;
+    let began = steady::file_clock();
+    let plan = look(&mut disk, lower, options)?;
+    emit::write(&mut disk, &plan.entries, writer)?;
+    steady::check(&plan, &look(&mut disk, lower, options)?, began)?;
+    Ok(Captured { warnings: plan.warnings })
+}
+
+/// What [`record`] would write, by path.
+pub fn changes(
+    upper: &Path,
+    lower: &Tree,
+    options: &CaptureOptions<'_>,
+) -> Result<Vec<Change>, CaptureError> {
+    let mut disk = Disk::open(upper, options.marks, Held::Shared)?;
+    let plan = look(&mut disk, lower, options)?;
+    let changed = plan.entries.into_iter().filter(|planned| planned.verdict == Verdict::Changed);
+    let kind = |entry: &TocEntry| match (&entry.node, lower.get(&entry.path)) {
+        (Node::Whiteout, _) => ChangeKind::Deleted,
+        (_, Some(_)) => ChangeKind::Changed,
+        (_, None) => ChangeKind::Added,
+    };
+    let mut changes: Vec<Change> =
+        changed.map(|planned| Change { kind: kind(&planned.entry), path: planned.entry.path }).collect();
+    changes.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    Ok(changes)
+}
+
+/// The first pass: what is in the directory and which of it is a change.
+fn look(disk: &mut Disk, lower: &Tree, options: &CaptureOptions<'_>) -> Result<Plan, CaptureError> {
+    let mut plan = scan::scan(disk, lower, options)?;
+    emit::join_hard_links(&mut plan.entries);
+    emit::join_directories(&mut plan.entries);
+    Ok(plan)
 }
 
 fn io_error<'a, E: Into<io::Error>>(
@@ -115,7 +194,18 @@ struct Planned {
     verdict: Verdict,
     /// The inode, if the file has several names.
     shared: Option<u64>,
+    /// `None` for what is not in the directory.
+    seen: Option<Seen>,
     mend: Mend,
+}
+
+/// What tells a file from itself after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    inode: u64,
+    size: u64,
+    /// When it last changed, in seconds and nanoseconds of the clock of files.
+    changed: (i64, u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

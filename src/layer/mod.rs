@@ -18,7 +18,9 @@ pub mod tree;
 pub mod unpack;
 pub mod write;
 
-pub use capture::{CaptureError, CaptureOptions, Captured, Owners, capture};
+pub use capture::{
+    CaptureError, CaptureOptions, Captured, Change, ChangeKind, Owners, capture, changes, record,
+};
 pub use compress::{Codec, Compressor, DecompressError, DecompressLimits, Decompressor, Format};
 pub use entry::{Meta, Mtime, Node, Toc, TocEntry, Xattr};
 pub use read::{

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 11] = [
     &["sched", "image", "fetch"],
     &["debian"],
     &["exec"],
-    &["bundle", "engine", "init", "view"],
+    &["bundle", "container", "engine", "init", "view"],
     &["cli"],
 ];
 

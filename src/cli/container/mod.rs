@@ -1,6 +1,8 @@
 //! Verbs about containers.
 
 pub mod attach;
+pub mod commit;
+pub mod diff;
 pub mod exec;
 pub mod inspect;
 pub mod logs;
@@ -19,6 +21,7 @@ use std::path::Path;
 use super::session::{self, Need, Session};
 use super::{CliError, out};
 use crate::container::{Container, ContainerError};
+use crate::epoch::Epoch;
 use crate::store::Containers;
 
 /// The containers of the store, which is made sure of first.
@@ -26,6 +29,17 @@ pub fn containers(root: Option<&Path>, need: Need) -> Result<(Session, Container
     let session = session::open(root, need)?;
     let containers = Containers::of(session.store.root());
     Ok((session, containers))
+}
+
+/// The epoch of a layer, as builds have it: what is given, `SOURCE_DATE_EPOCH`, else 0.
+fn epoch(given: Option<Epoch>) -> Result<Epoch, CliError> {
+    match (given, session::variable("SOURCE_DATE_EPOCH").as_deref()) {
+        (Some(epoch), _) => Ok(epoch),
+        (None, None | Some("")) => Ok(Epoch::ZERO),
+        (None, Some(text)) => {
+            text.parse().map_err(|error| CliError::Usage(format!("SOURCE_DATE_EPOCH: {error}")))
+        }
+    }
 }
 
 /// Does something with each of several containers; what fails does not keep it from the others. Prints what was done

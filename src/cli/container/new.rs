@@ -73,9 +73,7 @@ pub struct NewFlags {
 impl NewFlags {
     /// The container that they ask for.
     pub fn wanted(&self, session: &Session, start_now: bool) -> Result<Wanted, CliError> {
-        if let Some(reason) = &session.no_sandbox {
-            return Err(CliError::Environment(reason.clone()));
-        }
+        session.check()?;
         let store = &session.store;
         let network = self.network()?;
         let limits = self.limits.read()?;

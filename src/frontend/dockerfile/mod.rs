@@ -5,6 +5,7 @@
 //! recipe, given the configs of the base images. No step stops at the first problem, and none panics on any text.
 
 mod ast;
+mod changes;
 mod expand;
 mod flags;
 mod heredoc;
@@ -25,6 +26,7 @@ pub use super::{
     SourceError, source_from_bytes,
 };
 pub use ast::Dockerfile;
+pub use changes::apply_changes;
 pub use lint::{Facts, Level, Linted, RULES, Rule, RuleOrigin};
 pub use outline::{Arg, Outline, Target, Wanted};
 

@@ -15,10 +15,20 @@ use crate::path::ImagePath;
 use crate::sys::beneath::{self, Beneath};
 use crate::sys::{dir, xattr};
 
+/// Whose the directory is while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Nobody else's: modes may be changed for the time of the reading.
+    Alone,
+    /// It stays as it is.
+    Shared,
+}
+
 /// The upper directory, open.
 pub(super) struct Disk {
     tree: Beneath,
     marks: OverlayMarks,
+    held: Held,
 }
 
 /// What a directory's own marks and xattrs say.
@@ -28,9 +38,9 @@ pub(super) struct DirectoryFacts {
 }
 
 impl Disk {
-    pub fn open(upper: &Path, marks: OverlayMarks) -> Result<Self, CaptureError> {
+    pub fn open(upper: &Path, marks: OverlayMarks, held: Held) -> Result<Self, CaptureError> {
         let tree = Beneath::open(upper).map_err(io_error("open", &ImagePath::root()))?;
-        Ok(Self { tree, marks })
+        Ok(Self { tree, marks, held })
     }
 
     /// The names in a directory, sorted.
@@ -55,10 +65,12 @@ impl Disk {
     /// Opens a regular file for reading. The owner may have denied that to itself, and without privileges that
     /// counts: then the mode is put back as soon as the file is open.
     pub fn file(&mut self, path: &ImagePath) -> Result<File, CaptureError> {
-        let open = |tree: &Beneath| beneath::open(tree.root(), path, OFlags::RDONLY, Mode::empty());
+        // What is written to by others may have become something that waits for its other end.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let open = |tree: &Beneath| beneath::open(tree.root(), path, flags, Mode::empty());
         match open(&self.tree) {
             Ok(file) => Ok(file.into()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.held == Held::Alone => {
                 let mode = mode_of(&self.stat(path)?);
                 self.chmod(path, mode | Mode::RUSR)?;
                 let file = open(&self.tree).map_err(io_error("open", path))?;
@@ -109,7 +121,8 @@ impl Disk {
     /// itself and they would count. Says whether it did; [`Mend`] has the mode put back.
     pub fn unlock(&mut self, path: &ImagePath, stat: &Statx) -> Result<bool, CaptureError> {
         let mode = mode_of(stat);
-        let locked = !mode.contains(Mode::RWXU) && !rustix::process::geteuid().is_root();
+        let locked =
+            self.held == Held::Alone && !mode.contains(Mode::RWXU) && !rustix::process::geteuid().is_root();
         if locked {
             self.chmod(path, mode | Mode::RWXU)?;
         }

@@ -32,12 +32,8 @@ pub(super) fn join_hard_links(plan: &mut [Planned]) {
     }
 }
 
-/// Writes what changed, each after the directories above it. Such a directory becomes a change by that.
-pub(super) fn write<W: Write>(
-    disk: &mut Disk,
-    plan: &mut [Planned],
-    writer: &mut LayerWriter<W>,
-) -> Result<(), CaptureError> {
+/// Makes a change of every directory above one: each entry of a layer comes after the directories above it.
+pub(super) fn join_directories(plan: &mut [Planned]) {
     // Unchanged directories above the current entry.
     let mut waiting: Vec<usize> = Vec::new();
     for at in 0..plan.len() {
@@ -49,13 +45,20 @@ pub(super) fn write<W: Write>(
             Verdict::Changed => {
                 for dir in waiting.drain(..) {
                     plan[dir].verdict = Verdict::Changed;
-                    entry(disk, &plan[dir], writer)?;
                 }
-                entry(disk, &plan[at], writer)?;
             }
         }
     }
-    Ok(())
+}
+
+/// Writes what changed.
+pub(super) fn write<W: Write>(
+    disk: &mut Disk,
+    plan: &[Planned],
+    writer: &mut LayerWriter<W>,
+) -> Result<(), CaptureError> {
+    let mut changed = plan.iter().filter(|planned| planned.verdict == Verdict::Changed);
+    changed.try_for_each(|planned| entry(disk, planned, writer))
 }
 
 fn entry<W: Write>(

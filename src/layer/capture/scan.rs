@@ -3,7 +3,7 @@
 use rustix::fs::{FileType, Statx};
 
 use super::disk::{Disk, is_kept, mode_of};
-use super::{CaptureError, CaptureOptions, Mend, Owners, Plan, Planned, Removal, Verdict};
+use super::{CaptureError, CaptureOptions, Mend, Owners, Plan, Planned, Removal, Seen, Verdict};
 use crate::digest::ContentDigest;
 use crate::layer::entry::{Meta, Mtime, Node, TocEntry, Xattr};
 use crate::layer::header::WHITEOUT_PREFIX;
@@ -54,7 +54,7 @@ impl Scan<'_> {
             if is_there {
                 self.child(path, below)?;
             } else {
-                self.whiteout(path, Mend::Whiteout);
+                self.whiteout(path, None, Mend::Whiteout);
             }
         }
         Ok(())
@@ -72,7 +72,7 @@ impl Scan<'_> {
         if self.is_whiteout(&path, &stat, kind)? {
             // In an opaque directory too a whiteout hides the name.
             match self.lower.get(&path) {
-                Some(_) => self.whiteout(path, Mend::Nothing),
+                Some(_) => self.whiteout(path, Some(seen(&stat)), Mend::Nothing),
                 None => self.plan.remove.push(Removal { path, is_dir: false }),
             }
             return Ok(());
@@ -103,9 +103,9 @@ impl Scan<'_> {
         }
     }
 
-    fn whiteout(&mut self, path: ImagePath, mend: Mend) {
+    fn whiteout(&mut self, path: ImagePath, seen: Option<Seen>, mend: Mend) {
         let entry = TocEntry { path, meta: Meta::default(), node: Node::Whiteout };
-        self.plan.entries.push(Planned { entry, verdict: Verdict::Changed, shared: None, mend });
+        self.plan.entries.push(Planned { entry, verdict: Verdict::Changed, shared: None, seen, mend });
     }
 
     fn directory(&mut self, path: ImagePath, stat: &Statx, below: Below) -> Result<(), CaptureError> {
@@ -119,7 +119,7 @@ impl Scan<'_> {
         let verdict = if same { Verdict::Same } else { Verdict::Changed };
         let mend = Mend::Directory { opaque: facts.opaque, unlocked };
         let (at, removed) = (self.plan.entries.len(), self.plan.remove.len());
-        self.plan.entries.push(Planned { entry, verdict, shared: None, mend });
+        self.plan.entries.push(Planned { entry, verdict, shared: None, seen: Some(seen(stat)), mend });
         self.children(&path, below)?;
         if self.plan.entries.len() == at + 1 {
             self.reconsider_empty(path, stat, removed);
@@ -162,7 +162,7 @@ impl Scan<'_> {
         };
         let verdict = if same { Verdict::Same } else { Verdict::Changed };
         let shared = (is_file && stat.stx_nlink > 1).then_some(stat.stx_ino);
-        self.plan.entries.push(Planned { entry, verdict, shared, mend });
+        self.plan.entries.push(Planned { entry, verdict, shared, seen: Some(seen(stat)), mend });
         Ok(())
     }
 
@@ -216,6 +216,11 @@ impl Scan<'_> {
 fn is_the_only_id((uid, gid): (u32, u32)) -> bool {
     let mine = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     (uid, gid) == (0, 0) || (uid, gid) == mine
+}
+
+fn seen(stat: &Statx) -> Seen {
+    let changed = (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec);
+    Seen { inode: stat.stx_ino, size: stat.stx_size, changed }
 }
 
 fn time_of(stat: &Statx) -> Mtime {

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod errors;
+mod files;
 mod kills;
 mod tamper;
 mod terminal;

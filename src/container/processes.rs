@@ -69,7 +69,8 @@ fn all() -> io::Result<Vec<Process>> {
 
 /// Whether a process ended while it was looked at.
 fn gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 /// A process, if it is still there.

@@ -62,13 +62,7 @@ fn directory(tree: &Tree, target: &Path) -> Result<Option<ImagePath>, String> {
 }
 
 /// The files of a directory of the image in a new one, safe from a power cut.
-fn unpacked(
-    store: &Store,
-    config: &Config,
-    tree: &Tree,
-    top: &ImagePath,
-    dest: &Path,
-) -> Result<(), String> {
+fn unpacked(store: &Store, config: &Config, tree: &Tree, top: &ImagePath, dest: &Path) -> Result<(), String> {
     let tars = config.layers.iter().map(|layer| store.layer_tar(layer.diff_id));
     let tars = tars.collect::<Result<Vec<File>, _>>().map_err(|error| crate::diag::chain(&error))?;
     fs::create_dir(dest).map_err(|error| error.to_string())?;

@@ -86,7 +86,8 @@ impl Groups<'_> {
         let text = self.read("blkio.throttle.io_service_bytes")?;
         // "8:0 Read 4096", and at the end "Total 8192".
         let of = |kind: &str| {
-            let values = text.lines().filter_map(|line| line.split_once(&format!(" {kind} "))?.1.parse::<u64>().ok());
+            let values =
+                text.lines().filter_map(|line| line.split_once(&format!(" {kind} "))?.1.parse::<u64>().ok());
             values.sum()
         };
         Some((of("Read"), of("Write")))
@@ -128,7 +129,9 @@ fn block(all: &[Process]) -> Option<(u64, u64)> {
 
 fn machine_memory() -> io::Result<u64> {
     let text = fs::read_to_string(Path::new("/proc/meminfo"))?;
-    keyed(&text, "MemTotal").map(|kib| kib * 1024).ok_or_else(|| io::Error::other("/proc/meminfo has no MemTotal"))
+    keyed(&text, "MemTotal")
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other("/proc/meminfo has no MemTotal"))
 }
 
 #[cfg(test)]

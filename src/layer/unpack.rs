@@ -83,7 +83,8 @@ pub fn unpack_tree(
     owners: TreeOwners,
     devices: Devices,
 ) -> Result<(), UnpackError> {
-    let meta = tree.get(top).map_or(Meta { mode: 0o755, ..Meta::default() }, |found| found.entry.meta.clone());
+    let meta =
+        tree.get(top).map_or(Meta { mode: 0o755, ..Meta::default() }, |found| found.entry.meta.clone());
     let root = Item { path: ImagePath::root(), meta, what: What::Dir { opaque: false } };
     let all = tree.walk(top);
     let mut names = FirstNames::default();

@@ -20,7 +20,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Arguments of `lith stats`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lith stats\n  lith stats --no-stream --format '{{.Name}}: {{.MemUsage}}' web")]
+#[command(
+    after_help = "Examples:\n  lith stats\n  lith stats --no-stream --format '{{.Name}}: {{.MemUsage}}' web"
+)]
 pub struct Stats {
     /// Also containers that do not run
     #[arg(short, long)]

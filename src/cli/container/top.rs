@@ -138,7 +138,10 @@ mod tests {
         };
         let now = Now { uptime: 10_100.0, time: "2026-01-31T12:34:56Z".parse().unwrap() };
         let users = "root:x:0:0::/:/bin/sh\nada:x:1000:1000::/:/bin/sh\n";
-        assert_eq!(now.row(&process, users), ["ada", "42", "7", "36", "09:48", "pts/3", "01:01:01", "sh -c a\\nb"]);
+        assert_eq!(
+            now.row(&process, users),
+            ["ada", "42", "7", "36", "09:48", "pts/3", "01:01:01", "sh -c a\\nb"]
+        );
         let old = Now { uptime: 200_100.0, ..now };
         assert_eq!(old.row(&process, "")[..5], ["1000", "42", "7", "1", "Jan29"]);
         let ended = Process { argv: vec![], terminal: 0, ..process };

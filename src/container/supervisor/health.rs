@@ -208,9 +208,19 @@ impl Probing {
         if !ready.readable(&self.running.socket()) || self.running.hear() {
             return false;
         }
-        while let Ok(Some(event)) = self.running.next_event() {
-            if let Event::Ended(ended) = event {
-                self.code = Some(i32::from(life::exit_code(ended.status)));
+        loop {
+            match self.running.next_event() {
+                Ok(Some(Event::Ended(ended))) => {
+                    self.code = Some(i32::from(life::exit_code(ended.status)));
+                }
+                Ok(Some(Event::Init { .. } | Event::Terminal(_) | Event::Started)) => {}
+                Ok(None) => break,
+                // It was never executed.
+                Err(error) => {
+                    self.code = None;
+                    self.output = crate::diag::chain(&error).into_bytes();
+                    break;
+                }
             }
         }
         if self.overdue {

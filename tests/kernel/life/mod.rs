@@ -2,9 +2,13 @@
 
 mod crowd;
 mod errors;
+mod health;
+mod images;
 mod kills;
 mod tamper;
 mod terminal;
+mod volumes;
+mod watching;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -143,7 +143,7 @@ impl Reader {
     }
 
     /// The next line, if it is whole. One that cannot be read, as a full disk may leave it, is left out.
-    pub fn next(&mut self) -> io::Result<Option<Line>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line>> {
         loop {
             self.file.read_until(b'\n', &mut self.partial)?;
             if self.partial.last() != Some(&b'\n') {

@@ -50,7 +50,7 @@ pub enum ContainerError {
         "{name:?} is no name for a container; expected letters, digits, _, . and -, two at least, the first a letter or digit"
     )]
     BadName { name: String },
-    #[error("container {name} is already running")]
+    #[error("container {name} is running")]
     Running { name: String },
     #[error("container {name} is not running")]
     NotRunning { name: String },

@@ -1,4 +1,5 @@
-//! An unpacked layer held against what unpacking it makes: what was added, changed or removed since.
+//! An unpacked layer held against what unpacking it makes: what was added, changed or removed since
+//! (spec/store-layout.md, "Unpacked layers").
 //!
 //! Owns: the comparison. Reads only, follows no symlink and crosses no mount, opens nothing but directories and regular
 //! files, and reads each file's bytes once, whatever its names.

@@ -27,6 +27,8 @@ const LIMIT: u32 = 64 << 20;
 pub(super) struct Job<'a> {
     pub spec: Cow<'a, Spec>,
     pub writes: Writes,
+    /// Whether its memory is limited.
+    pub limited: bool,
     /// Process id of the parent, to notice that it was gone before its death could be announced.
     pub parent: i32,
 }

@@ -77,6 +77,9 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
             watch.word_of(maker, &made)?;
             let main = number(made, &failed)?;
             introduce(socket, main)?;
+            let mut word = &failed;
+            // It may have been ended already.
+            let _ = word.write_all(&[0]);
             let end = watch.program(socket, failed, main);
             drop(outer_end);
             Ok(Ended { status: ended(end?), stubs: vec![], reached: vec![] })
@@ -105,6 +108,11 @@ fn make(
     match ready {
         Ok(Fork::Child) => {
             drop(number);
+            // Not before the outer process knows whom it has to end.
+            let mut word = outer;
+            if word.read_exact(&mut [0]).is_err() {
+                exit(1);
+            }
             program.follow(alive).begin()
         }
         Ok(Fork::Parent(main)) => {

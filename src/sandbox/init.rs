@@ -152,7 +152,8 @@ fn prepare(
     // What the kernel calls a domain that nobody set; else it would be the host's.
     rustix::system::setdomainname(b"(none)").doing("set", "the domain name")?;
     let supervised = owners::are_recorded(owners::our_process()?);
-    let program = Program::prepare(&spec.process, stdin, supervised)?.terminal_to(socket)?;
+    let program = Program::prepare(&spec.process, stdin, supervised)?.limited(job.limited);
+    let program = program.terminal_to(socket)?;
     let program = program.in_network(spec.network).on_console();
     let stubs = root::enter(job)?;
     Ok((program, stubs))

@@ -129,7 +129,8 @@ impl Launcher {
         // It waits for its job, so whatever it starts is in there.
         let taken = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(child.id()));
         let told = taken.map_err(SandboxError::from).and_then(|()| {
-            let job = Job { spec: Cow::Borrowed(spec), writes: self.writes, parent: our_pid() };
+            let limited = self.limits.memory.is_some();
+            let job = Job { spec: Cow::Borrowed(spec), writes: self.writes, limited, parent: our_pid() };
             tell(&socket, spec.process.stdio, &job).map_err(SandboxError::Channel)
         });
         Self::started(socket, child, told, cgroup)
@@ -311,7 +312,7 @@ impl Running {
             let mut index = 0;
             open.retain(|(stream, fd)| {
                 index += 1;
-                !ready[index] || step(fd, &mut buffer, |bytes| output.chunk(*stream, bytes))
+                !ready[index] || take_chunk(fd, &mut buffer, |bytes| output.chunk(*stream, bytes))
             });
             if ready[0] && !self.hear() {
                 break;
@@ -337,8 +338,8 @@ fn wait_readable(socket: &UnixStream, open: &[(Stream, OwnedFd)]) -> io::Result<
     Ok(list.iter().map(|fd| !fd.revents().is_empty()).collect())
 }
 
-/// Takes one chunk. False at the end of the stream.
-fn step(fd: impl AsFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
+/// Takes one chunk of what a process writes. False at the end of the stream, as of a terminal whose other end is closed.
+pub fn take_chunk(fd: impl AsFd, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
     match rustix::io::read(fd, &mut *buffer) {
         Ok(0) => false,
         Ok(length) => {

@@ -35,7 +35,7 @@ pub use crate::mount::OWNER_XATTR;
 pub use cgroup::CgroupError;
 pub use channel::{receive as receive_job, receive_descriptor, send as send_job, send_descriptor};
 pub use failure::{Errno, SetupError};
-pub use launch::{Event, Launcher, Output, Running, SandboxError, Stream, Writes};
+pub use launch::{Event, Launcher, Output, Running, SandboxError, Stream, Writes, take_chunk};
 
 /// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map
 /// ids, does that work and gives its exit code.

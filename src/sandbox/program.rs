@@ -38,6 +38,8 @@ pub(super) struct Program {
     stdio: Stdio,
     /// Whose abstract sockets the program is to be kept from.
     network: Net,
+    /// Whether its memory is limited, so that the kernel may have to end one of us.
+    limited: bool,
     stdin: Option<OwnedFd>,
     /// The caller's end of the terminal goes there.
     terminal: Option<UnixStream>,
@@ -73,6 +75,7 @@ impl Program {
             capabilities: CapabilitySet::from_bits_retain(spec.capabilities.bits()),
             stdio: spec.stdio,
             network: Net::None,
+            limited: false,
             stdin,
             terminal: None,
             console: false,
@@ -97,6 +100,11 @@ impl Program {
     /// The program is the first of its sandbox, whose console its terminal is.
     pub(super) fn on_console(self) -> Self {
         Self { console: true, ..self }
+    }
+
+    /// It shares a limit of memory with the processes that hold the sandbox together.
+    pub(super) fn limited(self, limited: bool) -> Self {
+        Self { limited, ..self }
     }
 
     /// The process is to die with its parent, which holds the other end of a pipe.
@@ -166,7 +174,7 @@ impl Program {
             sys::landlock::leave_abstract_sockets().doing("leave", "the host's abstract sockets")?;
         }
         // While this process may still write to its files in /proc.
-        sys::exec::share_shortage();
+        sys::exec::share_shortage(self.limited);
         // Before the capabilities go, since loading it without no_new_privs takes one. What follows it allows.
         if !self.insecure {
             sys::seccomp::load(&self.filter).doing("load", "the system call filter")?;

@@ -119,13 +119,16 @@ pub fn survive_shortage() {
     let _ = std::fs::write(SHORTAGE, "-900");
 }
 
-/// Takes [`survive_shortage`] back, where it was given.
-pub fn share_shortage() {
+/// Takes [`survive_shortage`] back, where it was given. Where it was not, whoever may as well be ended `first` says so:
+/// that is always allowed.
+pub fn share_shortage(first: bool) {
     let given = std::fs::read_to_string(SHORTAGE).is_ok_and(|text| text.trim() == "-900");
-    if given {
-        // Going more willingly is always allowed.
-        let _ = std::fs::write(SHORTAGE, "0");
-    }
+    let score = match (given, first) {
+        (true, _) => "0",
+        (false, true) => "500",
+        (false, false) => return,
+    };
+    let _ = std::fs::write(SHORTAGE, score);
 }
 
 /// Ends the process at once, without running destructors or flushing anything.

@@ -156,6 +156,30 @@ fn runtimes_run_it_as_the_sandbox_would() {
     }
 }
 
+/// A container of `lith run`, too: what is in there is the same, and so is the exit code.
+#[test]
+fn runtimes_print_what_lith_run_prints() {
+    let Some(lab) = lab_with_app() else { return };
+    // What `run` sets besides: the name of the host, as a variable.
+    let named = ["--hostname", "kiln", "-e", "HOSTNAME=kiln", "--ulimit", "nofile=100:200"];
+    for user in ["app", "0"] {
+        let flags = [&named[..], &["-u", user]].concat();
+        let ours = lab.run("s", &[&["run", "--rm"], &flags[..], &["app"]].concat());
+        assert!(ours.code == 7 && ours.out.contains("kiln\n") && ours.out.contains("A=b c\n"), "{ours:?}");
+        for runtime in RUNTIMES {
+            let dir = format!("run-{runtime}-{user}");
+            lab.ok("s", &[&["bundle"], &flags[..], &["app", &dir]].concat());
+            let theirs = run(&lab, runtime, &dir);
+            assert_eq!(
+                (theirs.code, &theirs.out),
+                (ours.code, &ours.out),
+                "{runtime} as {user}: {}",
+                theirs.err
+            );
+        }
+    }
+}
+
 #[test]
 fn flags_reach_the_process() {
     let Some(lab) = lab_with_app() else { return };

@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::PollFlags;
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, write};
 use rustix::process::pidfd_send_signal;
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Interest, Ready, unblock};
 use crate::sandbox::spec::{Ended, Size};
-use crate::sandbox::{Event, Running, SandboxError, Stream};
+use crate::sandbox::{Event, Running, SandboxError, Stream, take_chunk};
 
 /// How much input waits for a program that does not read.
 const INPUT: usize = 1 << 20;
@@ -210,16 +210,6 @@ impl Watched {
 }
 
 /// Takes one chunk. False at the end.
-pub(super) fn chunk(fd: impl AsFd, take: impl FnOnce(&[u8])) -> bool {
-    let mut buffer = vec![0; CHUNK];
-    match read(fd, &mut buffer[..]) {
-        Ok(0) => false,
-        Ok(length) => {
-            take(&buffer[..length]);
-            true
-        }
-        Err(Errno::INTR | Errno::AGAIN) => true,
-        // A terminal whose other end is closed says EIO.
-        Err(_) => false,
-    }
+pub(super) fn chunk(fd: impl AsFd, take: impl FnMut(&[u8])) -> bool {
+    take_chunk(fd, &mut vec![0; CHUNK], take)
 }

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::container::{
-    attach, commit, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait,
+    attach, commit, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top, volume,
+    wait,
 };
 use super::{
     build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
@@ -70,10 +71,17 @@ enum Verb {
     Logs(logs::Logs),
     /// Print everything known of containers or images, as docker does
     Inspect(inspect_any::Inspect),
+    /// List the processes of a container
+    Top(top::Top),
+    /// Show what containers use: CPU, memory, processes
+    Stats(stats::Stats),
     /// Wait for containers to end and print their exit codes
     Wait(wait::Wait),
     /// Remove containers
     Rm(rm::Rm),
+    /// Work on volumes
+    #[command(subcommand)]
+    Volume(volume::VolumeVerb),
     /// List images
     Images(images::Images),
     /// Work on images
@@ -153,8 +161,11 @@ impl Args {
             Verb::Commit(verb) => verb.run(root),
             Verb::Logs(verb) => verb.run(root),
             Verb::Inspect(verb) => verb.run(root),
+            Verb::Top(verb) => verb.run(root),
+            Verb::Stats(verb) => verb.run(root),
             Verb::Wait(verb) => verb.run(root),
             Verb::Rm(verb) => verb.run(root),
+            Verb::Volume(verb) => verb.run(root),
             Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),
             Verb::Image(ImageVerb::Inspect(verb)) => verb.run(root),
             Verb::History(verb) | Verb::Image(ImageVerb::History(verb)) => verb.run(root),

@@ -107,7 +107,7 @@ impl Pump<'_> {
     ) -> io::Result<Attached> {
         let stdin = io::stdin();
         loop {
-            while let Some(heard) = client.next()? {
+            while let Some(heard) = client.next_heard()? {
                 match heard {
                     Heard::Output(kind, bytes) => put(kind, &bytes),
                     Heard::Event(Event::Exited { code }) => return Ok(Attached::Ended(End::Exited(code))),
@@ -145,7 +145,7 @@ impl Pump<'_> {
 
     /// What had arrived before the connection ended.
     fn rest(&self, client: &mut Client) -> io::Result<Attached> {
-        while let Some(heard) = client.next()? {
+        while let Some(heard) = client.next_heard()? {
             match heard {
                 Heard::Output(kind, bytes) => put(kind, &bytes),
                 Heard::Event(Event::Exited { code }) => return Ok(Attached::Ended(End::Exited(code))),

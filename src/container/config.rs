@@ -18,6 +18,10 @@ pub const STATE_VERSION: u32 = 1;
 /// A container as it was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "choices of the command line, none of which excludes another"
+)]
 pub struct Config {
     pub version: u32,
     /// RFC 3339.

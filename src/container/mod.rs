@@ -11,11 +11,13 @@ mod create;
 pub mod life;
 pub mod log;
 mod names;
+pub mod processes;
 mod seed;
 pub mod signals;
 mod start;
 mod state;
 mod supervisor;
+pub mod usage;
 pub mod volumes;
 mod wire;
 

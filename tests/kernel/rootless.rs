@@ -23,6 +23,7 @@ pub struct User {
     name: String,
     uid: u32,
     gid: u32,
+    pub ids: Ids,
     pub lab: Lab,
 }
 
@@ -72,7 +73,7 @@ impl User {
                 &["--add-subuids", "700000-765535", "--add-subgids", "700000-765535", &name],
             );
         }
-        let user = Self { uid: id("-u", &name), gid: id("-g", &name), name, lab };
+        let user = Self { uid: id("-u", &name), gid: id("-g", &name), ids, name, lab };
         fs::copy(env!("CARGO_BIN_EXE_lith"), user.lab.path("lith")).unwrap();
         fs::create_dir(user.lab.path("home")).unwrap();
         chown(user.lab.path("home"), Some(user.uid), Some(user.gid)).unwrap();

@@ -12,8 +12,11 @@ pub mod ps;
 pub mod rm;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod stop;
 mod streams;
+pub mod top;
+pub mod volume;
 pub mod wait;
 
 use std::path::Path;

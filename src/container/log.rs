@@ -181,7 +181,7 @@ mod tests {
         writer.flush(|| "t".into()).unwrap();
         let mut reader = Reader::open(&path).unwrap().unwrap();
         let (mut out, mut err, mut lines) = (vec![], vec![], 0);
-        while let Some(line) = reader.next().unwrap() {
+        while let Some(line) = reader.next_line().unwrap() {
             lines += 1;
             assert!(line.base64.is_some() == (line.bytes() == b"\xff\xfe\n"), "{line:?}");
             match line.stream {

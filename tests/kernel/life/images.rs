@@ -35,7 +35,6 @@ fn an_image_in_use_stays_and_without_its_name_the_container_still_runs() {
         world.ok(&["gc", "--all"]);
         assert_eq!(world.ok(&["images", "-aq"]), "");
         let left = crate::support::children(&world.store().join("overlay"));
-        let left: Vec<_> = left.iter().filter(|path| path.is_dir()).collect();
-        assert_eq!(left, [&std::path::PathBuf::new(); 0]);
+        assert!(left.iter().all(|path| !path.is_dir()), "{left:?}");
     }
 }

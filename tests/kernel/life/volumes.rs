@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::World;
@@ -103,8 +104,7 @@ fn a_new_volume_has_what_the_image_has_there() {
             PathBuf::from(world.inspect("see")["GraphDriver"]["Data"]["MergedDir"].as_str().unwrap());
         let lower = |path: &str| {
             let dirs = world.inspect("see")["GraphDriver"]["Data"]["LowerDir"].as_str().unwrap().to_owned();
-            let found =
-                dirs.split(':').map(|dir| Path::new(dir).join(path)).filter(|path| path.exists()).last();
+            let found = dirs.split(':').map(|dir| Path::new(dir).join(path)).rfind(|path| path.exists());
             found.unwrap()
         };
         for (volume, target, seen) in
@@ -155,7 +155,7 @@ fn a_volume_that_has_something_and_a_bind_are_left_alone() {
         let bound = world.store().parent().unwrap().join("bound");
         fs::create_dir(&bound).unwrap();
         world.ok(&["create", "-v", &format!("{}:/opt", bound.display()), "full", "true"]);
-        assert_eq!(children(&bound), [PathBuf::new(); 0]);
+        assert!(children(&bound).is_empty());
         // What is no directory cannot become one, and nothing stays of the attempt.
         refused(
             &world,
@@ -203,9 +203,8 @@ fn a_volume_that_a_container_has_mounted_is_filled_where_it_is() {
     }
 }
 
-#[test]
-fn a_killed_filling_leaves_a_volume_empty_or_whole() {
-    let Some(world) = World::root() else { return };
+/// An image with a directory that takes a while to copy, and a volume `whole` that has it.
+fn many(world: &World) {
     let lab = world.lab();
     lab.write(
         "ctx/Dockerfile",
@@ -213,6 +212,12 @@ fn a_killed_filling_leaves_a_volume_empty_or_whole() {
     );
     world.ok(&["build", "-q", "-t", "many", lab.path("ctx").to_str().unwrap()]);
     world.ok(&["run", "--rm", "-v", "whole:/many", "many", "true"]);
+}
+
+#[test]
+fn a_killed_filling_leaves_a_volume_empty_or_whole() {
+    let Some(world) = World::root() else { return };
+    many(&world);
     let whole = snapshot(&data(&world, "whole"));
     assert_eq!(whole.len(), 401);
     let mut kinds = BTreeMap::new();
@@ -242,7 +247,42 @@ fn a_killed_filling_leaves_a_volume_empty_or_whole() {
     }
     assert!(kinds.contains_key("none") || kinds.contains_key("empty"), "kills came too late: {kinds:?}");
     world.ok(&["gc"]);
-    assert_eq!(children(&world.store().join("tmp")), [PathBuf::new(); 0]);
+    assert!(children(&world.store().join("tmp")).is_empty());
+}
+
+#[test]
+fn who_makes_a_container_and_who_prunes_do_not_meet() {
+    let Some(world) = World::root() else { return };
+    many(&world);
+    let whole = snapshot(&data(&world, "whole"));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let pruner = scope.spawn(|| {
+            let mut pruned = 0;
+            while !done.load(Ordering::Relaxed) {
+                pruned += world.ok(&["volume", "prune", "-af"]).matches("contested").count();
+                world.run(&["volume", "rm", "contested"]);
+            }
+            pruned
+        });
+        let makers: Vec<_> = (0..3)
+            .map(|maker| {
+                let (world, whole) = (&world, &whole);
+                scope.spawn(move || {
+                    for _ in 0..12 {
+                        let name = format!("maker{maker}");
+                        world.ok(&["create", "--name", &name, "-v", "contested:/many", "many", "true"]);
+                        // In use from now on.
+                        assert_eq!(snapshot(&data(world, "contested")), *whole);
+                        world.ok(&["rm", &name]);
+                    }
+                })
+            })
+            .collect();
+        makers.into_iter().for_each(|maker| maker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+        assert!(pruner.join().unwrap() > 0, "nothing was ever pruned in between");
+    });
 }
 
 #[test]

@@ -35,8 +35,9 @@ impl Rm {
         }
         each(&all, &names, |container| {
             if self.force {
-                life::kill(&all, container)?;
-            } else if container.state.status == Status::Running {
+                return life::remove_by_force(&all, container, volumes);
+            }
+            if container.state.status == Status::Running {
                 return Err(ContainerError::Running { name: container.name.clone() });
             }
             life::remove(&all, container, volumes)

@@ -114,7 +114,7 @@ say <<'END'
 A container is a directory, a name, and two more layers: its own, and `-init` below it, which holds the mount points that the image
 lacks.
 END
-show 'id=$(lith run -d --name guide toured)' 'lith ps' 'ls $LITH_ROOT/containers/$id' 'cat $LITH_ROOT/container-names/guide; echo' \
+show 'id=$(lith run -d --name guide toured)' 'lith ps' 'ls -X $LITH_ROOT/containers/$id' 'cat $LITH_ROOT/container-names/guide; echo' \
     "lith inspect --format '{{json .GraphDriver.Data}}' guide | tr ',:' '\n\n' | tr -d '{}\"'" \
     'cd $LITH_ROOT/layerdb/mounts/$id && for file in *; do echo "$file: $(cat $file)"; done; cd /mnt'
 say <<'END'

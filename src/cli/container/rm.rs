@@ -33,11 +33,13 @@ impl Rm {
                 found => found?,
             };
             if self.force {
-                life::kill(&all, &container)?;
+                life::remove_by_force(&all, &container, volumes)?;
             } else if container.state.status == Status::Running {
                 return Err(ContainerError::Running { name: container.name });
+            } else {
+                life::remove(&all, &container, volumes)?;
             }
-            life::remove(&all, &container, volumes).map(|()| Done::Yes)
+            Ok(Done::Yes)
         })
     }
 }

@@ -24,7 +24,7 @@ mod wire;
 pub use changes::changes;
 pub use client::{Client, End};
 pub use commit::{Commit, Committed, commit, image_config};
-pub use config::{Config, MountPoint, MountSource, Program, STATE_VERSION};
+pub use config::{Config, MountPoint, MountSource, STATE_VERSION};
 pub use create::{Made, Wanted, create};
 pub use life::{Container, Volumes, find, list};
 pub use start::{Start, process, start};

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use lith::capabilities::Capabilities;
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Access, Ended, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio};
+use lith::sandbox::spec::{Access, Ended, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio, Work};
 use lith::sandbox::userns::{self, Entry};
 use lith::sandbox::{Event, Launcher, Output, Running, SandboxError, Stream};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -116,6 +116,7 @@ fn process(argv: Vec<String>, stdio: Stdio) -> Process {
         insecure: false,
         hermetic: true,
         stdio,
+        work: Work::Execute,
     }
 }
 

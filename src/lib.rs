@@ -29,6 +29,7 @@ pub mod sbom;
 pub mod context;
 pub mod frontend;
 pub mod layer;
+pub mod transfer;
 
 // Floor 3.
 pub mod plan;

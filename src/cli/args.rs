@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::container::{
-    attach, commit, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top, volume,
-    wait,
+    attach, commit, cp, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top,
+    volume, wait,
 };
 use super::{
     build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
@@ -63,6 +63,8 @@ enum Verb {
     Exec(exec::Exec),
     /// Go on with a running container's terminal or streams
     Attach(attach::Attach),
+    /// Copy files into or out of a container, running or not
+    Cp(cp::Cp),
     /// List what a container's programs changed in its files
     Diff(diff::Diff),
     /// Make an image of a container
@@ -157,6 +159,7 @@ impl Args {
             Verb::Ps(verb) => verb.run(root),
             Verb::Exec(verb) => verb.run(root),
             Verb::Attach(verb) => verb.run(root),
+            Verb::Cp(verb) => verb.run(root),
             Verb::Diff(verb) => verb.run(root),
             Verb::Commit(verb) => verb.run(root),
             Verb::Logs(verb) => verb.run(root),

@@ -7,6 +7,7 @@ mod changes;
 mod client;
 mod commit;
 mod config;
+mod copy;
 mod create;
 pub mod life;
 pub mod log;
@@ -25,6 +26,7 @@ pub use changes::changes;
 pub use client::{Client, End};
 pub use commit::{Commit, Committed, commit, image_config};
 pub use config::{Config, MountPoint, MountSource, STATE_VERSION};
+pub use copy::{copy_in, copy_out};
 pub use create::{Made, Wanted, create};
 pub use life::{Container, Volumes, find, list};
 pub use start::{Start, process, start};
@@ -86,6 +88,9 @@ pub enum ContainerError {
     VolumeInUse { name: String, by: ContainerId },
     #[error("volume {name} cannot be filled with what the image has at {}: {reason}", .target.display())]
     Populate { name: String, target: std::path::PathBuf, reason: String },
+    /// On this side; what the container's says is [`ContainerError::Refused`].
+    #[error(transparent)]
+    Transfer(#[from] crate::transfer::TransferError),
     #[error(transparent)]
     Signal(#[from] signals::UnknownSignal),
     #[error(transparent)]

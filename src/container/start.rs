@@ -14,7 +14,9 @@ use super::wire::{Attach, Event};
 use super::{ContainerError, volumes};
 use crate::layer::Owners;
 use crate::mount::Overlay;
-use crate::sandbox::spec::{Access, File, First, Mount, Mounted, Process, Size, Spec, Stdio as Streams};
+use crate::sandbox::spec::{
+    Access, File, First, Mount, Mounted, Process, Size, Spec, Stdio as Streams, Work,
+};
 use crate::sandbox::{Writes, send_descriptor, send_job};
 use crate::store::{ContainerId, Containers, Store};
 use crate::sys::file::Lock;
@@ -82,7 +84,13 @@ fn spawn(job: &Job, lock: Lock) -> io::Result<Client> {
     Ok(Client::over(ours))
 }
 
-fn spec(store: &Store, id: &ContainerId, config: &Config, how: Start) -> Result<Spec, ContainerError> {
+/// What a container's sandbox is.
+pub(super) fn spec(
+    store: &Store,
+    id: &ContainerId,
+    config: &Config,
+    how: Start,
+) -> Result<Spec, ContainerError> {
     let containers = Containers::of(store.root());
     let layers = containers.layers(id);
     let owners = store.unpacking().owners();
@@ -119,6 +127,7 @@ pub fn process(config: &Config, stdio: Streams) -> Process {
         insecure: false,
         hermetic: false,
         stdio,
+        work: Work::Execute,
     }
 }
 

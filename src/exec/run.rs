@@ -18,7 +18,7 @@ use crate::platform::Platform;
 use crate::recipe::Security;
 use crate::recipe::mount::Mount;
 use crate::sandbox::emulation::{self, Support};
-use crate::sandbox::spec::{Access, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio};
+use crate::sandbox::spec::{Access, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio, Work};
 use crate::sandbox::{Launcher, Output, Stream};
 use crate::store::snapshots::EMPTY_LAYER;
 use crate::store::{LayerRef, Scratch};
@@ -180,6 +180,7 @@ impl Executor<'_> {
                 insecure: run.security == Security::Insecure,
                 hermetic: run.hermetic,
                 stdio: Stdio::Captured,
+                work: Work::Execute,
             },
             first: First::Init,
             hostname: HOSTNAME.to_owned(),

@@ -10,6 +10,9 @@
 //! what the program is to be, identity, powers and filter, and then starts a sibling that only has to execute it: what can
 //! be seen, traced and looked into from inside has never had more than the program has, nor a descriptor of the host
 //! (CVE-2016-9962, CVE-2024-21626).
+//!
+//! What executes no program of the sandbox but copies has no need to be seen: it is the maker itself, which stays out of the
+//! sandbox' process numbers.
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -29,7 +32,7 @@ use super::failure::{Doing as _, SetupError};
 use super::init::{introduce, report, socket_pair, supervise};
 use super::owners::{self, Processes};
 use super::program::Program;
-use super::spec::{Ended, Net};
+use super::spec::{Ended, Net, Work};
 use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
@@ -64,7 +67,19 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
     match fork().doing("start", "the program's process")? {
         Fork::Child => {
             drop((outer_end, failed, made, caller, processes));
-            let failure = make(&init, program, alive, &report_end, maker_end);
+            let failure = match entry.process.work {
+                Work::Execute => make(&init, program, alive, &report_end, maker_end),
+                Work::Send(_) | Work::Receive(_) => match stay_unseen(&program, &alive, &report_end) {
+                    Ok(()) => {
+                        // It begins now.
+                        drop(report_end);
+                        let failure = program.follow(alive).begin();
+                        let _ = std::io::stderr().write_all(failure.to_string().as_bytes());
+                        exit(1)
+                    }
+                    Err(failure) => failure,
+                },
+            };
             report(&report_end, Reply::Failed(failure));
             exit(1)
         }
@@ -74,8 +89,13 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
             drop(program);
             leave_streams(entry.process.stdio)?;
             let mut watch = Watch { signals: &signals, caller, supervisor, abandoned: false };
-            watch.word_of(maker, &made)?;
-            let main = number(made, &failed)?;
+            let main = match entry.process.work {
+                Work::Execute => {
+                    watch.word_of(maker, &made)?;
+                    number(made, &failed)?
+                }
+                Work::Send(_) | Work::Receive(_) => maker,
+            };
             introduce(socket, main)?;
             let mut word = &failed;
             // It may have been ended already.
@@ -122,6 +142,14 @@ fn make(
         }
         Err(failure) => failure,
     }
+}
+
+/// What one does that copies, until it begins.
+fn stay_unseen(program: &Program, alive: &OwnedFd, outer: &UnixStream) -> Result<(), SetupError> {
+    die_with_parent(|| is_open(alive))?;
+    program.get_ready(outer)?;
+    // The change of identity may have taken it back.
+    not_dumpable()
 }
 
 /// The number of the program's process, which the maker says unless it failed.

@@ -28,6 +28,7 @@ mod target;
 mod terminal;
 pub mod userns;
 mod wait;
+mod work;
 
 use std::process::ExitCode;
 

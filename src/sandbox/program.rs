@@ -17,9 +17,9 @@ use crate::sys::seccomp::Instruction;
 
 use super::channel::Reply;
 use super::failure::{Doing as _, SetupError};
-use super::spec::{Ids, Net, Process, Size, Stdio};
+use super::spec::{Ids, Net, Process, Size, Stdio, Work};
 use super::wait::{die_with_parent, is_open};
-use super::{channel, filter, owners, terminal};
+use super::{channel, filter, owners, terminal, work};
 
 /// Where a name is looked for if the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -37,6 +37,7 @@ pub(super) struct Program {
     insecure: bool,
     capabilities: CapabilitySet,
     stdio: Stdio,
+    work: Work,
     /// Whose abstract sockets the program is to be kept from.
     network: Net,
     /// Whether its memory is limited, so that the kernel may have to end one of us.
@@ -75,6 +76,7 @@ impl Program {
             insecure: spec.insecure,
             capabilities: CapabilitySet::from_bits_retain(spec.capabilities.bits()),
             stdio: spec.stdio,
+            work: spec.work.clone(),
             network: Net::None,
             limited: false,
             stdin,
@@ -123,7 +125,10 @@ impl Program {
     pub(super) fn begin(&self) -> SetupError {
         let failure = match self.start_session().and_then(|()| self.follow_parent()) {
             Ok(()) => match sys::signal::reset().doing("reset", "signals") {
-                Ok(()) => self.exec(),
+                Ok(()) => match work::perform(&self.work) {
+                    Some(code) => sys::exec::exit(code),
+                    None => self.exec(),
+                },
                 Err(failure) => failure,
             },
             Err(failure) => failure,

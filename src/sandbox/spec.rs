@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::capabilities::Capabilities;
 use crate::limits::{Reached, Ulimit};
 use crate::mount::{Overlay, Writable};
+use crate::transfer::{Incoming, Outgoing};
 
 /// One process to run in a root file system of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,19 @@ pub struct Process {
     /// Fixed address layout and the like (design §5, hermetic).
     pub hermetic: bool,
     pub stdio: Stdio,
+    pub work: Work,
+}
+
+/// What a process does once it is what it is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// It executes its program.
+    Execute,
+    /// It executes nothing, but writes a tar of files to its standard output.
+    Send(Outgoing),
+    /// It executes nothing, but puts the files of a tar from its standard input into their place.
+    Receive(Incoming),
 }
 
 /// What the process' standard streams are.

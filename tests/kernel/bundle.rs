@@ -118,6 +118,7 @@ fn sandboxed(lab: &Lab, image: &str, user: Option<&str>) -> String {
             insecure: false,
             hermetic: false,
             stdio: lith::sandbox::spec::Stdio::Output,
+            work: lith::sandbox::spec::Work::Execute,
         },
         first: First::Process,
         hostname: "lith".into(),

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,11 @@ impl User {
         command.arg("--root").arg(self.store()).args(args).current_dir(self.lab.path("home"));
         command.env("HOME", self.lab.path("home"));
         command
+    }
+
+    /// Makes a file this user's.
+    pub fn give(&self, path: &Path) {
+        chown(path, Some(self.uid), Some(self.gid)).unwrap();
     }
 
     pub fn store(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lith::capabilities::Capabilities;
 use lith::mount::{Overlay, OverlayMarks, Writable};
 use lith::sandbox::spec::{
-    Access, Ended, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio, Stub,
+    Access, Ended, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio, Stub, Work,
 };
 use lith::sandbox::{Launcher, Output, SandboxError, SetupError, Stream};
 use tempfile::TempDir;
@@ -98,6 +98,7 @@ impl World {
                 insecure: false,
                 hermetic: true,
                 stdio: Stdio::Captured,
+                work: Work::Execute,
             },
             first: First::Init,
             hostname: "box".into(),

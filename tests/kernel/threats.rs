@@ -88,6 +88,7 @@ impl World {
                 insecure: false,
                 hermetic: true,
                 stdio: spec::Stdio::Captured,
+                work: spec::Work::Execute,
             },
             first: First::Init,
             hostname: "box".into(),

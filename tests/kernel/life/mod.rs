@@ -1,5 +1,6 @@
 //! Containers from their making to their removal, whatever happens on the way.
 
+mod copies;
 mod crowd;
 mod errors;
 mod files;
@@ -53,6 +54,17 @@ impl World {
         match self {
             Self::Root(lab) => lab,
             Self::User(user) => &user.lab,
+        }
+    }
+
+    pub fn is_root(&self) -> bool {
+        matches!(self, Self::Root(_))
+    }
+
+    /// Makes a file the caller's.
+    pub fn give(&self, path: &Path) {
+        if let Self::User(user) = self {
+            user.give(path);
         }
     }
 

@@ -117,13 +117,9 @@ fn check(unpacking: Unpacking, options: &Options) -> Result<(), BundleError> {
 /// The files of the image, as they are, in a new directory.
 fn rootfs(store: &Store, image: &StoredImage, dest: &Path) -> Result<Lost, BundleError> {
     fs::create_dir(dest).map_err(|e| file::context(e, "create", dest))?;
-    let (owners, devices) = match store.unpacking() {
-        Unpacking::Root => (TreeOwners::AsInLayers, Devices::Make),
-        Unpacking::Mapped => (TreeOwners::AsInLayers, Devices::Record),
-        Unpacking::SingleId | Unpacking::Never => (TreeOwners::Root, Devices::Record),
-    };
+    let (owners, devices) = store.unpacking().plain_tree();
     let (tree, tars) = (merged(store, image)?, open_tars(store, image)?);
-    unpack_tree(&tars, &tree, dest, owners, devices)?;
+    unpack_tree(&tars, &tree, &ImagePath::root(), dest, owners, devices)?;
     let mut lost = Lost::default();
     for found in tree.walk(&ImagePath::root()) {
         let entry = found.entry;

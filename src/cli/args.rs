@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::container::{
-    commit, cp, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stop, wait,
+    attach, commit, cp, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top,
+    volume, wait,
 };
 use super::{
     build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
@@ -60,6 +61,8 @@ enum Verb {
     Ps(ps::Ps),
     /// Run one more program in a running container
     Exec(exec::Exec),
+    /// Go on with a running container's terminal or streams
+    Attach(attach::Attach),
     /// Copy files into or out of a container, running or not
     Cp(cp::Cp),
     /// List what a container's programs changed in its files
@@ -70,10 +73,17 @@ enum Verb {
     Logs(logs::Logs),
     /// Print everything known of containers or images, as docker does
     Inspect(inspect_any::Inspect),
+    /// List the processes of a container
+    Top(top::Top),
+    /// Show what containers use: CPU, memory, processes
+    Stats(stats::Stats),
     /// Wait for containers to end and print their exit codes
     Wait(wait::Wait),
     /// Remove containers
     Rm(rm::Rm),
+    /// Work on volumes
+    #[command(subcommand)]
+    Volume(volume::VolumeVerb),
     /// List images
     Images(images::Images),
     /// Work on images
@@ -148,13 +158,17 @@ impl Args {
             Verb::Restart(verb) => verb.run(root),
             Verb::Ps(verb) => verb.run(root),
             Verb::Exec(verb) => verb.run(root),
+            Verb::Attach(verb) => verb.run(root),
             Verb::Cp(verb) => verb.run(root),
             Verb::Diff(verb) => verb.run(root),
             Verb::Commit(verb) => verb.run(root),
             Verb::Logs(verb) => verb.run(root),
             Verb::Inspect(verb) => verb.run(root),
+            Verb::Top(verb) => verb.run(root),
+            Verb::Stats(verb) => verb.run(root),
             Verb::Wait(verb) => verb.run(root),
             Verb::Rm(verb) => verb.run(root),
+            Verb::Volume(verb) => verb.run(root),
             Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),
             Verb::Image(ImageVerb::Inspect(verb)) => verb.run(root),
             Verb::History(verb) | Verb::Image(ImageVerb::History(verb)) => verb.run(root),

@@ -233,6 +233,12 @@ fn hint(error: &CliError) -> Option<String> {
         CliError::Container(ContainerError::Unreadable { name, source }) if source.is_unsteady() => {
             Some(format!("its programs write to it all the time; stop it first: lith stop {name}"))
         }
+        CliError::Container(ContainerError::UnknownVolume(_)) => {
+            Some("`lith volume ls` lists what is there".into())
+        }
+        CliError::Container(ContainerError::VolumeInUse { by, .. }) => {
+            Some(format!("remove the container first: lith rm {}", by.short()))
+        }
         CliError::Container(ContainerError::NotRunning { name }) => Some(format!("start it: lith start {name}")),
         CliError::Store(StoreError::Mapping { .. }) => Some(
             "unpacked layers belong to one user mapping; use another --root, or run as the user that made this store"

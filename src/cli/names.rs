@@ -6,7 +6,10 @@ use clap::Args;
 
 use super::session::{self, Need};
 use super::{CliError, find, out};
+use crate::container::list;
+use crate::digest::ImageId;
 use crate::oci::Reference;
+use crate::store::{Containers, RefRecord, Store};
 
 /// Arguments of `lith tag`.
 #[derive(Debug, Args)]
@@ -49,7 +52,7 @@ pub struct Rmi {
     /// Names, ids or digests
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// Remove an image by its id even if several names point to it
+    /// Even if several names point to an image that is named by its id, or a container is made of it
     #[arg(short, long)]
     force: bool,
 }
@@ -71,6 +74,9 @@ impl Rmi {
                     shown.join(", ")
                 )));
             }
+            if !self.force {
+                refuse_in_use(&store, text, &image.id, &names)?;
+            }
             for name in &names {
                 store.remove_ref(name)?;
                 out::print(&format!("Untagged: {}\n", find::familiar(name)));
@@ -81,4 +87,19 @@ impl Rmi {
         }
         Ok(())
     }
+}
+
+/// As docker has it: the last name of an image stays while a container is made of it.
+fn refuse_in_use(store: &Store, text: &str, image: &ImageId, going: &[String]) -> Result<(), CliError> {
+    let stays = |r: &RefRecord| r.image == *image && !going.contains(&r.name);
+    if store.refs()?.iter().any(stays) {
+        return Ok(());
+    }
+    let all = list(&Containers::of(store.root()))?;
+    let Some(user) = all.iter().find(|container| container.config.image == *image) else { return Ok(()) };
+    Err(CliError::Failed(format!(
+        "{text} is in use by container {} ({}); remove that first, or pass --force: the container keeps what it needs",
+        user.name,
+        user.id.short()
+    )))
 }

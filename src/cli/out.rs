@@ -16,6 +16,12 @@ pub fn bytes(bytes: &[u8]) {
     let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
+/// Prints to standard output, if anybody still reads that: what goes on for ever ends with its reader.
+pub fn print_while_read(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
 /// Prints to standard error.
 pub fn err(text: &str) {
     err_bytes(text.as_bytes());

@@ -33,6 +33,8 @@ pub enum Attached {
     Ended(End),
     /// The caller typed the keys that leave.
     Detached,
+    /// Nobody reads the caller's standard output any more.
+    Unread,
 }
 
 /// What the caller gets while it is attached and that is not input.
@@ -107,9 +109,13 @@ impl Pump<'_> {
     ) -> io::Result<Attached> {
         let stdin = io::stdin();
         loop {
-            while let Some(heard) = client.next()? {
+            while let Some(heard) = client.next_heard()? {
                 match heard {
-                    Heard::Output(kind, bytes) => put(kind, &bytes),
+                    Heard::Output(kind, bytes) => {
+                        if !put(kind, &bytes) {
+                            return Ok(Attached::Unread);
+                        }
+                    }
                     Heard::Event(Event::Exited { code }) => return Ok(Attached::Ended(End::Exited(code))),
                     Heard::Event(Event::Failed { code, reason }) => {
                         return Ok(Attached::Ended(End::Failed { code, reason }));
@@ -145,9 +151,9 @@ impl Pump<'_> {
 
     /// What had arrived before the connection ended.
     fn rest(&self, client: &mut Client) -> io::Result<Attached> {
-        while let Some(heard) = client.next()? {
+        while let Some(heard) = client.next_heard()? {
             match heard {
-                Heard::Output(kind, bytes) => put(kind, &bytes),
+                Heard::Output(kind, bytes) => drop(put(kind, &bytes)),
                 Heard::Event(Event::Exited { code }) => return Ok(Attached::Ended(End::Exited(code))),
                 Heard::Event(_) => {}
             }
@@ -209,8 +215,8 @@ impl Pump<'_> {
     }
 }
 
-/// Writes to the caller's own streams. A reader that is gone hears nothing more.
-fn put(kind: Kind, mut bytes: &[u8]) {
+/// Writes to the caller's own streams. False if nobody reads standard output any more.
+fn put(kind: Kind, mut bytes: &[u8]) -> bool {
     let (stdout, stderr) = (io::stdout(), io::stderr());
     let to = match kind {
         Kind::Stderr => stderr.as_fd(),
@@ -224,9 +230,10 @@ fn put(kind: Kind, mut bytes: &[u8]) {
                 let mut list = [PollFd::new(&to, PollFlags::OUT)];
                 let _ = poll(&mut list, None);
             }
-            Err(_) => return,
+            Err(_) => return kind == Kind::Stderr,
         }
     }
+    true
 }
 
 /// Looks out for a row of keys in what is typed.

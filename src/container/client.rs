@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// The next thing that has arrived whole.
-    pub fn next(&mut self) -> io::Result<Option<Heard>> {
+    pub fn next_heard(&mut self) -> io::Result<Option<Heard>> {
         match self.kept.pop_front() {
             Some(kept) => Ok(Some(kept)),
             None => self.arrived(),
@@ -101,7 +101,7 @@ impl Client {
         })
     }
 
-    /// Waits for the next event; output meanwhile is kept for [`Client::next`]. `None` at the end of the connection.
+    /// Waits for the next event; output meanwhile is kept for [`Client::next_heard`]. `None` at the end of the connection.
     ///
     /// # Errors
     /// `TimedOut` if it takes longer than `limit`.

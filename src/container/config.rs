@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::ContainerError;
 use crate::capabilities::Capabilities;
 use crate::digest::ImageId;
+use crate::exec::process::ImageProcess;
 use crate::limits::{GroupLimits, Host, Ulimit};
 use crate::oci::RunConfig;
-use crate::sandbox::spec::{Ids, Net};
+use crate::sandbox::spec::Net;
 use crate::store::{ContainerId, Containers, LayerRef};
 
 /// The version of what `spec/container-state.md` describes.
@@ -18,6 +19,10 @@ pub const STATE_VERSION: u32 = 1;
 /// A container as it was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "choices of the command line, none of which excludes another"
+)]
 pub struct Config {
     pub version: u32,
     /// RFC 3339.
@@ -29,7 +34,7 @@ pub struct Config {
     pub layers: Vec<LayerRef>,
     /// The image's config with what was given instead of it: what people see.
     pub run: RunConfig,
-    pub program: Program,
+    pub program: ImageProcess,
     pub hostname: String,
     pub network: Net,
     pub hosts: Vec<Host>,
@@ -46,15 +51,6 @@ pub struct Config {
     pub init: bool,
     /// It goes when its program ends.
     pub auto_remove: bool,
-}
-
-/// What it runs, and as whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Program {
-    pub argv: Vec<String>,
-    pub env: Vec<String>,
-    pub cwd: String,
-    pub user: Ids,
 }
 
 /// Something mounted while it runs.

@@ -190,7 +190,7 @@ impl Remote {
     /// Waits for what comes next.
     fn hear(&mut self) -> io::Result<()> {
         loop {
-            match self.client.next()? {
+            match self.client.next_heard()? {
                 Some(Heard::Output(Kind::Stdout, bytes)) => {
                     self.output.drain(..self.taken);
                     self.taken = 0;

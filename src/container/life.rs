@@ -318,6 +318,22 @@ pub fn remove(
     remove_locked(containers, &container.id, volumes)
 }
 
+/// Removes a container, running or not.
+pub fn remove_by_force(
+    containers: &Containers,
+    container: &Container,
+    volumes: Volumes,
+) -> Result<(), ContainerError> {
+    loop {
+        kill(containers, container)?;
+        match remove(containers, container, volumes) {
+            // It was about to be started when it was looked at.
+            Err(ContainerError::Running { .. }) => {}
+            removed => return removed,
+        }
+    }
+}
+
 /// Removes a container whose lock the caller holds.
 pub(super) fn remove_locked(
     containers: &Containers,

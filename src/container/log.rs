@@ -143,7 +143,7 @@ impl Reader {
     }
 
     /// The next line, if it is whole. One that cannot be read, as a full disk may leave it, is left out.
-    pub fn next(&mut self) -> io::Result<Option<Line>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line>> {
         loop {
             self.file.read_until(b'\n', &mut self.partial)?;
             if self.partial.last() != Some(&b'\n') {
@@ -181,7 +181,7 @@ mod tests {
         writer.flush(|| "t".into()).unwrap();
         let mut reader = Reader::open(&path).unwrap().unwrap();
         let (mut out, mut err, mut lines) = (vec![], vec![], 0);
-        while let Some(line) = reader.next().unwrap() {
+        while let Some(line) = reader.next_line().unwrap() {
             lines += 1;
             assert!(line.base64.is_some() == (line.bytes() == b"\xff\xfe\n"), "{line:?}");
             match line.stream {

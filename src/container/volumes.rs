@@ -1,10 +1,12 @@
 //! Volumes: directories of the store that outlive containers, `volumes/<name>/{_data,meta.json}`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +50,8 @@ impl Prepared {
     }
 }
 
-fn home(containers: &Containers, name: &str) -> PathBuf {
+/// The directory of a volume.
+pub(super) fn home(containers: &Containers, name: &str) -> PathBuf {
     containers.root().join("volumes").join(name)
 }
 
@@ -80,7 +83,7 @@ pub fn prepare(store: &Store, config: &mut Config) -> Result<Prepared, Container
     for mount in &mut config.mounts {
         if let MountSource::Volume { name, anonymous } = &mut mount.source {
             if name.is_empty() {
-                *name = ContainerId::random().map_err(ContainerError::io("read random numbers"))?.to_string();
+                *name = random_name()?;
             }
             check_name(name)?;
             wanted.push((name.clone(), *anonymous, mount.target.clone()));
@@ -129,15 +132,22 @@ fn ensure(
     Ok(true)
 }
 
-/// Makes a volume. Whether it was not there before.
+/// Makes a volume, an anonymous one if it gets no name; gives its name. One that is there stays as it is.
 pub fn create(
     containers: &Containers,
-    name: &str,
+    name: Option<&str>,
     labels: BTreeMap<String, String>,
-) -> Result<bool, ContainerError> {
-    check_name(name)?;
-    let _lock = lock(containers, name)?;
-    ensure(containers, name, false, labels)
+) -> Result<String, ContainerError> {
+    let anonymous = name.is_none();
+    let name = name.map_or_else(random_name, |name| Ok(name.to_owned()))?;
+    check_name(&name)?;
+    let _lock = lock(containers, &name)?;
+    ensure(containers, &name, anonymous, labels)?;
+    Ok(name)
+}
+
+fn random_name() -> Result<String, ContainerError> {
+    Ok(ContainerId::random().map_err(ContainerError::io("read random numbers"))?.to_string())
 }
 
 /// A volume by its name.
@@ -159,17 +169,35 @@ pub fn list(containers: &Containers) -> Result<Vec<Volume>, ContainerError> {
     Ok(names.filter_map(|name| find(containers, name).ok()).collect())
 }
 
-/// The container that uses a volume, running or not.
-pub fn user(containers: &Containers, name: &str) -> Result<Option<ContainerId>, ContainerError> {
+/// The volumes that containers use, running or not, each with one that does.
+pub fn used(containers: &Containers) -> Result<BTreeMap<String, ContainerId>, ContainerError> {
+    let mut used = BTreeMap::new();
     for id in containers.ids()? {
         // One that is gone again, or damaged, uses nothing that could be known.
         let Ok(config) = Config::read(containers, &id) else { continue };
-        let uses = |mount: &super::MountPoint| matches!(&mount.source, MountSource::Volume { name: used, .. } if used == name);
-        if config.mounts.iter().any(uses) {
-            return Ok(Some(id));
+        for mount in config.mounts {
+            if let MountSource::Volume { name, .. } = mount.source {
+                used.entry(name).or_insert_with(|| id.clone());
+            }
         }
     }
-    Ok(None)
+    Ok(used)
+}
+
+/// How many bytes the files of a volume have; one with several names counts once.
+pub fn size(containers: &Containers, name: &str) -> u64 {
+    let mut seen = BTreeSet::new();
+    size_below(&data(containers, name), &mut seen)
+}
+
+/// What cannot be looked at counts nothing.
+fn size_below(path: &Path, seen: &mut BTreeSet<(u64, u64)>) -> u64 {
+    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
+    if !meta.is_dir() {
+        return if seen.insert((meta.dev(), meta.ino())) { meta.len() } else { 0 };
+    }
+    let entries = dir::list_path(path).unwrap_or_default();
+    entries.iter().map(|entry| size_below(&path.join(OsStr::from_bytes(&entry.name)), seen)).sum()
 }
 
 /// Removes a volume that no container uses.
@@ -177,10 +205,14 @@ pub fn remove(containers: &Containers, name: &str) -> Result<(), ContainerError>
     find(containers, name)?;
     let _lock = lock(containers, name)?;
     find(containers, name)?;
-    if let Some(by) = user(containers, name)? {
+    if let Some(by) = used(containers)?.remove(name) {
         return Err(ContainerError::VolumeInUse { name: name.to_owned(), by });
     }
     let going = containers.root().join("tmp").join(file::unique_name());
     fs::rename(home(containers, name), &going).map_err(ContainerError::io("remove a volume"))?;
-    fs::remove_dir_all(&going).map_err(ContainerError::io("remove a volume"))
+    match fs::remove_dir_all(&going) {
+        // gc was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(ContainerError::io("remove a volume")),
+    }
 }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::observe::{Observer, Rootfs};
 use super::{ExecError, users};
 use crate::layer::tree::Tree;
@@ -46,7 +48,7 @@ impl Variable {
 }
 
 /// All that is to be known to start it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageProcess {
     /// Not empty.
     pub argv: Vec<String>,

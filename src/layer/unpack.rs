@@ -70,24 +70,25 @@ pub enum TreeOwners {
     Root,
 }
 
-/// Unpacks what a stack of layers shows: a plain directory tree without marks. `tars` are the uncompressed layers of the
-/// tree, `dest` an existing empty directory.
+/// Unpacks what a stack of layers shows at a directory of theirs, `top`: a plain directory tree without marks. `tars` are
+/// the uncompressed layers of the tree, `dest` an existing empty directory, which gets the metadata of `top`.
 ///
 /// # Errors
 /// As [`unpack`].
 pub fn unpack_tree(
     tars: &[File],
     tree: &Tree,
+    top: &ImagePath,
     dest: &Path,
     owners: TreeOwners,
     devices: Devices,
 ) -> Result<(), UnpackError> {
-    let root = tree.get(&ImagePath::root());
-    let meta = root.map_or(Meta { mode: 0o755, ..Meta::default() }, |found| found.entry.meta.clone());
+    let meta =
+        tree.get(top).map_or(Meta { mode: 0o755, ..Meta::default() }, |found| found.entry.meta.clone());
     let root = Item { path: ImagePath::root(), meta, what: What::Dir { opaque: false } };
-    let all = tree.walk(&ImagePath::root());
+    let all = tree.walk(top);
     let mut names = FirstNames::default();
-    let items = all.iter().map(|found| tree_item(found, &mut names));
+    let items = all.iter().map(|found| tree_item(found, top, &mut names));
     let mut items: Vec<Item<'_>> = [Ok(root)].into_iter().chain(items).collect::<Result<_, _>>()?;
     if owners == TreeOwners::Root {
         items.iter_mut().for_each(|item| (item.meta.uid, item.meta.gid) = (0, 0));
@@ -98,15 +99,20 @@ pub fn unpack_tree(
     maker.make(dest, &items)
 }
 
-fn tree_item<'a>(found: &Found<'a>, names: &mut FirstNames) -> Result<Item<'a>, UnpackError> {
+fn tree_item<'a>(
+    found: &Found<'a>,
+    top: &ImagePath,
+    names: &mut FirstNames,
+) -> Result<Item<'a>, UnpackError> {
     let path = &found.entry.path;
+    let below = |path: &ImagePath| path.strip_prefix(top).expect("only what is below the top is walked");
     let what = match (names.node(found), &found.entry.node) {
         (None, _) => {
             let (size, content, offset) =
                 found.file().ok_or_else(|| UnpackError::Corrupt { path: path.clone() })?;
             What::File { layer: found.layer, size, offset, content }
         }
-        (Some(Node::Hardlink(first)), _) => What::Link(first),
+        (Some(Node::Hardlink(first)), _) => What::Link(below(&first)),
         (Some(_), Node::Symlink(target)) => What::Symlink(target),
         (Some(Node::Char { major, minor }), _) => What::Char { major, minor },
         (Some(Node::Block { major, minor }), _) => What::Block { major, minor },
@@ -116,7 +122,7 @@ fn tree_item<'a>(found: &Found<'a>, names: &mut FirstNames) -> Result<Item<'a>, 
             unreachable!("a merged tree shows no whiteouts, and only first names have bytes")
         }
     };
-    Ok(Item { path: path.clone(), meta: found.entry.meta.clone(), what })
+    Ok(Item { path: below(path), meta: found.entry.meta.clone(), what })
 }
 
 /// The entries of one layer with the directories they need.

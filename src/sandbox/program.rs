@@ -25,6 +25,7 @@ use super::{channel, filter, owners, terminal, work};
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Everything the program needs, made ready while errors are still cheap.
+#[expect(clippy::struct_excessive_bools, reason = "powers and places, each given or not by itself")]
 pub(super) struct Program {
     argv: Vec<CString>,
     env: Vec<CString>,

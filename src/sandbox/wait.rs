@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, kill_process, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, kill_process, kill_process_group, pidfd_open,
     set_parent_process_death_signal, wait,
 };
 
@@ -175,8 +175,10 @@ fn heard<const N: usize>(sources: [Option<BorrowedFd<'_>>; N]) -> rustix::io::Re
     Ok(sources.map(of).map(|events| events.unwrap_or(PollFlags::empty())))
 }
 
+/// Ends a child, and what it started and has not given a session of its own.
 fn end(main: Pid) {
-    // It may have ended already.
+    // It may have ended already, or not have a group yet. No child is process 1, whose group would be everybody.
+    let _ = kill_process_group(main, Signal::KILL);
     let _ = kill_process(main, Signal::KILL);
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::{LayerRef, Store, StoreError};
 use crate::digest::{DiffId, chain_ids};
-use crate::layer::unpack::{Devices, UnpackOptions, unpack};
+use crate::layer::unpack::{Devices, TreeOwners, UnpackOptions, unpack};
 use crate::layer::{Owners, Tree};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
@@ -59,6 +59,15 @@ impl Unpacking {
             Self::Root => Devices::Make,
             Self::Mapped | Self::SingleId | Self::Never => Devices::Record,
         }
+    }
+
+    /// Whose files a plain directory tree can hold, and whether devices.
+    pub const fn plain_tree(self) -> (TreeOwners, Devices) {
+        let owners = match self {
+            Self::Root | Self::Mapped => TreeOwners::AsInLayers,
+            Self::SingleId | Self::Never => TreeOwners::Root,
+        };
+        (owners, self.devices())
     }
 
     const fn name(self) -> &'static str {

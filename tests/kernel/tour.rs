@@ -1,15 +1,16 @@
 //! The tour that docker's users know, each step of it: an image's layers found in the layer db by their chain ids, a
-//! container's four directories, what it writes in `upper`, what a stop and a removal take away.
+//! container's four directories, what it writes in `upper`, what a stop and a removal take away. And the page about it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::life::{World, mounts_of};
 use crate::rootless::Ids;
-use crate::support::children;
+use crate::support::{Ran, bless, children, has, kernel_lab, skip};
 
 const DOCKERFILE: &str = "FROM base\nCOPY first /first\nRUN echo second > /second && mkdir /dir\nENV A=b\nCMD [\"sleep\", \"1000\"]\n";
 
@@ -147,11 +148,60 @@ fn tour(world: Option<World>) {
             || *path == store.join("l").join(short(&mount_id))
             || *path == store.join("l").join(short(&init_id))
     };
-    assert_eq!(gone.iter().filter(|path| !belongs(path)).collect::<Vec<_>>(), [&PathBuf::new(); 0]);
+    assert!(gone.iter().all(belongs), "{:?}", gone.iter().filter(|path| !belongs(path)).collect::<Vec<_>>());
     for path in [&own, &init, &store.join("containers").join(&id), &store.join("layerdb/mounts").join(&id)] {
         assert!(!path.exists(), "{} is left", path.display());
     }
     assert!(!store.join("l").join(short(&mount_id)).is_symlink());
     assert_eq!(strings(&world.inspect("toured")["RootFS"]["Layers"]), layers);
     assert_eq!(mounts_of(&store), mounts);
+}
+
+/// What differs from run to run and from machine to machine: ids, numbers, times, sizes, and how wide columns are.
+fn without_chance(page: &str) -> Vec<String> {
+    let rules = [
+        (r"\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +[0-9]+ [0-9:]+", "DATE"),
+        (r"Less than a second|[0-9]+ seconds?", "TIME"),
+        (r"[0-9a-f]{12,}", "HEX"),
+        (r"[0-9.]+ ?[kMGT]?i?B\b", "SIZE"),
+        (r"[0-9]+", "N"),
+        (r" +", " "),
+    ];
+    let rules = rules.map(|(from, to)| (regex_lite::Regex::new(from).unwrap(), to));
+    let plain = |line: &str| {
+        rules.iter().fold(line.to_owned(), |line, (from, to)| from.replace_all(&line, *to).into_owned())
+    };
+    page.lines().map(plain).collect()
+}
+
+/// `examples/tour.sh` ends at the first command that does not work; what it prints is the page.
+#[test]
+fn the_page_is_what_its_commands_print() {
+    if kernel_lab().is_none() {
+        return;
+    }
+    if !has("unshare") {
+        return skip("needs unshare (package util-linux)").unwrap_or_default();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--"]).arg(root.join("examples/tour.sh"));
+    command.env("LITH", env!("CARGO_BIN_EXE_lith")).env("IN_TOUR", "1");
+    let ran = Ran::of(command.output().unwrap());
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let page = root.join("examples/tour.md");
+    if bless() {
+        fs::write(&page, &ran.out).unwrap();
+    }
+    let (printed, written) = (without_chance(&ran.out), without_chance(&read(&page)));
+    for (at, (printed, written)) in printed.iter().zip(&written).enumerate() {
+        assert_eq!(
+            printed,
+            written,
+            "line {} of examples/tour.md; make it again with examples/tour.sh",
+            at + 1
+        );
+    }
+    assert_eq!(printed.len(), written.len());
+    assert!(printed.iter().filter(|line| line.starts_with("$ ")).count() > 40, "the tour has commands");
 }

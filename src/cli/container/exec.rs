@@ -15,7 +15,6 @@ use crate::sandbox::spec::{Process, Stdio};
 
 /// Arguments of `lith exec`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "the flags of a command line")]
 pub struct Exec {
     /// Leave it running in the container
     #[arg(short, long)]

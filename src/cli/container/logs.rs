@@ -114,7 +114,7 @@ fn next(reader: &mut Option<Reader>, path: &Path) -> std::io::Result<Option<Line
     if reader.is_none() {
         *reader = Reader::open(path)?;
     }
-    reader.as_mut().map_or(Ok(None), Reader::next)
+    reader.as_mut().map_or(Ok(None), Reader::next_line)
 }
 
 /// Times as RFC 3339 in UTC with nanoseconds, so that they are ordered as texts.

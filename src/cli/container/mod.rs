@@ -1,5 +1,6 @@
 //! Verbs about containers.
 
+pub mod attach;
 pub mod commit;
 pub mod cp;
 pub mod diff;
@@ -12,15 +13,18 @@ pub mod ps;
 pub mod rm;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod stop;
 mod streams;
+pub mod top;
+pub mod volume;
 pub mod wait;
 
 use std::path::Path;
 
 use super::session::{self, Need, Session};
 use super::{CliError, out};
-use crate::container::{Container, ContainerError};
+use crate::container::ContainerError;
 use crate::epoch::Epoch;
 use crate::store::Containers;
 
@@ -42,17 +46,14 @@ fn epoch(given: Option<Epoch>) -> Result<Epoch, CliError> {
     }
 }
 
-/// Does something with each of several containers; what fails does not keep it from the others. Prints what was done
-/// as docker does: each as it was named.
-fn each(
-    containers: &Containers,
-    names: &[String],
-    mut act: impl FnMut(&Container) -> Result<(), ContainerError>,
-) -> Result<(), CliError> {
+/// Does something with each of several containers; what fails does not keep it from the others. Prints what was done as
+/// docker does: each as it was named, unless there was nothing to do.
+fn each(names: &[String], mut act: impl FnMut(&str) -> Result<Done, ContainerError>) -> Result<(), CliError> {
     let mut failed = None;
     for name in names {
-        match crate::container::find(containers, name).and_then(|container| act(&container)) {
-            Ok(()) => out::print(&format!("{name}\n")),
+        match act(name) {
+            Ok(Done::Yes) => out::print(&format!("{name}\n")),
+            Ok(Done::Nothing) => {}
             Err(error) => {
                 if let Some(earlier) = failed.replace(error) {
                     super::errors::show(&earlier.into());
@@ -61,4 +62,10 @@ fn each(
         }
     }
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Whether something was done with a container.
+enum Done {
+    Yes,
+    Nothing,
 }

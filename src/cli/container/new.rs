@@ -7,9 +7,9 @@ use crate::cli::limits::LimitArgs;
 use crate::cli::process_flags::ProcessFlags;
 use crate::cli::session::Session;
 use crate::cli::{CliError, find};
-use crate::container::{Config, Program, STATE_VERSION, Wanted, now, signals};
+use crate::container::{Config, STATE_VERSION, Wanted, now, signals};
 use crate::digest::DiffId;
-use crate::exec::process;
+use crate::exec::process::{self, ImageProcess};
 use crate::oci::{Healthcheck, RunConfig};
 use crate::sandbox::spec::{Net, SHM_SIZE};
 use crate::store::ContainerId;
@@ -83,15 +83,15 @@ impl NewFlags {
         let id = ContainerId::random().map_err(CliError::io("read random numbers"))?;
         let hostname = self.hostname(&id)?;
         let program = process::resolve(store, &config, &self.process.overrides(&self.command)?)?;
-        let env = with_own(program.env, &hostname, self.tty);
+        let program = ImageProcess { env: with_own(program.env, &hostname, self.tty), ..program };
         let config = Config {
             version: STATE_VERSION,
             created: now(),
             image: image.id,
             image_name: self.image.clone(),
             layers: process::rootfs(store, &config)?,
-            run: self.run_config(config.config, &env)?,
-            program: Program { argv: program.argv, env, cwd: program.cwd, user: program.user },
+            run: self.run_config(config.config, &program.env)?,
+            program,
             hostname,
             network,
             hosts: limits.hosts,

@@ -17,6 +17,7 @@ use crate::container::{Container, Status, clock, list};
 #[command(
     after_help = "Examples:\n  lith ps -a\n  lith ps -aq --filter status=exited\n  lith ps --format '{{.Names}}: {{.Status}}'"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of a command line")]
 pub struct Ps {
     /// Also those that do not run
     #[arg(short, long)]

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{containers, each};
+use super::{Done, containers, each};
 use crate::cli::CliError;
 use crate::cli::session::Need;
-use crate::container::{ContainerError, Status, Volumes, life};
+use crate::container::{ContainerError, Status, Volumes, find, life};
 
 /// Arguments of `lith rm`.
 #[derive(Debug, Args)]
@@ -27,19 +27,19 @@ impl Rm {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let (_session, all) = containers(root, Need::FileSystems)?;
         let volumes = if self.volumes { Volumes::Anonymous } else { Volumes::Keep };
-        let mut names = self.containers.clone();
-        if self.force {
-            names.retain(|name| {
-                !matches!(crate::container::find(&all, name), Err(ContainerError::Unknown(_)))
-            });
-        }
-        each(&all, &names, |container| {
+        each(&self.containers, |name| {
+            let container = match find(&all, name) {
+                Err(ContainerError::Unknown(_)) if self.force => return Ok(Done::Nothing),
+                found => found?,
+            };
             if self.force {
-                life::kill(&all, container)?;
+                life::remove_by_force(&all, &container, volumes)?;
             } else if container.state.status == Status::Running {
-                return Err(ContainerError::Running { name: container.name.clone() });
+                return Err(ContainerError::Running { name: container.name });
+            } else {
+                life::remove(&all, &container, volumes)?;
             }
-            life::remove(&all, container, volumes)
+            Ok(Done::Yes)
         })
     }
 }

@@ -8,8 +8,8 @@ use super::new::NewFlags;
 use super::streams::{self, DETACH_KEYS};
 use crate::cli::session::{self, Need, Session};
 use crate::cli::{CliError, out};
-use crate::container::attach::{Terminal, size};
-use crate::container::{Attach, Container, Start, State, create, start};
+use crate::container::attach::{Attached, Terminal, size};
+use crate::container::{Attach, Container, Start, State, create, life, start};
 use crate::store::Containers;
 
 /// Arguments of `lith run`.
@@ -61,6 +61,10 @@ impl Run {
         let container =
             Container { id: made.id, name: made.name, config: made.config, state: State::created() };
         let end = streams::serve(&containers, &container.id, &mut client, None, &terminal)?;
+        if end == Attached::Unread {
+            // It would go on for nobody.
+            life::kill(&containers, &container)?;
+        }
         streams::finish(&containers, &container, end)
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::run::{leave, resolv_conf};
 use super::streams::{self, DETACH_KEYS};
-use super::{containers, each};
+use super::{Done, containers, each};
 use crate::cli::CliError;
 use crate::cli::session::{Need, Session};
 use crate::container::attach::{Terminal, size};
@@ -36,7 +36,9 @@ impl Start {
         let (session, all) = containers(root, Need::FileSystems)?;
         if !self.attach && !self.interactive {
             let attach = Attach { stdin: false, output: false };
-            return each(&all, &self.containers, |one| begin(&session, &all, one, attach).map(drop));
+            return each(&self.containers, |name| {
+                begin(&session, &all, &find(&all, name)?, attach).map(|_| Done::Yes)
+            });
         }
         let [name] = self.containers.as_slice() else {
             return Err(CliError::Usage("only one container can be attached to at a time".into()));
@@ -85,9 +87,10 @@ impl Restart {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let (session, all) = containers(root, Need::FileSystems)?;
         let patience = patience(self.time);
-        each(&all, &self.containers, |container| {
-            life::stop(&all, container, container.config.stop_signal()?, patience)?;
-            begin(&session, &all, container, Attach { stdin: false, output: false }).map(drop)
+        each(&self.containers, |name| {
+            let container = find(&all, name)?;
+            life::stop(&all, &container, container.config.stop_signal()?, patience)?;
+            begin(&session, &all, &container, Attach { stdin: false, output: false }).map(|_| Done::Yes)
         })
     }
 }

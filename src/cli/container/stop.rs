@@ -5,10 +5,10 @@ use std::path::Path;
 use clap::Args;
 
 use super::start::patience;
-use super::{containers, each};
+use super::{Done, containers, each};
 use crate::cli::CliError;
 use crate::cli::session::Need;
-use crate::container::{ContainerError, life, signals};
+use crate::container::{ContainerError, find, life, signals};
 
 /// Arguments of `lith stop`.
 #[derive(Debug, Args)]
@@ -28,9 +28,10 @@ impl Stop {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let given = self.signal.as_deref().map(signals::number).transpose().map_err(ContainerError::from)?;
         let (_session, all) = containers(root, Need::FileSystems)?;
-        each(&all, &self.containers, |container| {
+        each(&self.containers, |name| {
+            let container = find(&all, name)?;
             let signal = given.map_or_else(|| container.config.stop_signal(), Ok)?;
-            life::stop(&all, container, signal, patience(self.time))
+            life::stop(&all, &container, signal, patience(self.time)).map(|()| Done::Yes)
         })
     }
 }
@@ -50,10 +51,14 @@ impl Kill {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let number = signals::number(&self.signal).map_err(ContainerError::from)?;
         let (_session, all) = containers(root, Need::FileSystems)?;
-        each(&all, &self.containers, |container| {
-            life::signal(&all, container, number)?;
-            // Whoever looks next is to find it ended.
-            if number == signals::KILL { life::kill(&all, container) } else { Ok(()) }
+        each(&self.containers, |name| {
+            let container = find(&all, name)?;
+            life::signal(&all, &container, number)?;
+            if number == signals::KILL {
+                // Whoever looks next is to find it ended.
+                life::kill(&all, &container)?;
+            }
+            Ok(Done::Yes)
         })
     }
 }

@@ -7,6 +7,9 @@ use crate::container::attach::{Attached, Notice, Terminal, attach, parse_keys};
 use crate::container::{Client, Container, End, Request, life};
 use crate::store::{ContainerId, Containers};
 
+/// The number of the signal that a program gets whose output nobody reads.
+const PIPE: u8 = 13;
+
 /// docker's keys.
 pub const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
 
@@ -50,6 +53,8 @@ pub fn finish(containers: &Containers, container: &Container, end: Attached) -> 
     match end {
         Attached::Detached | Attached::Ended(End::Exited(0)) => Ok(()),
         Attached::Ended(End::Exited(code)) => Err(CliError::Exit(code)),
+        // As a program ends whose output nobody reads.
+        Attached::Unread => Err(CliError::Exit(128 + PIPE)),
         Attached::Ended(End::Failed { code, reason }) => {
             Err(crate::container::ContainerError::Failed { code, reason }.into())
         }

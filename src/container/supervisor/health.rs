@@ -51,6 +51,7 @@ struct Plan {
 struct Probing {
     running: Running,
     start: String,
+    began: Instant,
     deadline: Instant,
     output: Vec<u8>,
     code: Option<i32>,
@@ -75,7 +76,12 @@ impl Checks {
 
     /// How long until something is to be done without being told.
     pub(super) fn due(&self) -> Option<Timespec> {
-        let at = self.running.as_ref().map(|probe| probe.deadline).or(self.next)?;
+        let at = match &self.running {
+            // Its end is what is waited for.
+            Some(probe) if probe.overdue => return None,
+            Some(probe) => probe.deadline,
+            None => self.next?,
+        };
         let left = at.saturating_duration_since(Instant::now());
         Timespec::try_from(left).ok()
     }
@@ -99,7 +105,7 @@ impl Checks {
             let probe = self.running.take()?;
             let began = self.began?;
             let end = Instant::now();
-            self.health = plan.judge(&self.health, probe, began, end);
+            self.health = plan.judge(&self.health, probe, began);
             self.next = Some(end + plan.pause(&self.health, began, end));
             return Some(self.health.clone());
         }
@@ -144,7 +150,8 @@ impl Plan {
         if starts { self.start_interval.min(self.interval) } else { self.interval }
     }
 
-    fn judge(&self, before: &Health, probe: Probing, began: Instant, time: Instant) -> Health {
+    /// `began` is when the program was started.
+    fn judge(&self, before: &Health, probe: Probing, began: Instant) -> Health {
         let exit_code = probe.code.unwrap_or(-1);
         let mut health = before.clone();
         health.log.push(Probe {
@@ -162,7 +169,7 @@ impl Plan {
             return Health { status: HealthStatus::Healthy, failing_streak: 0, ..health };
         }
         // Failures do not count while the program starts.
-        if before.status == HealthStatus::Starting && time < began + self.start_period {
+        if before.status == HealthStatus::Starting && probe.began < began + self.start_period {
             return health;
         }
         health.failing_streak += 1;
@@ -177,8 +184,9 @@ impl Probing {
     fn start(plan: &Plan, init: &OwnedFd) -> Option<Self> {
         let running = Launcher::default().enter(init.as_fd(), &plan.process).ok()?;
         let (output, code) = (vec![], None);
-        let deadline = Instant::now() + plan.timeout;
-        Some(Self { running, start: now(), deadline, output, code, overdue: false })
+        let began = Instant::now();
+        let deadline = began + plan.timeout;
+        Some(Self { running, start: now(), began, deadline, output, code, overdue: false })
     }
 
     /// Whether it is over.
@@ -200,9 +208,19 @@ impl Probing {
         if !ready.readable(&self.running.socket()) || self.running.hear() {
             return false;
         }
-        while let Ok(Some(event)) = self.running.next_event() {
-            if let Event::Ended(ended) = event {
-                self.code = Some(i32::from(life::exit_code(ended.status)));
+        loop {
+            match self.running.next_event() {
+                Ok(Some(Event::Ended(ended))) => {
+                    self.code = Some(i32::from(life::exit_code(ended.status)));
+                }
+                Ok(Some(Event::Init { .. } | Event::Terminal(_) | Event::Started)) => {}
+                Ok(None) => break,
+                // It was never executed.
+                Err(error) => {
+                    self.code = None;
+                    self.output = crate::diag::chain(&error).into_bytes();
+                    break;
+                }
             }
         }
         if self.overdue {

@@ -89,7 +89,7 @@ fn two_hundred_of_eight_callers_leave_nothing() {
 fn life(world: &World, worker: usize, round: usize, mark: &str) -> String {
     let name = format!("w{worker}-{round}");
     let mut start = vec!["run", "-d", "--name", &name];
-    if round % 5 == 0 {
+    if round.is_multiple_of(5) {
         start.extend(["--pids-limit", "20"]);
     }
     start.extend(["base", "sleep", mark]);

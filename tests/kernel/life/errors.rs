@@ -70,6 +70,19 @@ fn input_is_passed_on_and_its_end_too() {
 }
 
 #[test]
+fn output_that_nobody_reads_ends_the_program() {
+    let Some(world) = World::root() else { return };
+    let mut command = world.command(&["run", "--rm", "--name", "yes", "base", "yes"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 4];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    assert_eq!(&first, b"y\ny\n");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 13));
+    assert_eq!(world.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
 fn what_cannot_be_started_says_so_as_docker_does() {
     let Some(world) = World::root() else { return };
     refused(&world, &["run", "--rm", "nope", "true"], 125, &["nope", "not in the store"]);

@@ -4,9 +4,13 @@ mod copies;
 mod crowd;
 mod errors;
 mod files;
+mod health;
+mod images;
 mod kills;
 mod tamper;
 mod terminal;
+mod volumes;
+mod watching;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,13 +8,13 @@ use crate::rootless::Ids;
 use crate::support::{has, skip};
 
 /// A tmux server of the test's own.
-struct Screen {
+pub(super) struct Screen {
     socket: std::path::PathBuf,
 }
 
 impl Screen {
     /// Runs a shell command in a terminal of 80 by 24.
-    fn new(world: &World, script: &str) -> Self {
+    pub(super) fn new(world: &World, script: &str) -> Self {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let name = format!("tmux{}", SERIAL.fetch_add(1, Ordering::Relaxed));
         let screen = Self { socket: world.lab().path(&name) };
@@ -28,16 +28,16 @@ impl Screen {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub(super) fn keys(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
-    fn shows(&self) -> String {
+    pub(super) fn shows(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) {
+    pub(super) fn wait_for(&self, text: &str) {
         let began = std::time::Instant::now();
         while !self.shows().contains(text) {
             assert!(began.elapsed().as_secs() < 20, "{text:?} does not show up in\n{}", self.shows());
@@ -53,7 +53,7 @@ impl Drop for Screen {
 }
 
 /// The words of a command as a shell takes them, followed by what its exit code was.
-fn script(world: &World, args: &[&str]) -> String {
+pub(super) fn script(world: &World, args: &[&str]) -> String {
     let command = world.command(args);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let quoted: Vec<String> =
@@ -61,7 +61,7 @@ fn script(world: &World, args: &[&str]) -> String {
     format!("cd / && {}; echo \"code=$?\"; stty -a | grep -o -- '-*icanon'; sleep 1000", quoted.join(" "))
 }
 
-fn worlds(tag: &str) -> Vec<World> {
+pub(super) fn worlds(tag: &str) -> Vec<World> {
     if !has("tmux") {
         return skip::<Vec<World>>("needs tmux").unwrap_or_default();
     }

@@ -135,7 +135,7 @@ pub fn record<W: Write>(
     writer: &mut LayerWriter<W>,
 ) -> Result<Captured, CaptureError> {
     let mut disk = Disk::open(upper, options.marks, Held::Shared)?;
-    let began = crate::sys::clock::realtime_nanos();
+    let began = steady::file_clock();
     let plan = look(&mut disk, lower, options)?;
     emit::write(&mut disk, &plan.entries, writer)?;
     steady::check(&plan, &look(&mut disk, lower, options)?, began)?;

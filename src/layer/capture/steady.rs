@@ -3,6 +3,11 @@
 use super::{CaptureError, Plan, Planned, Seen};
 use crate::path::ImagePath;
 
+/// What the clock says by which the kernel notes changes of files.
+pub(super) fn file_clock() -> i64 {
+    crate::sys::clock::realtime_nanos()
+}
+
 /// Holds what was seen at first against what was seen at last. `began`: what the clock of files said before the first look.
 ///
 /// That clock goes in ticks of some milliseconds. A change leaves another time behind, unless it comes within the same

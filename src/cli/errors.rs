@@ -224,6 +224,9 @@ fn hint(error: &CliError) -> Option<String> {
             Some(format!("make them again from their tars: lith store verify --repair {image}"))
         }
         CliError::Container(ContainerError::Unknown(_)) => Some("`lith ps -a` lists what is there".into()),
+        CliError::Container(ContainerError::Damaged { id, .. }) => {
+            Some(format!("remove it: lith rm -f {}", id.short()))
+        }
         CliError::Container(ContainerError::NameTaken { name, .. }) => {
             Some(format!("choose another --name, or remove the other one: lith rm {name}"))
         }

@@ -95,7 +95,7 @@ fn refuse_in_use(store: &Store, text: &str, image: &ImageId, going: &[String]) -
     if store.refs()?.iter().any(stays) {
         return Ok(());
     }
-    let all = list(&Containers::of(store.root()))?;
+    let all = list(&Containers::of(store.root()), |_| ())?;
     let Some(user) = all.iter().find(|container| container.config.image == *image) else { return Ok(()) };
     Err(CliError::Failed(format!(
         "{text} is in use by container {} ({}); remove that first, or pass --force: the container keeps what it needs",

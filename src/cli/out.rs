@@ -18,8 +18,13 @@ pub fn bytes(bytes: &[u8]) {
 
 /// Prints to standard output, if anybody still reads that: what goes on for ever ends with its reader.
 pub fn print_while_read(text: &str) -> bool {
+    bytes_while_read(text.as_bytes())
+}
+
+/// The same with bytes.
+pub fn bytes_while_read(bytes: &[u8]) -> bool {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    out.write_all(bytes).and_then(|()| out.flush()).is_ok()
 }
 
 /// Prints to standard error.

@@ -35,6 +35,8 @@ pub enum Attached {
     Detached,
     /// Nobody reads the caller's standard output any more.
     Unread,
+    /// The caller was told to end by a signal that is not passed on.
+    Told(i32),
 }
 
 /// What the caller gets while it is attached and that is not input.
@@ -133,8 +135,10 @@ impl Pump<'_> {
             }
             retry_on_intr(|| poll(&mut list, None))?;
             let ready: Vec<PollFlags> = list.iter().map(PollFd::revents).collect();
-            if !ready[0].is_empty() {
-                self.take_signals(signals, notice);
+            if !ready[0].is_empty()
+                && let Some(signal) = self.take_signals(signals, notice)
+            {
+                return Ok(Attached::Told(signal));
             }
             if ready[1].contains(PollFlags::OUT) {
                 self.push(client);
@@ -143,6 +147,7 @@ impl Pump<'_> {
                 return self.rest(client);
             }
             if ready.get(2).is_some_and(|flags| !flags.is_empty()) && self.take_input()? {
+                self.push_all(client)?;
                 return Ok(Attached::Detached);
             }
             self.push(client);
@@ -161,16 +166,18 @@ impl Pump<'_> {
         Ok(Attached::Ended(End::Lost))
     }
 
-    fn take_signals(&self, signals: &OwnedFd, notice: &mut impl FnMut(Notice)) {
+    /// Passes on what is to be. A signal that means the caller itself.
+    fn take_signals(&self, signals: &OwnedFd, notice: &mut impl FnMut(Notice)) -> Option<i32> {
         let mut number = [0; 4];
         while read(signals, &mut number) == Ok(4) {
             match i32::from_ne_bytes(number) {
                 WINCH if self.how.tty => notice(Notice::Resized(size())),
                 WINCH => {}
                 signal if self.how.pass_signals => notice(Notice::Signal(signal)),
-                _ => {}
+                signal => return Some(signal),
             }
         }
+        None
     }
 
     /// Reads what the caller types. Whether it leaves.
@@ -196,6 +203,17 @@ impl Pump<'_> {
             self.pending = frame(Kind::Stdin, &typed);
         }
         Ok(leaves)
+    }
+
+    /// Sends what was typed before the caller left.
+    fn push_all(&mut self, client: &Client) -> io::Result<()> {
+        loop {
+            self.push(client);
+            if self.pending.is_empty() {
+                return Ok(());
+            }
+            retry_on_intr(|| poll(&mut [PollFd::new(client, PollFlags::OUT)], None))?;
+        }
     }
 
     /// Sends as much of the input as goes.

@@ -106,7 +106,7 @@ impl Client {
     /// # Errors
     /// `TimedOut` if it takes longer than `limit`.
     pub fn event(&mut self, limit: Option<Duration>) -> io::Result<Option<Event>> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             match self.arrived()? {
                 Some(Heard::Event(event)) => return Ok(Some(event)),
@@ -159,7 +159,7 @@ impl Client {
     /// # Errors
     /// `TimedOut` if it takes longer than `limit`.
     pub fn end(&mut self, limit: Option<Duration>) -> io::Result<End> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match self.event(left) {

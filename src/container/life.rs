@@ -17,6 +17,8 @@ use crate::sys::file::Lock;
 
 /// How long another process may hold a container that it changes.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The exit code of a program that was killed.
+const KILLED: u8 = 137;
 /// How often is looked again.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -56,13 +58,18 @@ pub(super) fn remove_link(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-/// All containers, oldest first. What was left by killed supervisors is made true on the way.
-pub fn list(containers: &Containers) -> Result<Vec<Container>, ContainerError> {
+/// All containers, oldest first. What was left by killed supervisors is made true on the way. `damaged` hears of those
+/// that cannot be read.
+pub fn list(
+    containers: &Containers,
+    mut damaged: impl FnMut(ContainerError),
+) -> Result<Vec<Container>, ContainerError> {
     let mut all = Vec::new();
     for id in containers.ids()? {
         match load(containers, id) {
             Ok(container) => all.push(container),
             Err(ContainerError::Gone(_)) => {}
+            Err(error @ ContainerError::Damaged { .. }) => damaged(error),
             Err(error) => return Err(error),
         }
     }
@@ -106,6 +113,10 @@ fn find_id(containers: &Containers, text: &str) -> Result<ContainerId, Container
 fn load(containers: &Containers, id: ContainerId) -> Result<Container, ContainerError> {
     let config = Config::read(containers, &id)?;
     let state = settle(containers, &id, &config)?;
+    // A state that was read of one that was just removed would be that of a lost one.
+    if !containers.dir(&id).exists() {
+        return Err(ContainerError::Gone(id));
+    }
     Ok(Container { name: containers.name(&id), id, config, state })
 }
 
@@ -161,7 +172,8 @@ fn clear_up(
         }
         _ => state.orphaned(&boot, now()),
     };
-    state.write(containers, id).map_err(ContainerError::io("write the state of a container"))?;
+    // On a full disk it is found out again by the next, who may be about to make room.
+    let _ = state.write(containers, id);
     Ok(state)
 }
 
@@ -182,11 +194,11 @@ pub fn lock(containers: &Containers, container: &Container) -> Result<Lock, Cont
     let deadline = Instant::now() + PATIENCE;
     loop {
         match containers.attempt_lock(&container.id) {
-            Ok(Some(lock)) => return Ok(lock),
-            Err(_) if !containers.dir(&container.id).exists() => {
+            Ok(Some(lock)) if containers.dir(&container.id).exists() => return Ok(lock),
+            Ok(Some(_)) | Err(_) if !containers.dir(&container.id).exists() => {
                 return Err(ContainerError::Gone(container.id.clone()));
             }
-            Ok(None) => {}
+            Ok(Some(_) | None) => {}
             Err(error) => return Err(error.into()),
         }
         let name = || container.name.clone();
@@ -241,8 +253,16 @@ pub fn stop(
     patience: Option<Duration>,
 ) -> Result<(), ContainerError> {
     let Some(mut client) = connect(containers, container)? else { return Ok(()) };
-    // An end that comes first, or a supervisor that says nothing, shows below.
-    let _ = client.send(&Request::Signal { of: None, number: signal });
+    let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
+    while let Err(error) = client.ask(&Request::Signal { of: None, number: signal }) {
+        let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if late || error.kind() != io::ErrorKind::Other {
+            // An end that comes first, or a supervisor that says nothing, shows below.
+            break;
+        }
+        // There is no program yet to be asked.
+        sleep(PAUSE);
+    }
     if client.end(patience).is_ok_and(|end| end != End::Lost) {
         return Ok(());
     }
@@ -299,8 +319,16 @@ pub fn wait(containers: &Containers, container: &Container) -> Result<u8, Contai
             .map_err(|source| ContainerError::Supervisor { name: container.name.clone(), source })?;
         match end {
             End::Exited(code) | End::Failed { code, .. } => return Ok(code),
-            End::Lost => settled(containers, container)?,
+            End::Lost => {
+                settled(containers, container)?;
+                if !containers.dir(&container.id).exists() {
+                    return Ok(KILLED);
+                }
+            }
         }
+    }
+    if !containers.dir(&container.id).exists() {
+        return Err(ContainerError::Gone(container.id.clone()));
     }
     Ok(State::read(containers, &container.id).exit_code)
 }
@@ -331,6 +359,18 @@ pub fn remove_by_force(
             Err(ContainerError::Running { .. }) => {}
             removed => return removed,
         }
+    }
+}
+
+/// Removes a container of which nothing can be known any more, and ends what may still be running of it.
+pub fn remove_damaged(containers: &Containers, id: &ContainerId) -> Result<(), ContainerError> {
+    let state = State::read(containers, id);
+    for process in [state.supervisor, state.process].into_iter().flatten() {
+        process.end();
+    }
+    match containers.attempt_lock(id)? {
+        Some(_lock) => remove_locked(containers, id, Volumes::Keep),
+        None => Err(ContainerError::Busy { name: containers.name(id) }),
     }
 }
 

@@ -142,7 +142,17 @@ impl State {
 
     /// Writes it. The caller holds the container's lock.
     pub fn write(&self, containers: &Containers, id: &ContainerId) -> io::Result<()> {
-        file::replace(&containers.dir(id).join("state.json"), &self.to_bytes(), Durability::Cached)
+        let path = containers.dir(id).join("state.json");
+        match file::replace(&path, &self.to_bytes(), Durability::Cached) {
+            // The end of a program is worth more than that nobody can see it half written: its place is there already.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let mut file = std::fs::OpenOptions::new().write(true).open(&path)?;
+                let bytes = self.to_bytes();
+                io::Write::write_all(&mut file, &bytes)?;
+                file.set_len(bytes.len() as u64)
+            }
+            written => written,
+        }
     }
 
     /// The bytes of `state.json`.

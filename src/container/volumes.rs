@@ -169,13 +169,24 @@ pub fn list(containers: &Containers) -> Result<Vec<Volume>, ContainerError> {
     Ok(names.filter_map(|name| find(containers, name).ok()).collect())
 }
 
+/// What of a container's config tells of volumes.
+#[derive(Deserialize)]
+struct Uses {
+    mounts: Vec<super::MountPoint>,
+}
+
 /// The volumes that containers use, running or not, each with one that does.
 pub fn used(containers: &Containers) -> Result<BTreeMap<String, ContainerId>, ContainerError> {
     let mut used = BTreeMap::new();
     for id in containers.ids()? {
-        // One that is gone again, or damaged, uses nothing that could be known.
-        let Ok(config) = Config::read(containers, &id) else { continue };
-        for mount in config.mounts {
+        let bytes = match fs::read(containers.dir(&id).join("config.json")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            bytes => bytes.map_err(ContainerError::io("read the config of a container"))?,
+        };
+        // Of whatever version: a volume that may be in use is in use.
+        let uses: Uses = serde_json::from_slice(&bytes)
+            .map_err(|error| ContainerError::Damaged { id: id.clone(), reason: error.to_string() })?;
+        for mount in uses.mounts {
             if let MountSource::Volume { name, .. } = mount.source {
                 used.entry(name).or_insert_with(|| id.clone());
             }

@@ -281,8 +281,11 @@ impl Containers {
         let going = self.root.join("tmp").join(file::unique_name());
         let home = self.dir(id);
         fs::rename(&home, &going).map_err(|e| file::context(e, "remove", &home))?;
-        fs::remove_dir_all(&going).map_err(|e| file::context(e, "remove", &going))?;
-        Ok(())
+        match fs::remove_dir_all(&going) {
+            // gc was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed.map_err(|e| file::context(e, "remove", &going))?),
+        }
     }
 
     /// The images that containers are of, and the names in `overlay/` that they have. A container whose config cannot

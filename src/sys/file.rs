@@ -1,10 +1,12 @@
 //! Files that appear whole or not at all, and advisory locks.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -31,9 +33,12 @@ pub enum Published {
 
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
-/// A name no other live process uses in the same directory.
+/// What tells this process from others that had its number before.
+static SALT: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+
+/// A name that no other process uses in the same directory, nor has used.
 pub fn unique_name() -> String {
-    format!("{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed))
+    format!("{}-{:016x}-{}", std::process::id(), *SALT, SERIAL.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Unnamed {

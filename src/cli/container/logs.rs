@@ -76,17 +76,19 @@ impl Logs {
             if tail.is_some_and(|tail| before.len() > tail) {
                 before.pop_front();
             }
-            if tail.is_none() {
-                before.drain(..).for_each(|line| self.show(&line));
+            if tail.is_none() && !before.drain(..).all(|line| self.show(&line)) {
+                return Ok(());
             }
         }
-        before.iter().for_each(|line| self.show(line));
+        if !before.iter().all(|line| self.show(line)) {
+            return Ok(());
+        }
         while let Some(running) = &mut client {
             // Its end says that the log is whole.
             let ended = !matches!(running.end(Some(PAUSE)), Err(error) if error.kind() == std::io::ErrorKind::TimedOut);
             while let Some(line) = next(&mut reader, &path).map_err(failed())? {
-                if bounds.hold(&line) {
-                    self.show(&line);
+                if bounds.hold(&line) && !self.show(&line) {
+                    return Ok(());
                 }
             }
             if ended {
@@ -96,15 +98,19 @@ impl Logs {
         Ok(())
     }
 
-    fn show(&self, line: &Line) {
+    /// Prints a line. False if nobody reads them any more.
+    fn show(&self, line: &Line) -> bool {
         let mut bytes = Vec::new();
         if self.timestamps {
             bytes.extend_from_slice(format!("{} ", line.time).as_bytes());
         }
         bytes.extend(line.bytes());
         match line.stream {
-            Name::Stdout => out::bytes(&bytes),
-            Name::Stderr => out::err_bytes(&bytes),
+            Name::Stdout => out::bytes_while_read(&bytes),
+            Name::Stderr => {
+                out::err_bytes(&bytes);
+                true
+            }
         }
     }
 }

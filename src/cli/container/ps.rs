@@ -71,7 +71,7 @@ impl Ps {
         let (session, all) = containers(root, Need::Store)?;
         let asks_for_status =
             filters.iter().any(|filter| matches!(filter, Filter::Status(_) | Filter::Exited(_)));
-        let mut found = list(&all)?;
+        let mut found = list(&all, |damaged| crate::cli::errors::show(&damaged.into()))?;
         found.reverse();
         found.retain(|container| {
             let shown =

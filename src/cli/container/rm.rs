@@ -30,6 +30,9 @@ impl Rm {
         each(&self.containers, |name| {
             let container = match find(&all, name) {
                 Err(ContainerError::Unknown(_)) if self.force => return Ok(Done::Nothing),
+                Err(ContainerError::Damaged { id, .. }) if self.force => {
+                    return life::remove_damaged(&all, &id).map(|()| Done::Yes);
+                }
                 found => found?,
             };
             if self.force {

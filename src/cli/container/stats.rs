@@ -111,7 +111,7 @@ impl Stats {
         if !self.containers.is_empty() {
             return self.containers.iter().map(|name| find(all, name)).collect();
         }
-        let mut found = list(all)?;
+        let mut found = list(all, |_| ())?;
         found.retain(|container| self.all || container.state.status == Status::Running);
         found.reverse();
         Ok(found)

@@ -54,6 +54,7 @@ pub fn finish(containers: &Containers, container: &Container, end: Attached) -> 
         Attached::Detached | Attached::Ended(End::Exited(0)) => Ok(()),
         Attached::Ended(End::Exited(code)) => Err(CliError::Exit(code)),
         // As a program ends whose output nobody reads.
+        Attached::Told(signal) => Err(CliError::Exit(u8::try_from(128 + signal).unwrap_or(255))),
         Attached::Unread => Err(CliError::Exit(128 + PIPE)),
         Attached::Ended(End::Failed { code, reason }) => {
             Err(crate::container::ContainerError::Failed { code, reason }.into())

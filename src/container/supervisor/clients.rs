@@ -26,6 +26,8 @@ pub(super) struct Clients {
     dir: OwnedFd,
     listener: Option<UnixListener>,
     list: Vec<Client>,
+    /// No more descriptors are to be had until one of them leaves.
+    crowded: bool,
 }
 
 /// The programs that a connection may speak of.
@@ -73,7 +75,7 @@ impl Clients {
         let _ = rustix::fs::unlinkat(&dir, "control", rustix::fs::AtFlags::empty());
         let listener = UnixListener::bind(control_path(&dir))?;
         listener.set_nonblocking(true)?;
-        let mut all = Self { dir, listener: Some(listener), list: vec![] };
+        let mut all = Self { dir, listener: Some(listener), list: vec![], crowded: false };
         all.add(first, attach)?;
         Ok(all)
     }
@@ -91,7 +93,7 @@ impl Clients {
     }
 
     pub(super) fn register<'a>(&'a self, wanted: &mut Interest<'a>, input: bool) {
-        if let Some(listener) = &self.listener {
+        if let Some(listener) = self.listener.as_ref().filter(|_| !self.crowded) {
             wanted.add(listener, PollFlags::IN);
         }
         self.list.iter().for_each(|client| client.register(wanted, input));
@@ -102,7 +104,9 @@ impl Clients {
         for client in &mut self.list {
             client.handle(ready, programs);
         }
+        let before = self.list.len();
         self.list.retain(|client| !client.gone);
+        self.crowded &= self.list.len() == before;
         if self.listener.as_ref().is_some_and(|listener| ready.readable(listener)) {
             self.accept();
         }
@@ -112,8 +116,9 @@ impl Clients {
     fn accept(&mut self) {
         let Some(listener) = &self.listener else { return };
         // One that has gone again is no loss.
-        if let Ok((socket, _)) = listener.accept() {
-            let _ = self.add(socket, Attach { stdin: false, output: false });
+        match listener.accept() {
+            Ok((socket, _)) => drop(self.add(socket, Attach { stdin: false, output: false })),
+            Err(error) => self.crowded = error.kind() != io::ErrorKind::WouldBlock,
         }
     }
 
@@ -219,10 +224,11 @@ impl Client {
     /// Sends as much as goes.
     fn send(&mut self) {
         while !self.out.is_empty() && !self.gone {
+            // Each goes with the first byte of its message.
+            let place = |number: usize| self.descriptors.get(number).map_or(self.out.len(), |(at, _)| *at);
             let (end, fd) = match self.descriptors.first() {
-                Some((0, fd)) => (self.out.len(), Some(fd.as_fd())),
-                Some((at, _)) => (*at, None),
-                None => (self.out.len(), None),
+                Some((0, fd)) => (place(1), Some(fd.as_fd())),
+                Some(_) | None => (place(0), None),
             };
             match socket::send(&self.socket, &self.out[..end], fd) {
                 Ok(count) => self.sent(count),

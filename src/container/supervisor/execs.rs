@@ -32,6 +32,8 @@ impl Execs {
             Ok(program) => self.list.push(Exec { program, client, started: false }),
             Err((code, reason)) => {
                 client.event(&Event::Failed { code, reason });
+                // Its input was not for the container's own program.
+                client.finish();
                 self.leaving.push(client);
             }
         }
@@ -44,7 +46,10 @@ impl Execs {
     pub(super) fn register<'a>(&'a self, wanted: &mut Interest<'a>) {
         for Exec { program, client, .. } in &self.list {
             program.register(wanted, !client.is_full());
-            client.register(wanted, !program.input_is_full());
+            // One that is gone would be ready for ever.
+            if !client.is_gone() {
+                client.register(wanted, !program.input_is_full());
+            }
         }
         self.leaving.iter().for_each(|client| client.register(wanted, true));
     }

@@ -130,6 +130,8 @@ impl Supervisor {
             if let Err(error) = self.turn(&mut watched, &mut checks) {
                 // Without its eyes a supervisor is of no use; the container ends with it.
                 watched.kill();
+                // The lock is held until nothing of it is left.
+                let _ = watched.drain(|_, _| ());
                 return Outcome::Failed {
                     code: 125,
                     reason: format!("its supervisor cannot go on: {error}"),
@@ -165,7 +167,8 @@ impl Supervisor {
             && let Some(health) = checks.handle(&ready, init)
         {
             self.state.health = Some(health);
-            self.state.write(&self.containers, &self.job.id)?;
+            // A disk that is full must not end the program; the next check is written again.
+            let _ = self.state.write(&self.containers, &self.job.id);
         }
         Ok(())
     }
@@ -178,17 +181,22 @@ impl Supervisor {
 
     /// The program has been executed.
     fn running(&mut self, watched: &Watched, health: Option<Health>) -> io::Result<()> {
-        self.state.status = Status::Running;
-        self.state.process = watched.init_pid().and_then(ProcessId::of);
-        self.state.started = Some(now());
-        self.state.cgroups = watched.cgroups();
-        self.state.health = health;
-        self.state.write(&self.containers, &self.job.id)?;
+        let running = State {
+            status: Status::Running,
+            process: watched.init_pid().and_then(ProcessId::of),
+            started: Some(now()),
+            cgroups: watched.cgroups(),
+            health,
+            ..self.state.clone()
+        };
+        running.write(&self.containers, &self.job.id)?;
         if let Some(pid) = watched.init_pid() {
             let merged = self.containers.layers(&self.job.id).merged();
             life::remove_link(&merged);
             std::os::unix::fs::symlink(format!("/proc/{pid}/root"), merged)?;
         }
+        // Only now: what goes wrong before is told as a start that failed.
+        self.state = running;
         self.clients.event(&Event::Started { pid: watched.init_pid().unwrap_or_default() });
         Ok(())
     }
@@ -200,13 +208,11 @@ impl Supervisor {
         self.clients.stop_listening();
         life::remove_link(&self.containers.layers(&self.job.id).merged());
         let event = self.conclude(outcome);
-        let kept = match self.job.auto_remove {
-            true => life::remove_locked(&self.containers, &self.job.id, life::Volumes::Anonymous).is_err(),
-            false => true,
-        };
-        if kept {
-            // Whoever finds "running" without the lock makes it true.
-            let _ = self.state.write(&self.containers, &self.job.id);
+        // Whoever finds "running" without the lock makes it true.
+        let _ = self.state.write(&self.containers, &self.job.id);
+        if self.job.auto_remove {
+            // What stays is shown as dead, and goes with the next that removes it.
+            let _ = life::remove_locked(&self.containers, &self.job.id, life::Volumes::Anonymous);
         }
         self.lock = None;
         self.clients.event(&event);

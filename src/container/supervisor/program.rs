@@ -16,6 +16,8 @@ use crate::sandbox::{Event, Running, SandboxError, Stream, take_chunk};
 /// How much input waits for a program that does not read.
 const INPUT: usize = 1 << 20;
 const CHUNK: usize = 64 << 10;
+/// The most that a pipe holds unless somebody privileged wants more (pipe(7)).
+const REST: usize = 1 << 20;
 
 /// A program that was started.
 pub(super) struct Watched {
@@ -174,13 +176,15 @@ impl Watched {
                 Ok(Some(Event::Started)) => started = true,
                 // The last counts: an error that follows the end takes it back.
                 Ok(Some(Event::Ended(ended))) => self.end = Some(Ok(ended)),
+                // What cannot be understood would come again and again.
+                Err(SandboxError::Channel(error)) => return Err(error),
                 Err(error) => self.end = Some(Err(error)),
             }
         }
     }
 
-    /// Takes what is left in the streams, now that nobody writes any more. Descriptors that were passed out of the
-    /// container could stay open for ever, so their end is not waited for.
+    /// Takes what is left in the streams. Descriptors of them may be open for ever in others' hands, so their end is not
+    /// waited for, nor is more taken than a pipe holds.
     pub(super) fn drain(&mut self, mut take: impl FnMut(Stream, &[u8])) -> io::Result<()> {
         self.running.wait()?;
         let streams = [
@@ -190,13 +194,15 @@ impl Watched {
         ];
         for (stream, fd) in streams {
             let Some(fd) = fd else { continue };
-            let mut more = true;
-            while more {
-                more = false;
+            for _ in 0..REST / CHUNK {
+                let mut more = false;
                 chunk(fd, |bytes| {
                     more = true;
                     take(stream, bytes);
                 });
+                if !more {
+                    break;
+                }
             }
         }
         Ok(())

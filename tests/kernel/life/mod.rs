@@ -4,6 +4,7 @@ mod copies;
 mod crowd;
 mod errors;
 mod files;
+mod hardships;
 mod health;
 mod images;
 mod kills;

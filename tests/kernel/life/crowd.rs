@@ -60,8 +60,10 @@ fn two_hundred_of_eight_callers_leave_nothing() {
                 })
             })
             .collect();
-        let ids: Vec<String> = workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
+        // All of them first: who panics here must not leave the watcher to go on for ever.
+        let ids: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         done.store(true, Ordering::Relaxed);
+        let ids: Vec<String> = ids.into_iter().flat_map(|ids| ids.unwrap()).collect();
         assert!(watcher.join().unwrap() > 5, "the watcher has looked");
         ids
     });

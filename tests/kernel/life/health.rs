@@ -93,6 +93,8 @@ fn a_check_that_takes_too_long_is_ended_and_counts() {
         world.ok(&["run", "-d", "--name", "ck", "late"]);
         eventually("a check runs", || !processes_about(&mark).is_empty());
         becomes(&world, "ck", "unhealthy");
+        // What four checks left would be seen beside the one that runs.
+        eventually("four were ended", || health(&world, "ck")["FailingStreak"].as_u64() >= Some(4));
         let last = health(&world, "ck")["Log"].as_array().unwrap().last().unwrap().clone();
         assert_eq!(last["ExitCode"], -1);
         assert!(last["Output"].as_str().unwrap().contains("exceeded timeout (0.3s)"), "{last}");

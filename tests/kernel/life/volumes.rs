@@ -279,8 +279,10 @@ fn who_makes_a_container_and_who_prunes_do_not_meet() {
                 })
             })
             .collect();
-        makers.into_iter().for_each(|maker| maker.join().unwrap());
+        // All of them first: who panics here must not leave the pruner to go on for ever.
+        let made: Vec<_> = makers.into_iter().map(|maker| maker.join()).collect();
         done.store(true, Ordering::Relaxed);
+        made.into_iter().for_each(|maker| maker.unwrap());
         assert!(pruner.join().unwrap() > 0, "nothing was ever pruned in between");
     });
 }

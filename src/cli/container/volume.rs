@@ -127,7 +127,9 @@ const DRIVER: &str = "local";
 impl Ls {
     fn run(&self, all: &Containers) -> Result<(), CliError> {
         let filters = Filter::parse_all(&self.filter)?;
-        let used = volumes::used(all)?;
+        // Only if that is asked for: of a damaged container nobody knows what it uses.
+        let asked = filters.iter().any(|filter| matches!(filter, Filter::Dangling(_)));
+        let used = if asked { volumes::used(all)? } else { BTreeMap::new() };
         let mut found = volumes::list(all)?;
         found.retain(|volume| Filter::all_hold(&filters, volume, &used));
         if self.quiet {

@@ -39,7 +39,7 @@ pub fn fill(store: &Store, config: &Config, name: &str, target: &Path) -> Result
         .and_then(|()| place.take(&filling, used).map_err(|error| error.to_string()))
         .map_err(|reason| {
             // What cannot be removed is garbage of `tmp`.
-            let _ = fs::remove_dir_all(&filling);
+            let _ = dir::remove_all(&filling);
             failed(reason)
         })
 }
@@ -126,6 +126,6 @@ impl Place {
         }
         fs::set_permissions(&self.data, fs::Permissions::from_mode(own.mode() & 0o7777))?;
         File::open(&self.data)?.set_modified(own.modified()?)?;
-        fs::remove_dir_all(&self.coming)
+        dir::remove_all(&self.coming)
     }
 }

@@ -221,7 +221,7 @@ pub fn remove(containers: &Containers, name: &str) -> Result<(), ContainerError>
     }
     let going = containers.root().join("tmp").join(file::unique_name());
     fs::rename(home(containers, name), &going).map_err(ContainerError::io("remove a volume"))?;
-    match fs::remove_dir_all(&going) {
+    match dir::remove_all(&going) {
         // gc was faster.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(ContainerError::io("remove a volume")),

@@ -281,7 +281,7 @@ impl Containers {
         let going = self.root.join("tmp").join(file::unique_name());
         let home = self.dir(id);
         fs::rename(&home, &going).map_err(|e| file::context(e, "remove", &home))?;
-        match fs::remove_dir_all(&going) {
+        match dir::remove_all(&going) {
             // gc was faster.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => Ok(removed.map_err(|e| file::context(e, "remove", &going))?),

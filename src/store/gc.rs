@@ -246,5 +246,5 @@ pub(super) fn remove(path: &Path) -> std::io::Result<()> {
         return fs::remove_file(path);
     }
     snapshots::remove_tree(path);
-    if path.exists() { fs::remove_dir_all(path) } else { Ok(()) }
+    if path.exists() { dir::remove_all(path) } else { Ok(()) }
 }

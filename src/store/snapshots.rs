@@ -106,7 +106,7 @@ pub(super) fn remove_tree(dir: &Path) {
     if is_dir(&dir.join("work")) && is_dir(&dir.join("work/work")) {
         let _ = fs::set_permissions(dir.join("work/work"), PermissionsExt::from_mode(0o700));
     }
-    let _ = fs::remove_dir_all(dir);
+    let _ = crate::sys::dir::remove_all(dir);
 }
 
 /// Which layers of a stack hold anything.

@@ -81,6 +81,24 @@ fn whoever_only_looks_can_be_told_to_end() {
 }
 
 #[test]
+fn trees_deeper_than_there_are_descriptors_go() {
+    let Some(world) = World::root() else { return };
+    let script = "cd $1 && for i in $(seq 1500); do mkdir d && cd d || exit 1; done";
+    world.ok(&["volume", "create", "deep"]);
+    for place in ["/", "/v"] {
+        world.ok(&["run", "--name", "deep", "-v", "deep:/v", "base", "sh", "-c", script, "sh", place]);
+        // As few as a user may have.
+        let mut few = std::process::Command::new("sh");
+        few.args(["-c", "ulimit -n 256; exec \"$0\" --root \"$1\" rm deep", env!("CARGO_BIN_EXE_lith")])
+            .arg(world.store());
+        let ran = crate::support::Ran::of(few.output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    world.ok(&["volume", "rm", "deep"]);
+    assert!(world.traces().iter().all(|path| !path.starts_with(world.store().join("tmp"))));
+}
+
+#[test]
 fn a_damaged_record_is_told_and_harms_no_other() {
     let Some(world) = World::root() else { return };
     world.ok(&["volume", "create", "kept"]);

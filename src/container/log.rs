@@ -63,13 +63,15 @@ pub struct Writer {
     file: File,
     /// Beginnings of lines that are not whole yet: of standard output, of standard error.
     pending: [Vec<u8>; 2],
+    /// The last line may have been written in part.
+    torn: bool,
 }
 
 impl Writer {
     /// Opens the log of a container.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(Self { file, pending: [vec![], vec![]] })
+        Ok(Self { file, pending: [vec![], vec![]], torn: false })
     }
 
     /// Takes what came from a stream.
@@ -87,7 +89,17 @@ impl Writer {
             from += length;
         }
         pending.drain(..from);
-        self.file.write_all(&out)
+        self.write(out)
+    }
+
+    /// Writes whole lines. After a full disk what is left of a line gets an end of its own.
+    fn write(&mut self, mut lines: Vec<u8>) -> io::Result<()> {
+        if self.torn && !lines.is_empty() {
+            lines.insert(0, b'\n');
+        }
+        let written = self.file.write_all(&lines);
+        self.torn = written.is_err() || self.torn && lines.is_empty();
+        written
     }
 
     /// Writes what came without a newline, at the end or when nothing more comes for now.
@@ -99,7 +111,7 @@ impl Writer {
                 pending.clear();
             }
         }
-        self.file.write_all(&out)
+        self.write(out)
     }
 }
 

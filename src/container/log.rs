@@ -204,4 +204,20 @@ mod tests {
         assert_eq!(out, [b"one\ntwo\n\xff\xfe\n", long.as_bytes(), b"\n"].concat());
         assert_eq!((err, lines), (b"err\nno newline".to_vec(), 8));
     }
+
+    #[test]
+    fn a_line_that_was_cut_takes_none_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut writer = Writer::open(&path).unwrap();
+        // As a disk leaves it that fills up in the middle of a write.
+        std::fs::write(&path, "{\"log\":\"ha").unwrap();
+        writer.torn = true;
+        writer.chunk(Stream::Stdout, b"whole\n", || "t".into()).unwrap();
+        writer.chunk(Stream::Stdout, b"next\n", || "t".into()).unwrap();
+        let mut reader = Reader::open(&path).unwrap().unwrap();
+        for line in ["whole\n", "next\n"] {
+            assert_eq!(reader.next_line().unwrap().unwrap().bytes(), line.as_bytes());
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Gid, Mode, OFlags, Uid, fchmod, fchown, openat};
+use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -63,5 +63,9 @@ fn make(dir: &OwnedFd, name: &str, bytes: &[u8], shown: &str) -> Result<OwnedFd,
     file.write_all(bytes)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         .doing("write", shown)?;
+    // When it was put there must not show in what a step makes of it.
+    let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+    futimens(&file, &Timestamps { last_access: zero, last_modification: zero })
+        .doing("set the time of", shown)?;
     Ok(file.into())
 }

@@ -14,7 +14,7 @@ use super::failure::{Doing as _, SetupError};
 
 /// How often is asked again, and how long is waited in between, in nanoseconds: files that were on their way in a
 /// socket when its last owner died are closed by the kernel a little later.
-const TRIES: u32 = 100;
+const TRIES: u32 = 300;
 const PAUSE: i64 = 10_000_000;
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
@@ -42,11 +42,20 @@ pub(super) fn close(host: Root) -> Result<(), SetupError> {
     }
     for _ in 0..TRIES {
         match sys::mount::make_read_only(c"/") {
-            Err(FsError { errno: Errno::BUSY, .. }) => pause(),
+            Err(FsError { errno: Errno::BUSY, .. }) => {
+                collect();
+                pause();
+            }
             other => return other.doing("close", "the root file system"),
         }
     }
     Err(SetupError::Held)
+}
+
+/// Has the kernel look for sockets that nobody holds: it does when one is closed (unix_gc of net/unix/garbage.c).
+fn collect() {
+    // Without one it does so later.
+    drop(std::os::unix::net::UnixStream::pair());
 }
 
 fn pause() {

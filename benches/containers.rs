@@ -1,8 +1,9 @@
 //! How long a container takes from the command to its end, beside bare runtimes and other engines in the same run.
 //!
-//! `cargo bench --bench containers`, as root. Each row is the median of many runs of `/bin/true` in the same image, the
-//! rows once taken in turn and once by themselves, since each pays for what the kernel still does after the one before, engines after the others; ratios are to crun on the bundle that `lith bundle` made. Nothing is
-//! asserted. Needs `busybox-static`; `crun`, `runc`, `podman` and `docker.io` add rows.
+//! `cargo bench --bench containers`, as root. Each row is the median of many runs of `/bin/true` in the same image: once the
+//! rows taken in turn, engines after the others, and once each by itself, since each pays for what the kernel still has
+//! to do after the one before. Ratios are to crun on the bundle that `lith bundle` made. Nothing is asserted. Needs
+//! `busybox-static`; `crun`, `runc`, `podman` and `docker.io` add rows.
 
 #![allow(
     clippy::unwrap_used,

@@ -66,8 +66,8 @@ fn check_root(does: &str, image: &str) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::Environment(format!(
-        "only root {does} what other processes see; `lith bundle {image} DIR` writes the files to a directory, and \
-         `lith save {image}` to an archive"
+        "only root {does} what other processes see; `lith run {image} COMMAND` looks at the files, \
+         `lith bundle {image} DIR` writes them to a directory, and `lith save {image}` to an archive"
     )))
 }
 

@@ -94,11 +94,6 @@ pub fn environment(files: &[PathBuf], given: &[String]) -> Result<Vec<Variable>,
     Ok(all)
 }
 
-/// What docker sets for a program with a terminal.
-pub fn default_term() -> Variable {
-    Variable::Set { name: "TERM".into(), value: "xterm".into() }
-}
-
 fn one(option: &str, text: &str) -> Result<Variable, CliError> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),

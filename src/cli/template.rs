@@ -80,6 +80,18 @@ fn field(text: &str) -> Result<Part, String> {
 }
 
 impl Template {
+    /// Objects as `inspect` prints them: one list, or the template once for each.
+    pub fn objects(&self, values: &[Value]) -> Result<String, CliError> {
+        match self {
+            Self::Json | Self::Table => {
+                Ok(serde_json::to_string_pretty(values).expect("values serialise") + "\n")
+            }
+            Self::Parts { parts, .. } => {
+                values.iter().map(|value| Ok(Self::apply(parts, value)? + "\n")).collect()
+            }
+        }
+    }
+
     /// One value in the form of the template's parts.
     pub fn apply(parts: &[Part], value: &Value) -> Result<String, CliError> {
         parts

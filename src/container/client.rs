@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -138,7 +138,7 @@ impl Client {
         self.send(request)?;
         loop {
             match self.event(Some(PATIENCE))? {
-                Some(Event::Done | Event::Process) => return Ok(()),
+                Some(Event::Done) => return Ok(()),
                 Some(Event::Refused { reason }) => return Err(io::Error::other(reason)),
                 Some(Event::Started { .. }) => {}
                 Some(Event::Failed { .. } | Event::Exited { .. }) | None => {
@@ -146,12 +146,6 @@ impl Client {
                 }
             }
         }
-    }
-
-    /// A descriptor of the container's first process.
-    pub fn process(&mut self) -> io::Result<OwnedFd> {
-        self.ask(&Request::Process)?;
-        self.frames.descriptor().ok_or_else(|| io::Error::other("an answer without its descriptor"))
     }
 
     /// Waits for the end of the program.

@@ -202,7 +202,7 @@ impl Remote {
                 Some(Heard::Event(Event::Failed { reason, .. } | Event::Refused { reason })) => {
                     self.end = Some(Err(reason));
                 }
-                Some(Heard::Event(Event::Done | Event::Process)) => {}
+                Some(Heard::Event(Event::Done)) => {}
                 None if self.client.fill() => continue,
                 None => self.end = Some(Err("it ended meanwhile".to_owned())),
             }

@@ -29,12 +29,16 @@ pub fn random(id: &ContainerId) -> impl Iterator<Item = String> + use<> {
     plain.chain(std::iter::once_with(move || format!("c_{id}")))
 }
 
-/// Whether a name may be given: docker's rule.
-pub fn check(name: &str) -> Result<(), ContainerError> {
+/// Whether a name is made of what docker allows in one.
+pub fn is_plain(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-    if first && rest && (2..=200).contains(&name.len()) {
+    first && name.len() <= 200 && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// Whether a name may be given to a container: docker's rule.
+pub fn check(name: &str) -> Result<(), ContainerError> {
+    if is_plain(name) && name.len() >= 2 {
         return Ok(());
     }
     Err(ContainerError::BadName { name: name.chars().take(100).collect() })

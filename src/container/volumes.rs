@@ -62,10 +62,7 @@ pub fn data(containers: &Containers, name: &str) -> PathBuf {
 
 /// Whether a name may be given to a volume: docker's rule.
 pub fn check_name(name: &str) -> Result<(), ContainerError> {
-    let mut bytes = name.bytes();
-    let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let rest = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-    if first && rest && name.len() <= 200 {
+    if super::names::is_plain(name) {
         return Ok(());
     }
     Err(ContainerError::BadVolumeName { name: name.chars().take(100).collect() })

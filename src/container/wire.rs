@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,17 +39,17 @@ pub fn message(message: &impl Serialize) -> Vec<u8> {
     frame(Kind::Message, &serde_json::to_vec(message).expect("messages are plain data"))
 }
 
-/// Frames as they arrive, and the descriptors that come with them.
+/// Frames as they arrive.
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: Vec<u8>,
-    descriptors: VecDeque<OwnedFd>,
 }
 
 impl Frames {
     /// Takes what is there. False at the end.
     pub fn fill(&mut self, socket: impl AsFd) -> bool {
-        socket::receive(socket, &mut self.bytes, &mut self.descriptors)
+        // No message brings one.
+        socket::receive(socket, &mut self.bytes, &mut VecDeque::new())
     }
 
     /// The next whole frame.
@@ -73,11 +73,6 @@ impl Frames {
         let mut whole = std::mem::replace(&mut self.bytes, rest);
         whole.drain(..HEAD);
         Ok(Some((kind, whole)))
-    }
-
-    /// A descriptor that came along.
-    pub fn descriptor(&mut self) -> Option<OwnedFd> {
-        self.descriptors.pop_front()
     }
 }
 
@@ -107,8 +102,6 @@ pub enum Request {
         of: Option<i32>,
         number: i32,
     },
-    /// A descriptor of the first process.
-    Process,
     /// Runs one more process; from now on the connection is about that one.
     Exec {
         process: Box<Process>,
@@ -130,8 +123,6 @@ pub enum Event {
     Refused {
         reason: String,
     },
-    /// The descriptor that was asked for comes along.
-    Process,
     /// The container could not be started. `code` as in "Exit codes".
     Failed {
         code: u8,
@@ -166,7 +157,7 @@ mod tests {
             assert_eq!(got[..2], [(Kind::Stdout, b"abc".to_vec()), (Kind::Stdin, vec![])]);
             assert_eq!(parse::<Request>(&got[2].1).unwrap(), Request::Signal { of: None, number: 15 });
         }
-        let mut wrong = Frames { bytes: vec![9, 0, 0, 0, 0], ..Frames::default() };
+        let mut wrong = Frames { bytes: vec![9, 0, 0, 0, 0] };
         assert!(wrong.next().is_err());
     }
 }

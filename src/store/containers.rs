@@ -164,11 +164,6 @@ impl Containers {
         Ok(Lock::attempt_existing(&self.dir(id).join("lock"), Hold::Exclusive)?)
     }
 
-    /// Whether somebody holds the lock of a container.
-    pub fn is_locked(&self, id: &ContainerId) -> Result<bool, StoreError> {
-        Ok(Lock::attempt_existing(&self.dir(id).join("lock"), Hold::Shared)?.is_none())
-    }
-
     fn name_path(&self, name: &str) -> PathBuf {
         self.root.join("container-names").join(name)
     }

@@ -185,7 +185,7 @@ fn images_without_files_and_plain_users() {
     for args in [&["mount", "base"][..], &["umount", "base"]] {
         let ran = user.run(args);
         assert_eq!(ran.code, 3, "{}", ran.err);
-        assert!(ran.err.contains("what other processes see; `lith bundle "), "{}", ran.err);
+        assert!(ran.err.contains("what other processes see; `lith run "), "{}", ran.err);
     }
     assert_eq!(user.ok(&["mount"]).out, "IMAGE ID  NAMES  DIRECTORY\n");
 }

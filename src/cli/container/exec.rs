@@ -90,11 +90,11 @@ impl Exec {
             (false, false) => Stdio::Output,
         };
         let mut process = Process { argv: self.command.clone(), ..process(config, stdio) };
-        let mut changes = process_flags::environment(&self.env_file, &self.env)?;
-        if self.tty {
-            changes.insert(0, process_flags::default_term());
-        }
+        let changes = process_flags::environment(&self.env_file, &self.env)?;
         process.env = crate::exec::process::changed(&process.env, &changes);
+        if self.tty && !process.env.iter().any(|variable| variable.starts_with("TERM=")) {
+            process.env.push("TERM=xterm".into());
+        }
         if let Some(cwd) = &self.workdir {
             process.cwd.clone_from(cwd);
         }

@@ -62,16 +62,7 @@ impl Inspect {
                 }
             });
         }
-        match &self.format {
-            Template::Json | Template::Table => {
-                out::print(&(serde_json::to_string_pretty(&shown).expect("values serialise") + "\n"));
-            }
-            Template::Parts { parts, .. } => {
-                for value in &shown {
-                    out::print(&(Template::apply(parts, value)? + "\n"));
-                }
-            }
-        }
+        out::print(&self.format.objects(&shown)?);
         Ok(())
     }
 }

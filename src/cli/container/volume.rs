@@ -171,16 +171,7 @@ impl Inspect {
         let found = self.names.iter().map(|name| volumes::find(all, name));
         let found = found.collect::<Result<Vec<Volume>, ContainerError>>()?;
         let shown: Vec<Value> = found.iter().map(|volume| describe(all, volume)).collect();
-        match &self.format {
-            Template::Json | Template::Table => {
-                out::print(&(serde_json::to_string_pretty(&shown).expect("values serialise") + "\n"));
-            }
-            Template::Parts { parts, .. } => {
-                for value in &shown {
-                    out::print(&(Template::apply(parts, value)? + "\n"));
-                }
-            }
-        }
+        out::print(&self.format.objects(&shown)?);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Those who are connected to a supervisor.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -59,8 +59,6 @@ pub(super) struct Client {
     frames: Frames,
     /// What waits to be sent.
     out: Vec<u8>,
-    /// A descriptor goes with the byte at this place of `out`.
-    descriptors: Vec<(usize, OwnedFd)>,
     attach: Attach,
     gone: bool,
     /// It wants one more process.
@@ -82,8 +80,8 @@ impl Clients {
 
     fn add(&mut self, socket: UnixStream, attach: Attach) -> io::Result<()> {
         socket.set_nonblocking(true)?;
-        let (frames, out, descriptors) = (Frames::default(), vec![], vec![]);
-        self.list.push(Client { socket, frames, out, descriptors, attach, gone: false, exec: None });
+        let (frames, out) = (Frames::default(), vec![]);
+        self.list.push(Client { socket, frames, out, attach, gone: false, exec: None });
         Ok(())
     }
 
@@ -224,26 +222,12 @@ impl Client {
     /// Sends as much as goes.
     fn send(&mut self) {
         while !self.out.is_empty() && !self.gone {
-            // Each goes with the first byte of its message.
-            let place = |number: usize| self.descriptors.get(number).map_or(self.out.len(), |(at, _)| *at);
-            let (end, fd) = match self.descriptors.first() {
-                Some((0, fd)) => (place(1), Some(fd.as_fd())),
-                Some(_) | None => (place(0), None),
-            };
-            match socket::send(&self.socket, &self.out[..end], fd) {
-                Ok(count) => self.sent(count),
+            match socket::send(&self.socket, &self.out, None) {
+                Ok(count) => drop(self.out.drain(..count)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(_) => self.gone = true,
             }
-        }
-    }
-
-    fn sent(&mut self, count: usize) {
-        self.out.drain(..count);
-        self.descriptors.retain(|(at, _)| *at > 0);
-        for (at, _) in &mut self.descriptors {
-            *at -= count;
         }
     }
 
@@ -289,7 +273,6 @@ impl Client {
             }
             Request::Resize { of: whose, size } => of(whose).and_then(|program| program.resize(size)),
             Request::Signal { of: whose, number } => of(whose).and_then(|program| program.signal(number)),
-            Request::Process => return self.give_process(programs),
             Request::Exec { process, attach } => {
                 self.exec = Some((*process, attach));
                 return;
@@ -297,21 +280,6 @@ impl Client {
         };
         match done {
             Ok(()) => self.queue(&wire::message(&Event::Done)),
-            Err(errno) => self.refuse(&errno.into()),
-        }
-    }
-
-    fn give_process(&mut self, programs: &Programs<'_>) {
-        let copy = programs
-            .find(None)
-            .and_then(|program| program.init())
-            .ok_or(Errno::SRCH)
-            .and_then(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
-        match copy {
-            Ok(copy) => {
-                self.descriptors.push((self.out.len(), copy));
-                self.queue(&wire::message(&Event::Process));
-            }
             Err(errno) => self.refuse(&errno.into()),
         }
     }

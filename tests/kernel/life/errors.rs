@@ -140,7 +140,9 @@ fn names_are_unique_and_containers_are_found() {
 #[test]
 fn a_running_container_is_not_removed_nor_started_twice() {
     let Some(world) = World::root() else { return };
-    world.ok(&["run", "-d", "--name", "busy", "base", "sleep", "1000"]);
+    world.ok(&["run", "-d", "--name", "busy", "-e", "TERM=vt220", "base", "sleep", "1000"]);
+    // A terminal has the name that the container says.
+    assert_eq!(world.ok(&["exec", "-t", "busy", "sh", "-c", "echo $TERM"]).trim_end(), "vt220");
     refused(&world, &["rm", "busy"], 1, &["busy", "running"]);
     refused(&world, &["start", "busy"], 1, &["busy", "running"]);
     refused(&world, &["exec", "busy", "nope"], 127, &["nope", "not found"]);

@@ -11,6 +11,16 @@ use super::StoreError;
 use crate::sys::dir;
 use crate::sys::file::{self, Durability};
 
+/// Removes an entry, its size first: what a kill leaves of it is then no entry.
+pub(super) fn remove(entry: &Path) -> io::Result<()> {
+    match fs::remove_file(entry.join("size")) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+        }
+        Ok(()) | Err(_) => super::gc::remove(entry),
+    }
+}
+
 /// More bytes than any file of an entry has.
 const MOST: u64 = 1024;
 

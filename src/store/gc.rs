@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Containers, RefRecord, Store, StoreError, Unpacking, prepare, snapshots};
+use super::{Containers, RefRecord, Store, StoreError, Unpacking, chains, prepare, snapshots};
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::oci::{ImageConfig, Manifest};
 use crate::sys::dir;
@@ -130,8 +130,13 @@ impl Store {
     /// Removes what a plan names. Whatever cannot be removed stays garbage and is an error at the end.
     pub fn sweep(&self, plan: &GcPlan) -> Result<(), StoreError> {
         let mut first_error = None;
+        let chains = self.root.join("layerdb/sha256");
         for doomed in &plan.doomed {
-            if let Err(error) = remove(&doomed.path) {
+            let removed = match doomed.path.starts_with(&chains) {
+                true => chains::remove(&doomed.path),
+                false => remove(&doomed.path),
+            };
+            if let Err(error) = removed {
                 first_error = first_error.or(Some(file::context(error, "remove", &doomed.path)));
             }
         }

@@ -432,6 +432,43 @@ fn t1_a_kill_during_gc_of_unpacked_layers() {
     }
 }
 
+/// T1 at each file of the layer db that a sweep removes: what is left of an entry is that of a killed sweep.
+#[test]
+fn t1_a_sweep_killed_within_an_entry_of_the_layer_db() {
+    let Some(lab) = kernel_lab() else { return };
+    if !has("strace") {
+        return skip("needs strace").unwrap_or(());
+    }
+    context(&lab);
+    lab.base("store", "alpine");
+    let entries = || list_path(&lab.path("store/layerdb/sha256")).unwrap().len();
+    let expected = lab.build("store", "ctx", &["-t", "x"]).manifest();
+    let mut torn = 0;
+    // Its files come first, and the directories that hold them.
+    for when in 1..=12 {
+        lab.build("store", "ctx", &["-t", "x"]);
+        lab.ok("store", &["rmi", "x"]);
+        let whole = entries();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(lab.path("store/layerdb/sha256"));
+        for entry in list_path(&lab.path("store/layerdb/sha256")).unwrap() {
+            let dir = lab.path("store/layerdb/sha256").join(String::from_utf8(entry.name).unwrap());
+            let files = list_path(&dir).unwrap().into_iter().map(|e| String::from_utf8(e.name).unwrap());
+            command.arg("-P").arg(&dir);
+            for file in files {
+                command.arg("-P").arg(dir.join(file));
+            }
+        }
+        command.arg(format!("--inject=unlink,unlinkat,rmdir:signal=KILL:when={when}"));
+        command.arg(env!("CARGO_BIN_EXE_lith")).arg("--root").arg(lab.path("store")).args(["gc", "-a"]);
+        let ended = command.output().unwrap();
+        torn += u32::from(!ended.status.success() && entries() <= whole);
+        lab.ok("store", &["store", "verify"]);
+    }
+    assert!(torn > 6, "{torn} of 12 sweeps were killed");
+    assert_eq!(lab.build("store", "ctx", &["-t", "x"]).manifest(), expected);
+}
+
 /// The store through a symlinked parent, and a scratch that is a symlink, stay what they are.
 #[test]
 fn t17_a_symlinked_parent_is_fine() {

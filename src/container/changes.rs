@@ -87,7 +87,7 @@ fn read<T>(
     let tocs = container.config.layers.iter().map(|layer| store.toc(layer.diff_id));
     let lower = Tree::new(tocs.collect::<Result<_, _>>()?);
     let layers = containers.layers(&container.id);
-    let (upper, points) = (layers.writable().upper, layers.mount_points().upper);
+    let (upper, points) = (layers.writable().upper, layers.mount_points());
     let mut pause = PAUSE;
     for left in (0..TRIES).rev() {
         let points = mount_points(&points, &upper, &lower)

@@ -12,7 +12,7 @@ use super::state::{State, Status, now};
 use super::wire::Request;
 use super::{ContainerError, signals, volumes};
 use crate::sandbox::spec;
-use crate::store::{ContainerId, Containers};
+use crate::store::{ContainerId, Containers, Going};
 use crate::sys::file::Lock;
 
 /// How long another process may hold a container that it changes.
@@ -122,8 +122,14 @@ fn load(containers: &Containers, id: ContainerId) -> Result<Container, Container
 
 /// The state of a container, made true if nobody watches it any more.
 fn settle(containers: &Containers, id: &ContainerId, config: &Config) -> Result<State, ContainerError> {
+    let settled = |state: &State| match state.status {
+        Status::Running | Status::Starting => false,
+        // Whoever was to remove it may have been killed.
+        Status::Dead => !config.auto_remove,
+        Status::Created | Status::Exited => true,
+    };
     let state = State::read(containers, id);
-    if !matches!(state.status, Status::Running | Status::Starting) {
+    if settled(&state) {
         return Ok(state);
     }
     let lock = match containers.attempt_lock(id) {
@@ -134,11 +140,18 @@ fn settle(containers: &Containers, id: &ContainerId, config: &Config) -> Result<
     };
     // Its supervisor may have come to its end in between.
     let state = State::read(containers, id);
-    if !matches!(state.status, Status::Running | Status::Starting) {
+    if settled(&state) {
         return Ok(state);
     }
-    let state = clear_up(containers, id, state, &lock)?;
-    if config.auto_remove && remove_locked(containers, id, Volumes::Anonymous).is_ok() {
+    let state = match state.status {
+        Status::Dead => state,
+        _ => clear_up(containers, id, state, &lock)?,
+    };
+    if config.auto_remove
+        && let Ok(going) = remove_locked(containers, id, Volumes::Anonymous)
+    {
+        // What stays of it is garbage.
+        let _ = going.delete();
         return Err(ContainerError::Gone(id.clone()));
     }
     Ok(state)
@@ -162,7 +175,7 @@ fn clear_up(
                 reason: format!("process {} does not end", process.pid),
             });
         }
-        state.cgroups.iter().for_each(|dir| remove_cgroup(dir));
+        state.cgroups.iter().for_each(|dir| crate::sandbox::remove_cgroup(dir));
     }
     remove_link(&containers.layers(id).merged());
     remove_link(&containers.dir(id).join("control"));
@@ -175,18 +188,6 @@ fn clear_up(
     // On a full disk it is found out again by the next, who may be about to make room.
     let _ = state.write(containers, id);
     Ok(state)
-}
-
-/// Processes leave a cgroup a moment after they have ended.
-fn remove_cgroup(dir: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while fs::remove_dir(dir).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
-        if Instant::now() >= deadline {
-            // The next that is made sweeps it.
-            return;
-        }
-        sleep(PAUSE);
-    }
 }
 
 /// The lock of a container that does not run. Others may hold it for a moment.
@@ -343,7 +344,7 @@ pub fn remove(
         Err(ContainerError::Gone(_)) => return Ok(()),
         lock => lock?,
     };
-    remove_locked(containers, &container.id, volumes)
+    Ok(remove_locked(containers, &container.id, volumes)?.delete()?)
 }
 
 /// Removes a container, running or not.
@@ -369,34 +370,36 @@ pub fn remove_damaged(containers: &Containers, id: &ContainerId) -> Result<(), C
         process.end();
     }
     match containers.attempt_lock(id)? {
-        Some(_lock) => remove_locked(containers, id, Volumes::Keep),
+        Some(_lock) => Ok(remove_locked(containers, id, Volumes::Keep)?.delete()?),
         None => Err(ContainerError::Busy { name: containers.name(id) }),
     }
 }
 
-/// Removes a container whose lock the caller holds.
+/// Removes a container whose lock the caller holds; its bytes go with what is given.
 pub(super) fn remove_locked(
     containers: &Containers,
     id: &ContainerId,
     volumes: Volumes,
-) -> Result<(), ContainerError> {
+) -> Result<Going, ContainerError> {
     let anonymous = match volumes {
         Volumes::Keep => vec![],
         Volumes::Anonymous => {
             Config::read(containers, id).map(|config| anonymous(&config)).unwrap_or_default()
         }
     };
-    let state = State { status: Status::Dead, ..State::read(containers, id) };
-    // On a full disk it goes all the same.
-    let _ = state.write(containers, id);
-    containers.remove(id)?;
+    let state = State::read(containers, id);
+    if state.status != Status::Dead {
+        // On a full disk it goes all the same.
+        let _ = State { status: Status::Dead, ..state }.write(containers, id);
+    }
+    let going = containers.remove(id)?;
     for name in anonymous {
         match volumes::remove(containers, &name) {
             Ok(()) | Err(ContainerError::UnknownVolume(_) | ContainerError::VolumeInUse { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(going)
 }
 
 fn anonymous(config: &Config) -> Vec<String> {

@@ -29,7 +29,7 @@ pub use config::{Config, MountPoint, MountSource, STATE_VERSION};
 pub use copy::{copy_in, copy_out};
 pub use create::{Made, Wanted, create};
 pub use life::{Container, Volumes, find, list};
-pub use start::{Start, process, start};
+pub use start::{Standby, Start, process, start};
 pub use state::{Health, HealthStatus, Probe, ProcessId, State, Status, clock, now, rfc3339};
 pub use supervisor::child_entry;
 pub use wire::{Attach, Event, Request};

@@ -1,11 +1,11 @@
 //! Starting a container: its root file system described, its supervisor started.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::client::Client;
 use super::config::{Config, MountSource};
@@ -17,7 +17,7 @@ use crate::mount::Overlay;
 use crate::sandbox::spec::{
     Access, File, First, Mount, Mounted, Process, Size, Spec, Stdio as Streams, Work,
 };
-use crate::sandbox::{Writes, send_descriptor, send_job};
+use crate::sandbox::{Writes, open_sealed, send_descriptor, send_job};
 use crate::store::{ContainerId, Containers, Store};
 use crate::sys::file::Lock;
 
@@ -32,9 +32,60 @@ pub struct Start {
     pub resolv_conf: Vec<u8>,
 }
 
+/// A supervisor that was started and waits for its job: that takes about as long as making a container, and both can be
+/// done at the same time. Dropped, it ends.
+pub struct Standby {
+    /// None once it has its job.
+    waiting: Option<(UnixStream, Child)>,
+}
+
+impl Standby {
+    /// Starts the supervisor of a container that need not be there yet.
+    pub fn start(id: &ContainerId) -> Result<Self, ContainerError> {
+        Self::spawn(id).map_err(ContainerError::io("start the supervisor"))
+    }
+
+    fn spawn(id: &ContainerId) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        // A pipe of the caller's that stayed open in there would keep its reader waiting.
+        crate::sys::exec::close_on_exec_from(3)?;
+        // What it forks must not be a way to write to this program.
+        let program = open_sealed(Path::new("/proc/self/exe"))?;
+        let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+            .arg0(NAME)
+            // For whoever lists processes.
+            .arg(id.as_str())
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { waiting: Some((ours, child)) })
+    }
+
+    /// Gives it its job, and the lock of its container.
+    fn take(mut self, job: &Job, lock: Lock) -> io::Result<Client> {
+        let (socket, _) = self.waiting.as_ref().expect("it has no job before this");
+        send_descriptor(socket, Some(lock.as_fd())).and_then(|()| send_job(socket, job))?;
+        let (socket, _) = self.waiting.take().expect("it was there");
+        Ok(Client::over(socket))
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        if let Some((socket, mut child)) = self.waiting.take() {
+            // It has seen nothing of its job, and ends.
+            drop(socket);
+            let _ = child.wait();
+        }
+    }
+}
+
 /// Starts a container whose lock the caller holds. Gives the connection once the program runs.
 pub fn start(
     store: &Store,
+    supervisor: Standby,
     id: &ContainerId,
     config: &Config,
     lock: Lock,
@@ -51,37 +102,13 @@ pub fn start(
         auto_remove: config.auto_remove,
         attach,
     };
-    let mut client = spawn(&job, lock).map_err(ContainerError::io("start the supervisor"))?;
+    let mut client = supervisor.take(&job, lock).map_err(ContainerError::io("start the supervisor"))?;
     let lost = |source| ContainerError::Supervisor { name: id.short().to_owned(), source };
     match client.event(None).map_err(lost)? {
         Some(Event::Started { .. }) => Ok(client),
         Some(Event::Failed { code, reason }) => Err(ContainerError::Failed { code, reason }),
         Some(_) | None => Err(lost(io::ErrorKind::UnexpectedEof.into())),
     }
-}
-
-/// Starts the supervisor; hands the lock on to it.
-fn spawn(job: &Job, lock: Lock) -> io::Result<Client> {
-    let (ours, theirs) = UnixStream::pair()?;
-    // A pipe of the caller's that stayed open in there would keep its reader waiting.
-    crate::sys::exec::close_on_exec_from(3)?;
-    let mut child = Command::new("/proc/self/exe")
-        .arg0(NAME)
-        // For whoever lists processes.
-        .arg(job.id.as_str())
-        .env_clear()
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let told = send_descriptor(&ours, Some(lock.as_fd())).and_then(|()| send_job(&ours, job));
-    if let Err(error) = told {
-        // It has seen nothing of its job, and ends.
-        drop(ours);
-        let _ = child.wait();
-        return Err(error);
-    }
-    Ok(Client::over(ours))
 }
 
 /// What a container's sandbox is.

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::limits::{Amount, GroupLimits, Reached};
 use crate::sys::dir;
@@ -17,6 +18,10 @@ use super::hierarchy::{Hierarchy, Version, find, find_of};
 const PREFIX: &str = "lith-";
 /// Where they are made on a unified hierarchy: a cgroup with processes may not have any below it that are limited.
 const UNIFIED_PARENT: &str = "lith";
+
+/// How often is looked whether processes have left a cgroup, and the pause in between.
+const TRIES: u32 = 400;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Those that limits take.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuset"];
@@ -103,7 +108,7 @@ impl Cgroup {
     }
 
     /// Moves a process into it, and whatever it starts from now on.
-    pub(super) fn take(&self, process: u32) -> Result<(), CgroupError> {
+    pub(super) fn take(&self, process: i32) -> Result<(), CgroupError> {
         for part in &self.parts {
             write("a limit", &part.dir.join("cgroup.procs"), &process.to_string())?;
         }
@@ -111,7 +116,7 @@ impl Cgroup {
     }
 
     /// Moves a process to where another one is, if that is a cgroup of ours: limits of a sandbox hold for who enters it.
-    pub(super) fn share(with: i32, process: u32) -> Result<(), CgroupError> {
+    pub(super) fn share(with: i32, process: i32) -> Result<(), CgroupError> {
         for controller in CONTROLLERS {
             let Some(Hierarchy { own, .. }) = find_of(with, controller) else { continue };
             let name = own.file_name().unwrap_or_default();
@@ -169,8 +174,18 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // A failure is made good by the next sweep.
-        let _ = fs::remove_dir(&self.dir);
+        remove(&self.dir);
+    }
+}
+
+/// Removes a cgroup whose processes have ended or are about to: they leave it a moment later. One that they do not leave
+/// is removed by the next sweep.
+pub fn remove(dir: &Path) {
+    for _ in 0..TRIES {
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(PAUSE),
+            Ok(()) | Err(_) => return,
+        }
     }
 }
 

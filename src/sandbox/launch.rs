@@ -1,27 +1,30 @@
-//! The parent's side: starts the re-executed child, feeds its output on, and waits until nothing of it is left.
+//! The parent's side: starts the helper, feeds its output on, and waits until nothing of it is left.
 //!
-//! Never enters a namespace and never forks: the caller may have any number of threads.
+//! Never enters a namespace, and forks for callers with a single thread alone that ask for it.
 
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
-use std::process::{self, Child, Command, ExitStatus};
+use std::process::{self, Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::GroupLimits;
 use crate::sys;
+use crate::sys::exec::{Fork, fork};
 
 use super::cgroup::{Cgroup, CgroupError};
 use super::channel::{self, Entry, Inbox, Job, Reply};
 use super::failure::SetupError;
-use super::sealed;
 use super::spec::{Ended, Process, Spec, Stdio};
+use super::{init, sealed};
 
 /// `argv[0]` of the re-executed child.
 pub(super) const CHILD: &str = "lith-sandbox-init";
@@ -73,13 +76,19 @@ pub enum SandboxError {
 #[derive(Debug, Clone)]
 pub struct Launcher {
     helper: PathBuf,
+    forks: bool,
     writes: Writes,
     limits: GroupLimits,
 }
 
 impl Default for Launcher {
     fn default() -> Self {
-        Self { helper: "/proc/self/exe".into(), writes: Writes::Volatile, limits: GroupLimits::default() }
+        Self {
+            helper: "/proc/self/exe".into(),
+            forks: false,
+            writes: Writes::Volatile,
+            limits: GroupLimits::default(),
+        }
     }
 }
 
@@ -87,6 +96,12 @@ impl Launcher {
     /// Re-executes another program, whose `main` starts with [`super::child_entry`], instead of this one.
     pub fn helper(self, helper: impl Into<PathBuf>) -> Self {
         Self { helper: helper.into(), ..self }
+    }
+
+    /// The helper is forked, which takes a fraction of the time that executing it does. For a process with a single
+    /// thread, executed from what [`super::open_sealed`] gives, whose memory holds nothing that the helper may not have.
+    pub fn forked(self) -> Self {
+        Self { forks: true, ..self }
     }
 
     /// What the process' own syncs do; [`Writes::Volatile`] unless told.
@@ -125,46 +140,49 @@ impl Launcher {
     pub fn spawn(&self, spec: &Spec) -> Result<Running, SandboxError> {
         let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
         let cgroup = Cgroup::make(&self.limits)?;
-        let child = self.start(CHILD, theirs.into(), spec.process.stdio)?;
+        let helper = match self.forks {
+            true => self.fork(theirs, spec.process.stdio)?,
+            false => self.start(CHILD, theirs.into(), spec.process.stdio)?,
+        };
         // It waits for its job, so whatever it starts is in there.
-        let taken = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(child.id()));
+        let taken = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.take(helper.number()));
         let told = taken.map_err(SandboxError::from).and_then(|()| {
             let limited = self.limits.memory.is_some();
             let job = Job { spec: Cow::Borrowed(spec), writes: self.writes, limited, parent: our_pid() };
             tell(&socket, spec.process.stdio, &job).map_err(SandboxError::Channel)
         });
-        Self::started(socket, child, told, cgroup)
+        Self::started(socket, helper, told, cgroup)
     }
 
     /// Starts one more process in the namespaces of a running sandbox, whose first process `init` is a descriptor of.
     pub fn enter(&self, init: BorrowedFd<'_>, process: &Process) -> Result<Running, SandboxError> {
         let number = number_of(init).map_err(SandboxError::Channel)?;
         let (socket, theirs) = UnixStream::pair().map_err(SandboxError::Channel)?;
-        let child = self.start(ENTERER, theirs.into(), process.stdio)?;
+        let helper = self.start(ENTERER, theirs.into(), process.stdio)?;
         // It waits for its job, as in `spawn`.
-        let shared = Cgroup::share(number, child.id());
+        let shared = Cgroup::share(number, helper.number());
         let told = shared.map_err(SandboxError::from).and_then(|()| {
             let job = Entry { process: Cow::Borrowed(process), parent: our_pid() };
             channel::send_descriptor(&socket, Some(init))
                 .and_then(|()| tell(&socket, process.stdio, &job))
                 .map_err(SandboxError::Channel)
         });
-        Self::started(socket, child, told, None)
+        Self::started(socket, helper, told, None)
     }
 
-    /// The child, if it was told what to do.
+    /// The helper, if it was told what to do.
     fn started(
         socket: UnixStream,
-        mut child: Child,
+        mut helper: Helper,
         told: Result<Option<OwnedFd>, SandboxError>,
         cgroup: Option<Cgroup>,
     ) -> Result<Running, SandboxError> {
         match told {
-            Ok(stdin) => Ok(Running::new(socket, child, stdin, cgroup)),
+            Ok(stdin) => Ok(Running::new(socket, helper, stdin, cgroup)),
             Err(error) => {
-                // A child still waiting for its job must see the end.
+                // One still waiting for its job must see the end.
                 drop(socket);
-                let status = child.wait().map_err(SandboxError::Channel)?;
+                let status = helper.wait().map_err(SandboxError::Channel)?;
                 match error {
                     SandboxError::Channel(_) => Err(SandboxError::Died(status)),
                     other => Err(other),
@@ -173,22 +191,85 @@ impl Launcher {
         }
     }
 
-    fn start(&self, name: &str, socket: OwnedFd, stdio: Stdio) -> Result<Child, SandboxError> {
-        let error = |source| SandboxError::Start { helper: self.helper.clone(), source };
+    fn start(&self, name: &str, socket: OwnedFd, stdio: Stdio) -> Result<Helper, SandboxError> {
+        let error = |source| self.not_started(source);
         let sealed = sealed::open(&self.helper).map_err(|errno| error(errno.into()))?;
         let output = || match stdio {
             Stdio::Caller => process::Stdio::inherit(),
             Stdio::Captured | Stdio::Output | Stdio::Piped => process::Stdio::piped(),
             Stdio::Terminal(_) => process::Stdio::null(),
         };
-        Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()))
+        let mut child = Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()))
             .arg0(name)
             .env_clear()
             .stdin(socket)
             .stdout(output())
             .stderr(output())
             .spawn()
-            .map_err(error)
+            .map_err(error)?;
+        let outputs = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Ok(Helper { pid: pid.expect("a child has a number"), status: None, outputs })
+    }
+
+    fn fork(&self, socket: UnixStream, stdio: Stdio) -> Result<Helper, SandboxError> {
+        let error = |errno: Errno| self.not_started(errno.into());
+        let (mut ours, mut theirs) = ([None, None], [None, None]);
+        match stdio {
+            // It keeps the caller's; and a supervisor's own lead nowhere.
+            Stdio::Caller | Stdio::Terminal(_) => {}
+            Stdio::Captured | Stdio::Output | Stdio::Piped => {
+                for (ours, theirs) in ours.iter_mut().zip(&mut theirs) {
+                    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(error)?;
+                    (*ours, *theirs) = (Some(read), Some(write));
+                }
+            }
+        }
+        match fork().map_err(error)? {
+            Fork::Parent(pid) => Ok(Helper { pid, status: None, outputs: ours }),
+            Fork::Child => {
+                let standard = [(0, Some(socket.as_fd())), (1, fd_of(&theirs[0])), (2, fd_of(&theirs[1]))];
+                sys::exec::keep_only(&standard, || {
+                    sys::exec::show_as(CHILD);
+                    init::main()
+                })
+            }
+        }
+    }
+
+    fn not_started(&self, source: io::Error) -> SandboxError {
+        SandboxError::Start { helper: self.helper.clone(), source }
+    }
+}
+
+fn fd_of(fd: &Option<OwnedFd>) -> Option<BorrowedFd<'_>> {
+    fd.as_ref().map(OwnedFd::as_fd)
+}
+
+/// The helper's process.
+#[derive(Debug)]
+struct Helper {
+    pid: Pid,
+    /// Once it was waited for.
+    status: Option<ExitStatus>,
+    /// Our ends of its standard output and error, where those are pipes.
+    outputs: [Option<OwnedFd>; 2],
+}
+
+impl Helper {
+    fn number(&self) -> i32 {
+        self.pid.as_raw_pid()
+    }
+
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        let (_, status) = retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()))?
+            .ok_or_else(|| io::Error::other("a wait without an end"))?;
+        let status = ExitStatus::from_raw(status.as_raw());
+        self.status = Some(status);
+        Ok(status)
     }
 }
 
@@ -209,7 +290,7 @@ fn tell(socket: &UnixStream, stdio: Stdio, job: &impl Serialize) -> io::Result<O
     match stdio {
         Stdio::Caller => channel::send_descriptor(socket, Some(io::stdin().as_fd()))?,
         Stdio::Piped => {
-            let (theirs, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            let (theirs, end) = pipe_with(PipeFlags::CLOEXEC)?;
             channel::send_descriptor(socket, Some(theirs.as_fd()))?;
             ours = Some(end);
         }
@@ -237,7 +318,7 @@ pub enum Event {
 pub struct Running {
     socket: UnixStream,
     inbox: Inbox,
-    child: Child,
+    helper: Helper,
     cgroup: Option<Cgroup>,
     /// The process' standard input, where that is a pipe.
     pub stdin: Option<OwnedFd>,
@@ -247,14 +328,13 @@ pub struct Running {
 }
 
 impl Running {
-    fn new(socket: UnixStream, mut child: Child, stdin: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Self {
-        let (stdout, stderr) =
-            (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
+    fn new(socket: UnixStream, mut helper: Helper, stdin: Option<OwnedFd>, cgroup: Option<Cgroup>) -> Self {
+        let [stdout, stderr] = std::mem::take(&mut helper.outputs);
         for fd in [&stdout, &stderr].into_iter().flatten() {
             // A pipe can always be told so.
             let _ = rustix::io::ioctl_fionbio(fd, true);
         }
-        Self { socket, inbox: Inbox::default(), child, cgroup, stdin, stdout, stderr }
+        Self { socket, inbox: Inbox::default(), helper, cgroup, stdin, stdout, stderr }
     }
 
     /// Readable when [`Running::hear`] has something to take.
@@ -292,7 +372,7 @@ impl Running {
 
     /// Waits for the end of the helper, which comes after that of every process of the sandbox.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
+        self.helper.wait()
     }
 
     /// Ends the program at once, and with it, if it was the first, everything else. [`Event::Ended`] follows.

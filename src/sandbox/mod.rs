@@ -18,6 +18,7 @@ pub mod kernel;
 mod launch;
 mod mounts;
 mod owners;
+mod points;
 pub mod policy;
 mod program;
 mod root;
@@ -33,10 +34,11 @@ mod work;
 use std::process::ExitCode;
 
 pub use crate::mount::OWNER_XATTR;
-pub use cgroup::CgroupError;
+pub use cgroup::{CgroupError, remove as remove_cgroup};
 pub use channel::{receive as receive_job, receive_descriptor, send as send_job, send_descriptor};
 pub use failure::{Errno, SetupError};
 pub use launch::{Event, Launcher, Output, Running, SandboxError, Stream, Writes, take_chunk};
+pub use sealed::open as open_sealed;
 
 /// First thing in `main`, before any thread: if this process is this program re-executed for a sandbox or to map
 /// ids, does that work and gives its exit code.

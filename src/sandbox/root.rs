@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
@@ -17,8 +17,9 @@ use super::channel::Job;
 use super::devices::{self, Devices};
 use super::failure::{Doing as _, SetupError};
 use super::launch::Writes;
-use super::spec::{Access, Spec, Stub};
-use super::target::Tree;
+use super::points::Points;
+use super::spec::{Access, File, Spec, Stub};
+use super::target::{Kind, Tree, no_place};
 use super::{files, kernel, mounts};
 
 /// Builds the root, with everything mounted, and makes it the root of this process' mount namespace.
@@ -26,7 +27,7 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
     sys::mount::make_private().doing("make private", "the mounts")?;
     let staging = Staging::new()?;
     let made = staging.make_mount_points(&job.spec)?;
-    let root = staging.attach_root(job, made.as_deref())?;
+    let root = staging.attach_root(job, made)?;
     let mut tree = Tree::new(root, job.spec.root.writable.as_ref())?;
     let devices = Devices::gather(&staging)?;
     if job.spec.process.insecure {
@@ -114,31 +115,30 @@ impl Staging {
     }
 
     /// Makes the mount points that the layers lack in the layer that is for them; gives its directory.
-    fn make_mount_points(&self, spec: &Spec) -> Result<Option<PathBuf>, SetupError> {
-        let Some(points) = &spec.mount_points else { return Ok(None) };
-        let overlay = Overlay {
-            lowers: spec.root.lowers.clone(),
-            writable: Some(points.clone()),
-            marks: spec.root.marks,
+    fn make_mount_points<'a>(&self, spec: &'a Spec) -> Result<Option<&'a Path>, SetupError> {
+        let Some(layer) = &spec.mount_points else { return Ok(None) };
+        let below = match &spec.root.lowers[..] {
+            [] => None,
+            [only] => Some(openat(CWD, only, PATH_DIR, Mode::empty()).doing("open", only.display())?),
+            _ => {
+                let seen = Overlay { writable: None, ..spec.root.clone() };
+                Some(self.overlay(Stack::Points, &seen, Writes::Volatile, READ_ONLY)?)
+            }
         };
-        let mount =
-            self.overlay(Stack::Points, &overlay, Writes::Volatile, MountAttrFlags::MOUNT_ATTR_NODEV)?;
-        let place = self.subdirectory("points")?;
-        sys::mount::attach(&mount, &place).doing("mount", "the layer of mount points")?;
-        let mut tree = Tree::new(mount, None)?;
+        let mut points = Points::new(layer, below)?;
         for name in MOUNT_POINTS {
-            tree.mount_point(name)?;
+            points.top(name).doing("make", name)?;
         }
-        for file in &spec.files {
-            tree.file(&file.path)?;
+        let shown = |path: &Path| path.display().to_string();
+        for File { path, .. } in &spec.files {
+            let made = points.place(path, Kind::File);
+            made.map_err(|errno| SetupError::File { path: shown(path), errno: errno.into() })?;
         }
         for mount in &spec.mounts {
-            tree.place(&mount.target, mounts::kind(mount)?)?;
+            let made = points.place(&mount.target, mounts::kind(mount)?);
+            made.map_err(|errno| no_place(&mount.target, errno))?;
         }
-        drop(tree);
-        // The layer is about to be another overlay's lower.
-        sys::mount::detach(c"points", self.dir()).doing("unmount", "the layer of mount points")?;
-        Ok(Some(points.upper.clone()))
+        Ok(Some(layer))
     }
 
     /// overlayfs: https://docs.kernel.org/filesystems/overlayfs.html

@@ -9,14 +9,23 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, memfd_create, openat};
+use rustix::fs::{
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fstat, fstatvfs,
+    memfd_create, openat,
+};
 use rustix::io::{Errno, Result};
 use rustix::mount::MountAttrFlags;
 
 use crate::sys::mount::{Reach, clone};
 
-/// Opens a program behind a read-only mount that is nowhere, or where that cannot be, as a sealed copy.
-pub(super) fn open(program: &Path) -> Result<OwnedFd> {
+/// Opens a program behind a read-only mount that is nowhere, or where that cannot be, as a sealed copy. One that lies
+/// behind a read-only mount already is only opened.
+pub fn open(program: &Path) -> Result<OwnedFd> {
+    let opened = openat(CWD, program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    if fstatvfs(&opened)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(opened);
+    }
+    drop(opened);
     read_only_mount(program).or_else(|_| sealed_copy(program))
 }
 

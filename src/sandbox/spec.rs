@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capabilities;
 use crate::limits::{Reached, Ulimit};
-use crate::mount::{Overlay, Writable};
+use crate::mount::Overlay;
 use crate::transfer::{Incoming, Outgoing};
 
 /// One process to run in a root file system of its own.
@@ -17,7 +17,7 @@ pub struct Spec {
     pub root_access: Access,
     /// A layer between those of the root and its writable part: mount points that are missing are made there, so that
     /// they do not show as something that the process wrote.
-    pub mount_points: Option<Writable>,
+    pub mount_points: Option<PathBuf>,
     pub process: Process,
     pub first: First,
     pub hostname: String,

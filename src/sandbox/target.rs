@@ -30,14 +30,127 @@ pub(super) struct Tree {
     stubs: Vec<Stub>,
 }
 
-/// A directory on the way, and its name in the one above.
-type Step = (OwnedFd, Vec<u8>);
+/// What paths lead through.
+pub(super) trait Ground {
+    /// Something in it, open.
+    type Place: AsFd;
+
+    fn root(&self) -> rustix::io::Result<Self::Place>;
+
+    /// What has a name in a directory: the thing itself, even if it is a link.
+    fn open(&self, dir: &Self::Place, name: &[u8]) -> rustix::io::Result<Self::Place>;
+
+    /// Makes what is missing at the end of a way.
+    fn create(
+        &mut self,
+        way: &mut Way<Self::Place>,
+        name: &[u8],
+        kind: Kind,
+    ) -> rustix::io::Result<Self::Place>;
+}
+
+/// The directories from the root to where one is.
+pub(super) struct Way<P> {
+    pub root: P,
+    /// Each with its name in the one above.
+    pub below: Vec<(P, Vec<u8>)>,
+}
+
+impl<P> Way<P> {
+    fn here(&self) -> &P {
+        self.below.last().map_or(&self.root, |(place, _)| place)
+    }
+
+    fn path_of(&self, name: &[u8]) -> PathBuf {
+        let names = self.below.iter().map(|(_, name)| name.as_slice()).chain([name]);
+        names.map(|name| Path::new(OsStr::from_bytes(name))).collect()
+    }
+}
+
+/// Goes a path, through symbolic links as they are seen from the root. What is missing is made, the last as said.
+///
+/// # Errors
+/// `EISDIR` if it leads to the root; `ELOOP`; those of looking up and making.
+pub(super) fn walk<G: Ground>(ground: &mut G, path: &Path, last: Kind) -> rustix::io::Result<G::Place> {
+    let mut way = Way { root: ground.root()?, below: Vec::new() };
+    let mut todo = names_reversed(path.as_os_str().as_bytes());
+    let mut links = 0;
+    while let Some(name) = todo.pop() {
+        if name == b".." {
+            way.below.pop();
+            continue;
+        }
+        let found = match ground.open(way.here(), &name) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => {
+                let kind = if todo.is_empty() { last } else { Kind::Directory };
+                ground.create(&mut way, &name, kind)?
+            }
+            Err(errno) => return Err(errno),
+        };
+        if file_type(&found)? != FileType::Symlink {
+            way.below.push((found, name));
+            continue;
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(Errno::LOOP);
+        }
+        let target = readlinkat(&found, c"", Vec::new())?;
+        if target.as_bytes().starts_with(b"/") {
+            way.below.clear();
+        }
+        todo.extend(names_reversed(target.as_bytes()));
+    }
+    way.below.pop().map(|(place, _)| place).ok_or(Errno::ISDIR)
+}
+
+/// Why nothing can be mounted at a path.
+pub(super) fn no_place(path: &Path, errno: Errno) -> SetupError {
+    let reason = match errno {
+        Errno::ISDIR => "it is the root itself".into(),
+        other => super::failure::Errno::from(other).to_string(),
+    };
+    SetupError::Mount { path: path.display().to_string(), reason }
+}
+
+/// Makes a mount point, and leaves its parent's times as they were.
+pub(super) fn make(dir: impl AsFd, name: &[u8], kind: Kind) -> rustix::io::Result<OwnedFd> {
+    let name = OsStr::from_bytes(name);
+    let before = fstat(&dir)?;
+    match kind {
+        Kind::Directory => mkdirat(&dir, name, Mode::from_raw_mode(0o755))?,
+        Kind::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            drop(openat(&dir, name, flags, Mode::from_raw_mode(0o644))?);
+        }
+    }
+    utimensat(&dir, c".", &times(&before), AtFlags::empty())?;
+    open_path(&dir, name.as_bytes())
+}
 
 /// What a mount point is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Directory,
     File,
+}
+
+impl Ground for Tree {
+    type Place = OwnedFd;
+
+    fn root(&self) -> rustix::io::Result<OwnedFd> {
+        clone(&self.root)
+    }
+
+    fn open(&self, dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+        open_path(dir, name)
+    }
+
+    fn create(&mut self, way: &mut Way<OwnedFd>, name: &[u8], kind: Kind) -> rustix::io::Result<OwnedFd> {
+        let path = way.path_of(name);
+        Tree::create(self, way.here(), &path, kind)
+    }
 }
 
 impl Tree {
@@ -67,7 +180,7 @@ impl Tree {
         let refused = |found: &str| SetupError::MountPoint { path: path.clone(), found: found.into() };
         let found = match open_path(&self.root, name.as_bytes()) {
             Err(Errno::NOENT) => {
-                let root = self.root.try_clone().map_err(|_| Errno::MFILE).doing("open", "the root")?;
+                let root = clone(&self.root).doing("open", "the root")?;
                 return self.create(&root, Path::new(name), Kind::Directory).doing("make", &path);
             }
             other => other.doing("open", &path)?,
@@ -96,10 +209,7 @@ impl Tree {
     pub(super) fn place(&mut self, path: &Path, kind: Kind) -> Result<OwnedFd, SetupError> {
         let shown = path.display().to_string();
         let refused = |reason: String| SetupError::Mount { path: shown.clone(), reason };
-        let found = self.walk(path, kind).map_err(|errno| match errno {
-            Errno::ISDIR => refused("it is the root itself".into()),
-            other => refused(super::failure::Errno::from(other).to_string()),
-        })?;
+        let found = self.walk(path, kind).map_err(|errno| no_place(path, errno))?;
         if is_kernels(&found).doing("look at", &shown)? {
             return Err(refused("it leads into a file system of the kernel's".into()));
         }
@@ -112,63 +222,18 @@ impl Tree {
     }
 
     fn walk(&mut self, path: &Path, last: Kind) -> rustix::io::Result<OwnedFd> {
-        let mut way: Vec<Step> = Vec::new();
-        let mut todo = names_reversed(path.as_os_str().as_bytes());
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            if name == b".." {
-                way.pop();
-                continue;
-            }
-            let dir = self.here(&way)?;
-            let found = match open_path(&dir, &name) {
-                Ok(found) => found,
-                Err(Errno::NOENT) => {
-                    let kind = if todo.is_empty() { last } else { Kind::Directory };
-                    let path = joined(&way, &name);
-                    self.create(&dir, &path, kind)?
-                }
-                Err(errno) => return Err(errno),
-            };
-            if file_type(&found)? != FileType::Symlink {
-                way.push((found, name));
-                continue;
-            }
-            links += 1;
-            if links > MAX_LINKS {
-                return Err(Errno::LOOP);
-            }
-            let target = readlinkat(&dir, OsStr::from_bytes(&name), Vec::new())?;
-            if target.as_bytes().starts_with(b"/") {
-                way.clear();
-            }
-            todo.extend(names_reversed(target.as_bytes()));
-        }
-        way.pop().map(|(fd, _)| fd).ok_or(Errno::ISDIR)
+        walk(self, path, last)
     }
 
-    fn here(&self, way: &[Step]) -> rustix::io::Result<OwnedFd> {
-        let dir = way.last().map_or(&self.root, |(fd, _)| fd);
-        dir.try_clone().map_err(|_| Errno::MFILE)
-    }
-
-    /// Makes a mount point, leaves its parent's times as they were, and notes it if it went to the upper directory.
+    /// Makes a mount point, and notes it if it went to the upper directory.
     fn create(&mut self, dir: &OwnedFd, path: &Path, kind: Kind) -> rustix::io::Result<OwnedFd> {
-        let name = path.file_name().ok_or(Errno::INVAL)?;
-        let before = fstat(dir)?;
-        match kind {
-            Kind::Directory => mkdirat(dir, name, Mode::from_raw_mode(0o755))?,
-            Kind::File => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                drop(openat(dir, name, flags, Mode::from_raw_mode(0o644))?);
-            }
-        }
-        utimensat(dir, c".", &times(&before), AtFlags::empty())?;
+        let name = path.file_name().ok_or(Errno::INVAL)?.as_bytes();
+        let made = make(dir, name, kind)?;
         // What is made in another mount stays there.
-        if before.st_dev == fstat(&self.root)?.st_dev {
+        if fstat(dir)?.st_dev == fstat(&self.root)?.st_dev {
             self.note(path, kind)?;
         }
-        open_path(dir, name.as_bytes())
+        Ok(made)
     }
 
     fn note(&mut self, path: &Path, kind: Kind) -> rustix::io::Result<()> {
@@ -192,16 +257,21 @@ fn is_kernels(fd: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(PROC_AND_SYS.contains(&fstatfs(fd)?.f_type))
 }
 
-fn open_path(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_path(dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(dir, OsStr::from_bytes(name), flags, Mode::empty())
 }
 
-fn file_type(fd: &OwnedFd) -> rustix::io::Result<FileType> {
+pub(super) fn file_type(fd: impl AsFd) -> rustix::io::Result<FileType> {
     Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
 }
 
-fn times(stat: &rustix::fs::Stat) -> Timestamps {
+fn clone(fd: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    fd.try_clone().map_err(|_| Errno::MFILE)
+}
+
+/// Both times of something.
+pub(super) fn times(stat: &rustix::fs::Stat) -> Timestamps {
     let time = |tv_sec: i64, nanoseconds: u64| Timespec {
         tv_sec,
         tv_nsec: nanoseconds.try_into().expect("below 10^9"),
@@ -216,11 +286,6 @@ fn times(stat: &rustix::fs::Stat) -> Timestamps {
 fn names_reversed(path: &[u8]) -> Vec<Vec<u8>> {
     let names = path.split(|b| *b == b'/').filter(|name| !matches!(*name, b"" | b"."));
     names.rev().map(<[u8]>::to_vec).collect()
-}
-
-fn joined(way: &[Step], name: &[u8]) -> PathBuf {
-    let names = way.iter().map(|(_, name)| name.as_slice()).chain([name]);
-    names.map(|name| Path::new(OsStr::from_bytes(name))).collect()
 }
 
 #[cfg(test)]

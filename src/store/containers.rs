@@ -79,8 +79,8 @@ impl ContainerLayers {
     }
 
     /// Where mount points are made.
-    pub fn mount_points(&self) -> Writable {
-        Writable { upper: self.init.join("diff"), work: self.init.join("work") }
+    pub fn mount_points(&self) -> PathBuf {
+        self.init.join("diff")
     }
 
     /// Where the root file system shows while the container runs.
@@ -196,19 +196,22 @@ impl Containers {
             taken.is_none()
         });
         let Some(name) = free else {
-            self.remove_layers(new.id);
+            let mut going = Going::to(&self.root);
+            self.take_layers(new.id, &mut going)?;
+            going.delete()?;
             return Ok(Created::Taken { by: taken });
         };
         let building = self.root.join("tmp").join(file::unique_name());
         make_dir(&building)?;
         for (file, bytes) in [&[("name", name.as_bytes())], new.files].concat() {
-            file::replace(&building.join(file), bytes, new.durability)?;
+            file::create(&building.join(file), bytes, new.durability)?;
         }
         let lock = Lock::wait(&building.join("lock"), Hold::Exclusive)?;
         let home = self.dir(new.id);
         fs::rename(&building, &home).map_err(|e| file::context(e, "create", &home))?;
         file::replace(&self.name_path(&name), new.id.as_str().as_bytes(), new.durability)?;
         if new.durability == Durability::Synced {
+            file::sync_dir(&home)?;
             file::sync_dir(&self.root.join("containers"))?;
         }
         Ok(Created::New { name, lock })
@@ -225,22 +228,22 @@ impl Containers {
         let init = new.below.to_vec();
         let own = [short(&layers.init)].into_iter().chain(init.iter().cloned()).collect();
         for (dir, below) in [(&layers.init, init), (&layers.own, own)] {
-            for sub in ["diff", "work"] {
-                make_dir(&dir.join(sub))?;
-            }
+            make_dir(dir)?;
+            make_dir(&dir.join("diff"))?;
             // The mode of `diff` is that of the root a process sees; no umask may change it.
             fs::set_permissions(dir.join("diff"), PermissionsExt::from_mode(0o755))?;
             let lower: Vec<String> = below.iter().map(|link| format!("l/{link}")).collect();
-            file::replace(&dir.join("lower"), lower.join(":").as_bytes(), Durability::Cached)?;
-            file::replace(&dir.join("link"), short(dir).as_bytes(), Durability::Cached)?;
+            file::create(&dir.join("lower"), lower.join(":").as_bytes(), Durability::Cached)?;
+            file::create(&dir.join("link"), short(dir).as_bytes(), Durability::Cached)?;
             let link = self.root.join("l").join(short(dir));
             symlink(format!("../overlay/{}/diff", name(dir)), &link)
                 .map_err(|e| file::context(e, "link", &link))?;
         }
+        make_dir(&layers.own.join("work"))?;
         let mounts = self.mount_dir(new.id);
         make_dir(&mounts)?;
         let put =
-            |file: &str, text: &str| file::replace(&mounts.join(file), text.as_bytes(), Durability::Cached);
+            |file: &str, text: &str| file::create(&mounts.join(file), text.as_bytes(), Durability::Cached);
         put("mount-id", &name(&layers.own))?;
         put("init-id", &name(&layers.init))?;
         if let Some(chain) = chain_ids(new.stack).pop() {
@@ -249,38 +252,30 @@ impl Containers {
         Ok(())
     }
 
-    fn remove_layers(&self, id: &ContainerId) {
+    /// Takes the layers of a container away.
+    fn take_layers(&self, id: &ContainerId, going: &mut Going) -> Result<(), StoreError> {
         let layers = self.layers(id);
         for dir in [&layers.own, &layers.init] {
             let name = dir.file_name().expect("it has one").to_string_lossy().into_owned();
             let _ = fs::remove_file(self.root.join("l").join(Store::short_link(&name)));
-            remove_tree(dir);
+            going.take(dir)?;
         }
-        let _ = fs::remove_dir_all(self.mount_dir(id));
+        going.take(&self.mount_dir(id))
     }
 
     /// Removes a container whose lock the caller holds. What is killed on the way leaves it there, to be removed again.
-    pub fn remove(&self, id: &ContainerId) -> Result<(), StoreError> {
-        self.remove_layers(id);
-        if let Some(left) = [self.layers(id).own, self.layers(id).init].iter().find(|dir| dir.exists()) {
-            let error = io::Error::other("something in it cannot be removed");
-            return Err(file::context(error, "remove", left).into());
-        }
+    /// Its bytes go with what is given.
+    pub fn remove(&self, id: &ContainerId) -> Result<Going, StoreError> {
+        let mut going = Going::to(&self.root);
+        self.take_layers(id, &mut going)?;
         let _names = self.names_lock()?;
         let name = self.name(id);
         if self.by_name(&name).as_ref() == Some(id) {
             let path = self.name_path(&name);
             fs::remove_file(&path).map_err(|e| file::context(e, "remove", &path))?;
         }
-        // Under a name of a container nothing may stand that is half gone.
-        let going = self.root.join("tmp").join(file::unique_name());
-        let home = self.dir(id);
-        fs::rename(&home, &going).map_err(|e| file::context(e, "remove", &home))?;
-        match dir::remove_all(&going) {
-            // gc was faster.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => Ok(removed.map_err(|e| file::context(e, "remove", &going))?),
-        }
+        going.take(&self.dir(id))?;
+        Ok(going)
     }
 
     /// The images that containers are of, and the names in `overlay/` that they have. A container whose config cannot
@@ -295,6 +290,48 @@ impl Containers {
             overlays.extend([id.mount_id(), format!("{}-init", id.mount_id())]);
         }
         Ok((images, overlays))
+    }
+}
+
+/// What was taken from its place to be deleted: garbage of `tmp`, should that not come about.
+#[must_use]
+#[derive(Debug)]
+pub struct Going {
+    tmp: PathBuf,
+    taken: Vec<PathBuf>,
+}
+
+impl Going {
+    fn to(root: &Path) -> Self {
+        Self { tmp: root.join("tmp"), taken: vec![] }
+    }
+
+    /// Takes a directory from its place at once, so that nothing stands there that is half gone.
+    fn take(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let to = self.tmp.join(file::unique_name());
+        match fs::rename(dir, &to) {
+            // Whoever was killed while removing it had taken it already.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => Ok(()),
+            Err(error) => Err(file::context(error, "remove", dir).into()),
+            Ok(()) => {
+                self.taken.push(to);
+                Ok(())
+            }
+        }
+    }
+
+    /// Deletes it.
+    pub fn delete(self) -> Result<(), StoreError> {
+        for dir in &self.taken {
+            remove_tree(dir);
+        }
+        match self.taken.iter().find(|dir| dir.exists()) {
+            None => Ok(()),
+            Some(left) => {
+                let error = io::Error::other("something in it cannot be removed");
+                Err(file::context(error, "remove", left).into())
+            }
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use crate::sys::file::{self, Durability, Hold, Lock};
 
 pub use actions::{LayerRef, Record};
 pub use blobs::BlobWriter;
-pub use containers::{ContainerId, ContainerLayers, Containers, Created, NewContainer};
+pub use containers::{ContainerId, ContainerLayers, Containers, Created, Going, NewContainer};
 pub use images::{ImageRecord, RefRecord};
 pub use snapshots::{Scratch, Unpacking};
 

@@ -183,10 +183,25 @@ impl Store {
     /// no directory twice.
     pub fn lowers(&self, stack: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
         let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
-        let dirs = mounted(stack).into_par_iter().map(|top| self.unpacked(&diffs[..=top]));
-        let mut topmost_first = once_each(dirs.rev().collect::<Result<_, _>>()?);
+        let tops = mounted(stack);
+        let there =
+            tops.iter().map(|top| self.found_unpacked(&diffs[..=*top])).collect::<Result<Vec<_>, _>>()?;
+        // Threads would be in the way of whatever else starts, so they are started only for work.
+        let dirs = match there.into_iter().collect::<Option<Vec<_>>>() {
+            Some(all) => all,
+            None => {
+                tops.into_par_iter().map(|top| self.unpacked(&diffs[..=top])).collect::<Result<_, _>>()?
+            }
+        };
+        let mut topmost_first = once_each(dirs.into_iter().rev().collect());
         topmost_first.reverse();
         Ok(topmost_first)
+    }
+
+    /// The `diff` directory of a stack's top layer, if that is unpacked.
+    fn found_unpacked(&self, stack: &[DiffId]) -> Result<Option<PathBuf>, StoreError> {
+        let dir = self.root.join("overlay").join(self.cache_id(stack)?);
+        Ok(self.is_unpacked(&dir)?.then(|| dir.join("diff")))
     }
 
     /// The short links of the directories that [`Store::lowers`] gives, topmost first.

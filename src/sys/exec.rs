@@ -137,6 +137,46 @@ pub fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// The way of a forked process into a life of its own: its standard streams become those given, all other descriptors
+/// are closed, `main` runs, and the process ends with its exit code.
+pub fn keep_only(
+    standard: &[(RawFd, Option<std::os::fd::BorrowedFd<'_>>)],
+    main: impl FnOnce() -> std::process::ExitCode + std::panic::UnwindSafe,
+) -> ! {
+    let mut streams = standard.iter().filter_map(|(number, fd)| Some((*number, (*fd)?)));
+    let set = streams.try_for_each(|(number, fd)| set_stdio(fd, number));
+    // SAFETY: whatever owns these descriptors lies in the frames below, which this process never gets back to.
+    let closed = set.is_ok() && unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } == 0;
+    if !closed {
+        exit(1);
+    }
+    // Nor by unwinding.
+    let code = std::panic::catch_unwind(main).unwrap_or(std::process::ExitCode::FAILURE);
+    exit(i32::from(code != std::process::ExitCode::SUCCESS))
+}
+
+/// Lets a process that was forked show by a name of its own: as its command and as its only argument (proc_pid_comm(5),
+/// proc_pid_cmdline(5)). Where the kernel does not say where arguments are, they stay those of its parent.
+pub fn show_as(name: &str) {
+    let short = CString::new(&name[..name.len().min(15)]).unwrap_or_default();
+    let _ = rustix::thread::set_name(&short);
+    let Some((start, end)) = arguments() else { return };
+    let mut shown = name.as_bytes().to_vec();
+    shown.resize(end - start, 0);
+    let memory = std::fs::OpenOptions::new().write(true).open("/proc/self/mem");
+    let _ = memory.and_then(|memory| std::os::unix::fs::FileExt::write_all_at(&memory, &shown, start as u64));
+}
+
+/// Where the arguments of this process lie in its memory (fields 48 and 49 of proc_pid_stat(5)).
+fn arguments() -> Option<(usize, usize)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second is in parentheses and may have anything in it.
+    let mut fields = stat.rsplit_once(')')?.1.split(' ').skip(1);
+    let start = fields.nth(48 - 3)?.parse().ok()?;
+    let end = fields.next()?.parse().ok()?;
+    (start < end).then_some((start, end))
+}
+
 /// Closes every descriptor from `first` on at the next exec.
 pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     let first = u32::try_from(first).map_err(|_| Errno::BADF)?;

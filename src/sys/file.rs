@@ -167,6 +167,11 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
     Ok(())
 }
 
+/// Writes a file of a directory that nobody looks into yet.
+pub fn create(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    write_new(path, bytes, durability).map_err(|e| context(e, "write", path))
+}
+
 fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(bytes)?;

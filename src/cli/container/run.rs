@@ -9,7 +9,7 @@ use super::streams::{self, DETACH_KEYS};
 use crate::cli::session::{self, Need, Session};
 use crate::cli::{CliError, out};
 use crate::container::attach::{Attached, Terminal, size};
-use crate::container::{Attach, Container, Start, State, create, life, start};
+use crate::container::{Attach, Container, Standby, Start, State, create, life, start};
 use crate::store::Containers;
 
 /// Arguments of `lith run`.
@@ -43,10 +43,12 @@ impl Run {
             streams::check_terminal(self.new.tty, self.new.interactive)?;
         }
         let session = session::open(root, Need::FileSystems)?;
-        let made = create(&session.store, self.new.wanted(&session, true)?)?;
+        let wanted = self.new.wanted(&session, true)?;
+        let supervisor = Standby::start(&wanted.id)?;
+        let made = create(&session.store, wanted)?;
         let attach = Attach { stdin: self.new.interactive && !self.detach, output: !self.detach };
         let how = Start { attach, size: size(), resolv_conf: resolv_conf() };
-        let mut client = start(&session.store, &made.id, &made.config, made.lock, how)?;
+        let mut client = start(&session.store, supervisor, &made.id, &made.config, made.lock, how)?;
         if self.detach {
             out::print(&format!("{}\n", made.id));
             return Ok(());

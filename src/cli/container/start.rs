@@ -11,7 +11,7 @@ use super::{Done, containers, each};
 use crate::cli::CliError;
 use crate::cli::session::{Need, Session};
 use crate::container::attach::{Terminal, size};
-use crate::container::{Attach, Client, Container, ContainerError, Start as How, find, life, start};
+use crate::container::{Attach, Client, Container, ContainerError, Standby, Start as How, find, life, start};
 use crate::store::Containers;
 
 /// Arguments of `lith start`.
@@ -69,7 +69,8 @@ fn begin(
 ) -> Result<Client, ContainerError> {
     let lock = life::lock(containers, container)?;
     let how = How { attach, size: size(), resolv_conf: resolv_conf() };
-    start(&session.store, &container.id, &container.config, lock, how)
+    let supervisor = Standby::start(&container.id)?;
+    start(&session.store, supervisor, &container.id, &container.config, lock, how)
 }
 
 /// Arguments of `lith restart`.

@@ -24,7 +24,7 @@ use crate::limits::GroupLimits;
 use crate::oci::Healthcheck;
 use crate::sandbox::spec::{Ended, Spec};
 use crate::sandbox::{Launcher, SandboxError, SetupError, Writes};
-use crate::store::{ContainerId, Containers};
+use crate::store::{ContainerId, Containers, Going};
 use crate::sys::file::Lock;
 use clients::{Clients, Programs};
 use execs::Execs;
@@ -114,13 +114,15 @@ impl Supervisor {
     /// The run from its start to its end.
     fn serve(mut self) {
         let outcome = self.run();
-        self.finish(&outcome);
+        let going = self.finish(&outcome);
         // Nothing of the container waits for this any more.
         self.clients.flush_and_close(self.execs.end());
+        // Nor anybody for this; what stays is garbage.
+        let _ = going.map(Going::delete);
     }
 
     fn run(&mut self) -> Outcome {
-        let launcher = Launcher::default().writes(self.job.writes).limits(self.job.limits.clone());
+        let launcher = Launcher::default().forked().writes(self.job.writes).limits(self.job.limits.clone());
         let mut watched = match launcher.spawn(&self.job.spec) {
             Ok(running) => Watched::new(running),
             Err(error) => return failed(&error),
@@ -201,21 +203,25 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Makes the end known: state first, then the lock, then clients.
-    fn finish(&mut self, outcome: &Outcome) {
+    /// Makes the end known: state first, then the lock, then clients. Gives what is to be deleted of a container that goes
+    /// with its end.
+    fn finish(&mut self, outcome: &Outcome) -> Option<Going> {
         // A disk that is full loses it.
         let _ = self.log.flush(now);
         self.clients.stop_listening();
         life::remove_link(&self.containers.layers(&self.job.id).merged());
         let event = self.conclude(outcome);
+        if self.job.auto_remove {
+            self.state.status = Status::Dead;
+        }
         // Whoever finds "running" without the lock makes it true.
         let _ = self.state.write(&self.containers, &self.job.id);
-        if self.job.auto_remove {
-            // What stays is shown as dead, and goes with the next that removes it.
-            let _ = life::remove_locked(&self.containers, &self.job.id, life::Volumes::Anonymous);
-        }
+        let remove = || life::remove_locked(&self.containers, &self.job.id, life::Volumes::Anonymous);
+        // What stays is shown as dead, and goes with the next that finds it.
+        let going = self.job.auto_remove.then(remove).and_then(Result::ok);
         self.lock = None;
         self.clients.event(&event);
+        going
     }
 
     fn conclude(&mut self, outcome: &Outcome) -> Event {

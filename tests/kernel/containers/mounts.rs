@@ -6,24 +6,17 @@ use std::path::Path;
 use std::process::Command;
 
 use lith::capabilities::Capabilities;
-use lith::mount::Writable;
 use lith::sandbox::spec::{Access, File, First, Ids, Mount, Mounted, Size, Spec, Stdio};
 
 use super::{Live, also};
 use crate::sandbox::{World, host_view, out, run, status, world};
 
 fn read_only(world: &World, script: &str) -> Spec {
-    for dir in ["points", "points-work"] {
-        let _ = fs::create_dir(world.path(dir));
-    }
+    let _ = fs::create_dir(world.path("points"));
     let mut spec = world.shell(script);
     spec.root_access = Access::ReadOnly;
-    spec.mount_points = Some(points(world));
+    spec.mount_points = Some(world.path("points"));
     spec
-}
-
-fn points(world: &World) -> Writable {
-    Writable { upper: world.path("points"), work: world.path("points-work") }
 }
 
 fn mount(target: &str, what: Mounted) -> Mount {
@@ -79,6 +72,83 @@ fn a_read_only_root_cannot_be_written() {
     assert_eq!(text.out, format!("sh: can't create /tmp/b/x: {refused}\n"));
 }
 
+/// Owner, mode and attributes of all that is below a directory.
+fn likeness(dir: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(at) = left.pop() {
+        for entry in lith::sys::dir::list_path(&at).unwrap() {
+            let path = at.join(std::str::from_utf8(&entry.name).unwrap());
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let attributes = match meta.is_dir() || meta.is_file() {
+                true => {
+                    let own = |name: &[u8]| !name.starts_with(b"trusted.overlay.");
+                    lith::sys::xattr::read(fs::File::open(&path).unwrap(), own).unwrap()
+                }
+                false => vec![],
+            };
+            let names: Vec<_> =
+                attributes.iter().map(|(name, value)| (String::from_utf8_lossy(name), value)).collect();
+            let shown = path.strip_prefix(dir).unwrap().display();
+            lines.push(format!("{shown} {:o} {}:{} {names:?}", meta.mode(), meta.uid(), meta.gid()));
+            if meta.is_dir() {
+                left.push(path);
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// What is missing is found missing through whiteouts, opaque directories and links of several layers, and what is made
+/// is what an overlay would have made.
+#[test]
+fn mount_points_are_those_that_an_overlay_would_make() {
+    let Some(world) = world() else { return };
+    let script = "cd $0 && mkdir -p base/srv/old base/var/deep base/opt two/etc two/var three/etc three/var/deep points ref work-ref merged host &&
+        echo base > base/etc/base; mknod two/srv c 0 0 && mknod two/opt c 0 0 && mknod base/gone c 0 0 &&
+        ln -s ../etc two/var/link && echo two > two/etc/two && chmod 711 two/etc && chown 5:6 two/etc &&
+        echo three > three/etc/motd && chmod 2750 three/etc && chown 7:8 three/etc && chmod 700 three/var/deep && chown 9:10 three/var/deep &&
+        touch -d 2001-02-03 base/var two/var three/etc three/var three/var/deep";
+    let root = world.path("");
+    assert!(Command::new("sh").args(["-c", script]).arg(&root).status().unwrap().success());
+    let mark = |path: &str, name: &str, value: &str| {
+        let dir = fs::File::open(world.path(path)).unwrap();
+        lith::sys::xattr::set(dir, name.as_bytes(), value.as_bytes()).unwrap();
+    };
+    mark("three/etc", "trusted.overlay.opaque", "y");
+    mark("three/etc", "user.kept", "value");
+    mark("three/var/deep", "trusted.other", "too");
+    fs::write(world.path("host/f"), "from the host\n").unwrap();
+    let mut spec = world.shell("busybox ls /etc /srv /var/deep; cat /var/deep/a/f /etc/hosts");
+    spec.root.lowers = ["base", "two", "three"].map(|layer| world.path(layer)).to_vec();
+    spec.mount_points = Some(world.path("points"));
+    spec.files = vec![File { path: "/var/link/hosts".into(), bytes: b"hosts\n".to_vec(), mode: 0o644 }];
+    spec.mounts = vec![
+        mount("/srv/data", memory()),
+        mount("/var/deep/a/f", host(&world.path("host/f"), Access::ReadOnly)),
+        mount("/gone", memory()),
+    ];
+    let below: Vec<_> = ["base", "two", "three"].map(|layer| state(&world.path(layer))).to_vec();
+    let said = "/etc:\nhosts\nmotd\n\n/srv:\ndata\n\n/var/deep:\na\nfrom the host\nhosts\n";
+    for _ in 0..2 {
+        assert_eq!(out(&spec), said);
+    }
+    assert_eq!(["base", "two", "three"].map(|layer| state(&world.path(layer))).to_vec(), below);
+    // The same by overlayfs itself.
+    let overlay = "cd $0 && umask 022 && mount -t overlay -o lowerdir=three:two:base,upperdir=ref,workdir=work-ref none merged && cd merged &&
+        mkdir dev proc sys srv srv/data var/deep/a gone && : > etc/hosts && : > var/deep/a/f";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", overlay]).arg(&root);
+    assert!(command.status().unwrap().success());
+    assert_eq!(likeness(&world.path("points")), likeness(&world.path("ref")));
+    // Nothing of it shows in the times of the directories that were there.
+    for (dir, like) in [("etc", "three/etc"), ("var", "three/var"), ("var/deep", "three/var/deep")] {
+        let time = |path: String| fs::metadata(world.path(&path)).unwrap().mtime();
+        assert_eq!(time(format!("points/{dir}")), time(like.into()), "{dir}");
+    }
+}
+
 #[test]
 fn mount_points_are_made_in_their_layer_and_nowhere_else() {
     let Some(world) = world() else { return };
@@ -88,10 +158,8 @@ fn mount_points_are_made_in_their_layer_and_nowhere_else() {
     let before = state(&world.path("base"));
     let mut spec =
         world.shell("cat /run/secret /link/dir/f /a/file; echo w > /m/w; echo written > /written; ls /");
-    for dir in ["points", "points-work"] {
-        fs::create_dir(world.path(dir)).unwrap();
-    }
-    spec.mount_points = Some(points(&world));
+    fs::create_dir(world.path("points")).unwrap();
+    spec.mount_points = Some(world.path("points"));
     spec.files = vec![File { path: "/run/secret".into(), bytes: b"secret\n".to_vec(), mode: 0o400 }];
     spec.mounts = vec![
         mount("/link/dir", host(&world.path("host"), Access::ReadOnly)),

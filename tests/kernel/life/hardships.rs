@@ -80,6 +80,31 @@ fn whoever_only_looks_can_be_told_to_end() {
     assert_eq!(world.ok(&["ps", "--format", "{{.Names}}"]), "seen");
 }
 
+/// S2 for a supervisor and for what it forks: through neither can anybody write to the program.
+#[test]
+fn s02_supervisors_run_from_behind_a_read_only_mount() {
+    let worlds = [World::root(), World::user("sealed", crate::rootless::Ids::Range)];
+    for world in worlds.into_iter().flatten() {
+        let id = world.ok(&["run", "-d", "--name", "sealed", "base", "sleep", "1000"]);
+        world.ok(&["exec", "sealed", "true"]);
+        let supervisor = supervisor(&world);
+        let children = format!("/proc/{supervisor}/task/{supervisor}/children");
+        let helper: i32 = fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        for (process, name) in
+            [(supervisor, format!("lith-supervisor {id}")), (helper, "lith-sandbox-init".into())]
+        {
+            let line = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap();
+            assert_eq!(line.replace('\0', " ").trim_end(), name);
+            // One that runs cannot be written to anyway; what counts is what holds after its end.
+            let exe = format!("/proc/{process}/exe");
+            let flags = rustix::fs::statvfs(&exe).unwrap().f_flag;
+            assert!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{name}");
+            assert!(fs::OpenOptions::new().write(true).open(&exe).is_err());
+        }
+        world.ok(&["rm", "-f", "sealed"]);
+    }
+}
+
 #[test]
 fn trees_deeper_than_there_are_descriptors_go() {
     let Some(world) = World::root() else { return };

@@ -101,8 +101,13 @@ impl World {
         shown[0].clone()
     }
 
-    /// Every path below some directories of the store, without what comes and goes by itself.
+    /// Every path below some directories of the store, without what comes and goes by itself. What a supervisor takes away
+    /// after all others know of its end is waited for.
     pub fn traces(&self) -> Vec<PathBuf> {
+        let began = std::time::Instant::now();
+        while !children(&self.store().join("tmp")).is_empty() && began.elapsed().as_secs() < 5 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         let mut found = Vec::new();
         for dir in ["containers", "container-names", "layerdb/mounts", "overlay", "l", "volumes", "tmp"] {
             names(&self.store().join(dir), 2, &mut found);

@@ -20,6 +20,7 @@ pub mod sys;
 // Floor 1: the wire types, and what every frontend lowers to.
 pub mod action;
 pub mod lock;
+pub mod login;
 pub mod oci;
 pub mod recipe;
 pub mod remote;

@@ -44,6 +44,7 @@ pub mod sched;
 
 // Packages, with what was fetched.
 pub mod debian;
+pub mod shared;
 
 // Floor 5 and 6.
 pub mod bundle;

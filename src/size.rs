@@ -1,4 +1,4 @@
-//! Sizes as docker writes them: `1048576`, `64k`, `1.5GiB`; units are powers of 1024.
+//! Sizes as docker reads them (`1048576`, `64k`, `1.5GiB`; units are powers of 1024) and as it prints them.
 
 /// The number of bytes; `None` if the text is no size or too large.
 pub fn bytes(text: &str) -> Option<u64> {
@@ -26,9 +26,27 @@ pub fn bytes(text: &str) -> Option<u64> {
     u64::try_from(whole.parse::<u128>().ok()? * scale + part).ok()
 }
 
+/// A size as docker prints it: decimal units, three significant digits.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    let mut scale = 1u64;
+    while unit + 1 < UNITS.len() && bytes / scale >= 1000 {
+        unit += 1;
+        scale *= 1000;
+    }
+    let (whole, rest) = (bytes / scale, bytes % scale);
+    match (unit, whole) {
+        (0, _) => format!("{whole}B"),
+        (_, 0..10) => format!("{whole}.{:02}{}", rest * 100 / scale, UNITS[unit]),
+        (_, 10..100) => format!("{whole}.{}{}", rest * 10 / scale, UNITS[unit]),
+        (_, _) => format!("{whole}{}", UNITS[unit]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, human};
 
     #[test]
     fn sizes() {
@@ -50,5 +68,12 @@ mod tests {
         ] {
             assert_eq!(bytes(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn as_printed() {
+        let of: Vec<String> =
+            [0, 999, 1000, 4_400_000, 43_210_000, 999_999_999, 1_500_000_000].map(human).into();
+        assert_eq!(of, ["0B", "999B", "1.00kB", "4.40MB", "43.2MB", "999MB", "1.50GB"]);
     }
 }

@@ -31,6 +31,7 @@ use crate::epoch::Epoch;
 use crate::fetch::{Access, FetchOptions, Watcher};
 use crate::frontend::{self, Language};
 use crate::recipe::Network;
+use crate::shared as cache;
 use crate::store::Store;
 
 const EXAMPLES: &str = "Examples:
@@ -100,6 +101,12 @@ pub struct Build {
     /// Do every step of these stages again
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
+    /// Look up what other machines did: type=oci-layout,src=DIR
+    #[arg(long, value_name = "PLACE")]
+    cache_from: Vec<cache::From>,
+    /// Write what is done for other machines: type=oci-layout,dest=DIR[,mode=min|max][,ignore-error=true]
+    #[arg(long, value_name = "PLACE")]
+    cache_to: Vec<cache::To>,
     /// How many steps run at once [default: one for each processor, at least 2]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -140,6 +147,9 @@ impl Build {
         options.provenance = self.results.provenance()?;
         options.sbom = self.results.sbom()?;
         options.debug = self.debug;
+        let sources = cache::Sources::open(&self.cache_from);
+        options.cache_from = Arc::new(sources.map_err(|error| CliError::Usage(format!("--cache-from: {error}")))?);
+        options.cache_to.clone_from(&self.cache_to);
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
             options.jobs = jobs;
@@ -239,6 +249,8 @@ impl What {
             pins,
             machine: Machine::new(now().seconds()),
             no_sandbox: None,
+            cache_from: Arc::default(),
+            cache_to: vec![],
         };
         options.epoch = self.epoch(store, &options)?;
         Ok(options)

@@ -1,5 +1,6 @@
 //! Writing to the terminal. A reader that has gone away ends the output quietly.
 
+pub use crate::size::human as size;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use super::session::variable;
@@ -76,34 +77,4 @@ pub fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// A size as docker prints it: decimal units, three significant digits.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut unit = 0;
-    let mut scale = 1u64;
-    while unit + 1 < UNITS.len() && bytes / scale >= 1000 {
-        unit += 1;
-        scale *= 1000;
-    }
-    let (whole, rest) = (bytes / scale, bytes % scale);
-    match (unit, whole) {
-        (0, _) => format!("{whole}B"),
-        (_, 0..10) => format!("{whole}.{:02}{}", rest * 100 / scale, UNITS[unit]),
-        (_, 10..100) => format!("{whole}.{}{}", rest * 10 / scale, UNITS[unit]),
-        (_, _) => format!("{whole}{}", UNITS[unit]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        let of: Vec<String> =
-            [0, 999, 1000, 4_400_000, 43_210_000, 999_999_999, 1_500_000_000].map(size).into();
-        assert_eq!(of, ["0B", "999B", "1.00kB", "4.40MB", "43.2MB", "999MB", "1.50GB"]);
-    }
 }

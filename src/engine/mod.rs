@@ -13,6 +13,7 @@ pub mod progress;
 pub mod provenance;
 pub mod report;
 mod sbom;
+mod sharing;
 pub mod vendor;
 pub mod why;
 
@@ -38,6 +39,7 @@ use crate::recipe::mount::Mount;
 use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
 use crate::remote::redact;
 use crate::sbom::Form;
+use crate::shared::{Sources, To};
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Bases, Resolved};
@@ -82,6 +84,10 @@ pub struct Options {
     /// Where packages come from, if a file does not say.
     pub machine: Machine,
     pub no_sandbox: Option<String>,
+    /// Where records of other machines are looked up.
+    pub cache_from: Arc<Sources>,
+    /// Where records are written for other machines.
+    pub cache_to: Vec<To>,
 }
 
 impl Options {
@@ -141,6 +147,9 @@ pub enum BuildError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Assemble(#[from] crate::image::AssembleError),
+    /// The image is made, and in the store.
+    #[error("--cache-to: {0}")]
+    CacheTo(String),
 }
 
 /// A recipe with everything it needs from outside, ready to be scheduled or shown.
@@ -196,6 +205,7 @@ pub fn prepare_recipe<'a>(
         limits: options.limits.clone(),
         fetch: options.fetch.clone(),
         cache_namespace: options.frontend.cache_namespace().to_owned(),
+        shared: options.cache_from.clone(),
     };
     let named = named_contexts(store, options, &recipe)?;
     Ok(Prepared { store, options, recipe, plan, images, rules, warnings, pinned, context, named })
@@ -211,10 +221,11 @@ pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish:
     if !prepared.warnings.is_empty() {
         ui.event(Event::Odd(&prepared.warnings));
     }
-    let done = progress::run(&prepared, ui);
+    let (done, written) = sharing::run(&prepared, ui);
     // What was hashed stays known even if a step failed.
     prepared.save_indexes()?;
-    finish::finish(&prepared, &done?)
+    let built = finish::finish(&prepared, &done?)?;
+    written.map(|()| built)
 }
 
 /// When the image that the first target stands on was made; `None` for scratch, or if the image does not say.

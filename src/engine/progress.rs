@@ -7,12 +7,13 @@ use super::report::{End, Event, StepInfo, Ui};
 use super::why::Case;
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
-use crate::exec::observe::Rootfs;
+use crate::exec::observe::{Rootfs, chain};
 use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
 use crate::plan::{Phase, StepId};
 use crate::recipe::{Base, Op};
 use crate::sandbox::Stream;
 use crate::sched;
+use crate::shared::Offer;
 use crate::store::Record;
 use crate::store::builds::StepRecord;
 use crate::store::logs::MAX_LOG;
@@ -50,10 +51,18 @@ struct Running<'a> {
     steps: Mutex<Steps>,
     ready: Mutex<BTreeMap<StepId, Ready>>,
     last: BTreeMap<String, StepRecord>,
+    offer: &'a Offering<'a>,
 }
 
-/// Runs the plan.
-pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> Result<Steps, BuildError> {
+/// Takes what came of a step of a stage.
+type Offering<'a> = dyn Fn(usize, Offer) + Sync + 'a;
+
+/// Runs the plan; `offer` takes what came of each step that is done.
+pub fn run(
+    prepared: &Prepared<'_>,
+    ui: &dyn Ui,
+    offer: &(dyn Fn(usize, Offer) + Sync),
+) -> Result<Steps, BuildError> {
     let settles = prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle).count();
     ui.event(Event::Planned { steps: settles });
     let targets = 0..prepared.recipe.targets.len();
@@ -65,6 +74,7 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> Result<Steps, BuildError> {
         steps: Mutex::default(),
         ready: Mutex::default(),
         last: last.flat_map(|b| b.steps).map(|step| (step.name.clone(), step)).collect(),
+        offer,
     };
     sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node))?;
     Ok(running.steps.into_inner().expect("no panic while held"))
@@ -136,7 +146,9 @@ impl Running<'_> {
         let mut job = self.prepared.inputs().copy(copy, &stages, platform)?;
         job.fresh = self.prepared.is_fresh(info.id.stage);
         let job = Arc::new(job);
-        let wanted = job.fresh || self.prepared.store.action_records(job.key).is_empty();
+        // What another machine did is looked at on the real parent.
+        let known = || self.prepared.rules.shared.knows(job.key);
+        let wanted = job.fresh || self.prepared.store.action_records(job.key).is_empty() && !known();
         let made = if wanted { self.guess(info, &job)? } else { None };
         self.ready.lock().expect("no panic while held").insert(info.id, Ready { job, made });
         Ok(())
@@ -198,6 +210,9 @@ impl Running<'_> {
         if !relay.printed.is_empty() {
             self.prepared.store.put_log(job.key, &relay.printed)?;
         }
+        for text in self.prepared.rules.shared.warnings() {
+            self.ui.event(Event::Warning { step: info, text: &text });
+        }
         Ok(outcome?)
     }
 
@@ -206,6 +221,8 @@ impl Running<'_> {
         let hit = outcome.how == How::Hit;
         let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
         let end = if hit { End::Hit } else { End::Built { why: why.clone() } };
+        let offer = Offer { record: outcome.record.clone(), parent: chain(parent) };
+        (self.offer)(info.id.stage, offer);
         let mut rootfs = Rootfs::clone(parent);
         rootfs.push(outcome.record.layer);
         let done = Done { info: info.clone(), record: outcome.record, fields, hit, why };

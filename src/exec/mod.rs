@@ -33,6 +33,7 @@ use crate::limits::{ProcessLimits, Reached};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::{Link, Unpack};
+use crate::shared::Sources;
 use crate::store::{LayerRef, Record, Store, StoreError};
 
 use mounts::Material;
@@ -134,6 +135,8 @@ pub struct Rules {
     pub fetch: FetchOptions,
     /// Goes before the names of cache mounts; empty if there is none.
     pub cache_namespace: String,
+    /// Where records of other machines are looked up.
+    pub shared: Arc<Sources>,
 }
 
 /// Runs and looks up actions.
@@ -259,11 +262,30 @@ impl<'a> Executor<'a> {
             Lookup::Hit(_) | Lookup::Unknown => How::Built,
             Lookup::Contradicted { expected, found } => How::Rebuilt { expected, found },
         };
+        if !job.fresh
+            && let Some(record) = self.bring(job.key, parent)?
+        {
+            return Ok(Outcome { record, how: How::Hit });
+        }
         output.started();
         let (observations, layer) = self.work(job, parent, output)?;
         let record = Record { key: job.key, observations, layer };
         self.store.add_action_record(record.clone())?;
         Ok(Outcome { record, how })
+    }
+
+    /// A record of another machine that holds on a parent, written beside our own.
+    fn bring(&self, key: ActionKey, parent: &Rootfs) -> Result<Option<Record>, ExecError> {
+        if !self.rules.shared.knows(key) {
+            return Ok(None);
+        }
+        let observer = self.observer(parent)?;
+        let holds = |observations: &[Observation]| observer.contradiction(observations).is_none();
+        let Some(record) = self.rules.shared.bring(self.store, key, observe::chain(parent), holds) else {
+            return Ok(None);
+        };
+        self.store.add_action_record(record.clone())?;
+        Ok(Some(record))
     }
 
     fn work(

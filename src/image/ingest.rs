@@ -169,6 +169,22 @@ fn check_platform(
     Err(IngestError::PlatformDiffers { config: manifest.config.digest, claimed, actual })
 }
 
+/// Takes in one layer: its blob is fetched and checked, and what it unpacks to compared with its diff id. Gives what
+/// was odd about it.
+pub fn bring_layer(
+    store: &Store,
+    source: &dyn BlobSource,
+    layer: &Descriptor,
+    diff: DiffId,
+) -> Result<Vec<String>, IngestError> {
+    let announced = layer.media_type.layer_packing().ok_or_else(|| IngestError::LayerType {
+        layer: layer.digest,
+        media_type: layer.media_type.clone(),
+    })?;
+    fetch(store, source, layer)?;
+    take_layer(store, layer.digest, Some(announced), diff)
+}
+
 fn take_layers(
     store: &Store,
     source: &dyn BlobSource,
@@ -183,14 +199,7 @@ fn take_layers(
         .zip(config.rootfs.diff_ids.iter().copied())
         .filter(|(layer, diff)| seen.insert((layer.digest, *diff)))
         .collect();
-    let take = |(layer, diff): (&Descriptor, DiffId)| {
-        let announced = layer.media_type.layer_packing().ok_or_else(|| IngestError::LayerType {
-            layer: layer.digest,
-            media_type: layer.media_type.clone(),
-        })?;
-        fetch(store, source, layer)?;
-        take_layer(store, layer.digest, Some(announced), diff)
-    };
+    let take = |(layer, diff): (&Descriptor, DiffId)| bring_layer(store, source, layer, diff);
     // All are waited for, so that of several bad layers the lowest is named, whichever thread was first.
     let results: Vec<Result<Vec<String>, IngestError>> = pairs.into_par_iter().map(take).collect();
     let taken = results.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -55,18 +55,88 @@ pub(super) fn write_directory(
     names: &BTreeSet<Reference>,
     dest: &Path,
 ) -> Result<(), ExportError> {
-    let blobs = dest.join("blobs/sha256");
-    fs::create_dir_all(&blobs).map_err(|e| file::context(e, "create", &blobs))?;
+    let layout = Growing::open(dest)?;
     // Others that add to this layout wait: what they read and what they write belong together.
-    let _alone = Lock::directory(dest).map_err(|e| file::context(e, "lock", dest))?;
+    let _alone = layout.lock()?;
     let index = merge(read_index(dest)?, entries(packed, names));
     for (digest, blob) in &packed.blobs {
-        write_blob(store, *digest, blob, &blobs)?;
+        layout.write_blob(store, *digest, blob)?;
     }
-    file::sync_dir(&blobs)?;
-    file::replace(&dest.join("oci-layout"), OCI_LAYOUT, Durability::Synced)?;
-    file::replace(&dest.join("index.json"), &index.to_bytes(), Durability::Synced)?;
-    Ok(())
+    layout.publish(&index)
+}
+
+/// A layout in a directory that blobs are added to one by one, and names at the end.
+#[derive(Debug)]
+pub struct Growing {
+    dir: PathBuf,
+    blobs: PathBuf,
+}
+
+impl Growing {
+    /// Makes the directory if it is missing.
+    pub fn open(dir: &Path) -> Result<Self, ExportError> {
+        let blobs = dir.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(|e| file::context(e, "create", &blobs))?;
+        Ok(Self { dir: dir.to_owned(), blobs })
+    }
+
+    /// Whether something has the name of a blob, and its size.
+    pub fn has(&self, blob: &Descriptor) -> bool {
+        let there = fs::symlink_metadata(self.blobs.join(blob.digest.hex()));
+        there.is_ok_and(|meta| meta.is_file() && meta.len() == blob.size)
+    }
+
+    /// Adds a blob of the store.
+    pub fn put_stored(&self, store: &Store, blob: &Descriptor) -> Result<(), ExportError> {
+        self.write_blob(store, blob.digest, &Blob::Stored(blob.size))
+    }
+
+    /// Adds a document.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<(), ExportError> {
+        let path = self.blobs.join(BlobDigest::of(bytes).hex());
+        Ok(file::replace(&path, bytes, Durability::Synced)?)
+    }
+
+    /// Gives manifests that were added the tags of their annotations; what had these loses them.
+    pub fn tag(&self, manifests: Vec<Descriptor>) -> Result<(), ExportError> {
+        let _alone = self.lock()?;
+        self.publish(&merge(read_index(&self.dir)?, manifests))
+    }
+
+    fn lock(&self) -> Result<Lock, ExportError> {
+        Ok(Lock::directory(&self.dir).map_err(|e| file::context(e, "lock", &self.dir))?)
+    }
+
+    fn publish(&self, index: &Index) -> Result<(), ExportError> {
+        file::sync_dir(&self.blobs)?;
+        file::replace(&self.dir.join("oci-layout"), OCI_LAYOUT, Durability::Synced)?;
+        file::replace(&self.dir.join("index.json"), &index.to_bytes(), Durability::Synced)?;
+        Ok(())
+    }
+
+    fn write_blob(&self, store: &Store, digest: BlobDigest, blob: &Blob) -> Result<(), ExportError> {
+        let path = self.blobs.join(digest.hex());
+        if is_whole(&path, digest)? {
+            return Ok(());
+        }
+        match blob {
+            Blob::Bytes(bytes) => file::replace(&path, bytes, Durability::Synced)?,
+            Blob::Stored(_) => {
+                // What is there under this name is damaged.
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(file::context(error, "remove", &path).into());
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+                let mut temp = Unnamed::new(&self.blobs)?;
+                io::copy(&mut Verified::open(store, digest)?, &mut temp)?;
+                temp.file().sync_data()?;
+                temp.publish(&path)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One entry a name, the full name and the tag as BuildKit writes them; without a name one bare entry.
@@ -113,30 +183,6 @@ fn merge(old: Option<Index>, new: Vec<Descriptor>) -> Index {
         index.manifests.push(entry);
     }
     index
-}
-
-fn write_blob(store: &Store, digest: BlobDigest, blob: &Blob, dir: &Path) -> Result<(), ExportError> {
-    let path = dir.join(digest.hex());
-    if is_whole(&path, digest)? {
-        return Ok(());
-    }
-    match blob {
-        Blob::Bytes(bytes) => file::replace(&path, bytes, Durability::Synced)?,
-        Blob::Stored(_) => {
-            // What is there under this name is damaged.
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(file::context(error, "remove", &path).into());
-                }
-                Ok(()) | Err(_) => {}
-            }
-            let mut temp = Unnamed::new(dir)?;
-            io::copy(&mut Verified::open(store, digest)?, &mut temp)?;
-            temp.file().sync_data()?;
-            temp.publish(&path)?;
-        }
-    }
-    Ok(())
 }
 
 fn is_whole(path: &Path, digest: BlobDigest) -> Result<bool, ExportError> {

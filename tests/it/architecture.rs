@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::children;
 
 /// Floors from the bottom up; modules of one line may name each other only as `SAME` says.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["capabilities", "csv", "diag", "limits", "size"],
     &["digest", "epoch", "mount", "platform", "path", "canon", "sys"],
     &["oci", "remote"],
@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 11] = [
     &["plan", "store", "sandbox"],
     &["sched", "image", "fetch"],
     &["debian", "registry"],
+    &["shared"],
     &["exec"],
     &["bundle", "container", "engine", "init", "view"],
     &["cli"],

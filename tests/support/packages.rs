@@ -106,6 +106,8 @@ pub fn options(machine: Machine) -> Options {
         provenance: None,
         sbom: None,
         no_sandbox: None,
+        cache_from: Arc::default(),
+        cache_to: vec![],
     }
 }
 

@@ -1,0 +1,77 @@
+//! A build whose records are written for other machines while it goes on.
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread::scope;
+
+use super::progress::{self, Steps};
+use super::report::{Event, Ui};
+use super::{BuildError, Prepared};
+use crate::recipe::{Base, Recipe};
+use crate::shared::{Mode, Offer, PlaceError, To, Writer, Written};
+use crate::size::human;
+
+/// Where offers go, and which.
+struct Outlet {
+    mode: Mode,
+    sender: Sender<Offer>,
+}
+
+/// Runs the plan. What could not be written does not spoil what was built, so it is told apart.
+pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, Result<(), BuildError>) {
+    let options = &prepared.options.cache_to;
+    let in_images = in_images(&prepared.recipe);
+    scope(|scope| {
+        let mut outlets = Vec::new();
+        let mut writers = Vec::new();
+        for to in options {
+            let (sender, offers) = channel();
+            outlets.push(Outlet { mode: to.mode, sender });
+            writers.push(scope.spawn(move || Writer::open(prepared.store, to)?.write(&offers)));
+        }
+        let done = progress::run(prepared, ui, &|stage, offer| {
+            for outlet in outlets.iter().filter(|outlet| outlet.mode == Mode::Max || in_images[stage]) {
+                // A writer that failed says so at the end.
+                let _ = outlet.sender.send(offer.clone());
+            }
+        });
+        drop(outlets);
+        let mut written = Ok(());
+        for (to, writer) in options.iter().zip(writers) {
+            let result = writer.join().unwrap_or_else(|_| Err("the writer ended".into()));
+            written = written.and(tell(to, result, ui));
+        }
+        (done, written)
+    })
+}
+
+fn tell(to: &To, result: Result<Written, PlaceError>, ui: &dyn Ui) -> Result<(), BuildError> {
+    match result {
+        Ok(Written { entries: 0, layers: 0, .. }) => Ok(()),
+        Ok(Written { entries, layers, bytes }) => {
+            let note = format!("--cache-to: {entries} records and {layers} layers ({}) written", human(bytes));
+            ui.event(Event::Note(&note));
+            Ok(())
+        }
+        Err(error) if to.ignore_error => {
+            ui.event(Event::Note(&format!("warning: --cache-to: {error}")));
+            Ok(())
+        }
+        Err(error) => Err(BuildError::CacheTo(error.to_string())),
+    }
+}
+
+/// For each stage, whether layers of it are in the image of a target.
+fn in_images(recipe: &Recipe) -> Vec<bool> {
+    let mut found = vec![false; recipe.stages.len()];
+    for target in &recipe.targets {
+        let mut stage = Some(*target);
+        while let Some(at) = stage {
+            found[at] = true;
+            stage = match recipe.stages[at].base {
+                Base::Stage(earlier) => Some(earlier),
+                Base::Scratch | Base::Image(_) | Base::Packages(_) => None,
+            };
+        }
+    }
+    found
+}

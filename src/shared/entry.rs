@@ -1,0 +1,273 @@
+//! What came of one action, as an OCI artifact (spec/shared-cache.md, "Entries").
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::action::{LayerRef, Observation};
+use crate::digest::{ActionKey, BlobDigest, ChainId};
+use crate::oci::json::{self, MAX_DOCUMENT};
+use crate::oci::media::{Flavor, MediaType};
+use crate::oci::{Descriptor, Document, Manifest};
+use crate::store::Record;
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+/// The type of the artifact and of its config.
+pub const TYPE: &str = "application/vnd.lith.actions.v1+json";
+/// How many records an entry keeps.
+pub const KEEP: usize = 8;
+
+/// What came of one action, on some parents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub key: ActionKey,
+    /// The newest first.
+    pub records: Vec<Shared>,
+}
+
+/// What came of an action once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shared {
+    /// What it was done on; `None` for nothing.
+    pub parent: Option<ChainId>,
+    pub observations: Vec<Observation>,
+    pub layer: LayerRef,
+    /// The layer's blob.
+    pub blob: Descriptor,
+}
+
+/// Why bytes are no entry.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    #[error("it is no manifest: {0}")]
+    Document(#[from] crate::oci::DocumentError),
+    #[error("it is an index")]
+    Index,
+    #[error("it is of type {0}, not {TYPE}")]
+    Type(String),
+    #[error("its records are not in it, or are not those of its config's digest")]
+    NoRecords,
+    #[error("its records are no JSON of this version: {0}")]
+    Records(#[from] json::JsonError),
+    #[error("its records are of version {0}; this lith reads {VERSION}")]
+    Version(u32),
+    #[error("it is of the action {0}")]
+    OtherKey(ActionKey),
+    #[error("a record names blob {0}, which it does not have")]
+    NoBlob(usize),
+}
+
+/// The config's JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Records {
+    version: u32,
+    key: ActionKey,
+    records: Vec<Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    parent: Option<ChainId>,
+    observations: Vec<Observation>,
+    layer: LayerRef,
+    blob: usize,
+}
+
+/// The part that says which version all else is of.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// An entry as it is stored: the manifest, and the config that it names.
+pub struct Encoded {
+    pub manifest: Vec<u8>,
+    pub config: Vec<u8>,
+}
+
+impl Entry {
+    /// The tag under which the entry of a key stands.
+    pub fn tag(key: ActionKey) -> String {
+        format!("lith-{}", key.hex())
+    }
+
+    /// The record that says the same of the same, however its layer is packed.
+    pub fn find(&self, parent: Option<ChainId>, record: &Record) -> Option<&Shared> {
+        let says_it = |known: &&Shared| {
+            known.parent == parent && known.layer == record.layer && known.observations == record.observations
+        };
+        self.records.iter().find(says_it)
+    }
+
+    /// Adds a record before the others, in place of one of the same parent and observations.
+    pub fn add(&mut self, new: Shared) {
+        self.records.retain(|old| old.parent != new.parent || old.observations != new.observations);
+        self.records.insert(0, new);
+        self.records.truncate(KEEP);
+    }
+
+    pub fn encode(&self) -> Encoded {
+        let mut blobs: Vec<Descriptor> = Vec::new();
+        let mut place = |blob: &Descriptor| {
+            let known = blobs.iter().position(|known| known.digest == blob.digest);
+            known.unwrap_or_else(|| {
+                blobs.push(blob.clone());
+                blobs.len() - 1
+            })
+        };
+        let records = self.records.iter().map(|record| Line {
+            parent: record.parent,
+            observations: record.observations.clone(),
+            layer: record.layer,
+            blob: place(&record.blob),
+        });
+        let records = Records { version: VERSION, key: self.key, records: records.collect() };
+        let config = json::to_bytes(&records);
+        let mut descriptor = Descriptor::of(MediaType::from(TYPE), &config);
+        descriptor.other.insert("data".into(), Value::String(STANDARD.encode(&config)));
+        let manifest = Manifest {
+            artifact_type: Some(TYPE.into()),
+            ..Manifest::new(Flavor::Oci, descriptor, blobs)
+        };
+        Encoded { manifest: manifest.to_bytes(), config }
+    }
+
+    /// The entry of a key, if these bytes are that.
+    pub fn decode(bytes: &[u8], key: ActionKey) -> Result<Self, EntryError> {
+        let Document::Manifest(manifest) = Document::parse(bytes, None)? else { return Err(EntryError::Index) };
+        let config = &manifest.config;
+        let kind = manifest.artifact_type.as_deref().unwrap_or_default();
+        for kind in [kind, config.media_type.as_str()] {
+            if kind != TYPE {
+                return Err(EntryError::Type(kind.chars().take(100).collect()));
+            }
+        }
+        let data = config.other.get("data").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
+        let is_whole = |data: &Vec<u8>| BlobDigest::of(data) == config.digest && data.len() as u64 == config.size;
+        let data = data.filter(is_whole).ok_or(EntryError::NoRecords)?;
+        let Versioned { version } = json::parse(&data, MAX_DOCUMENT)?;
+        if version != VERSION {
+            return Err(EntryError::Version(version));
+        }
+        let records: Records = json::parse(&data, MAX_DOCUMENT)?;
+        if records.key != key {
+            return Err(EntryError::OtherKey(records.key));
+        }
+        let shared = |line: Line| {
+            let blob = manifest.layers.get(line.blob).ok_or(EntryError::NoBlob(line.blob))?;
+            let Line { parent, observations, layer, .. } = line;
+            Ok(Shared { parent, observations, layer, blob: blob.clone() })
+        };
+        let records = records.records.into_iter().take(KEEP).map(shared).collect::<Result<_, EntryError>>()?;
+        Ok(Self { key, records })
+    }
+}
+
+impl Shared {
+    /// The record as the store keeps it.
+    pub fn record(&self, key: ActionKey) -> Record {
+        Record { key, observations: self.observations.clone(), layer: self.layer }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Aspect;
+    use crate::digest::DiffId;
+
+    fn key(byte: u8) -> ActionKey {
+        ActionKey::from_bytes([byte; 32])
+    }
+
+    fn shared(byte: u8) -> Shared {
+        let layer = LayerRef { diff_id: DiffId::from_bytes([byte; 32]), size: 2048 };
+        let blob = Descriptor::new(MediaType::OciLayerZstd, BlobDigest::from_bytes([byte; 32]), 77);
+        let parent = Some(ChainId::from_bytes([byte; 32]));
+        Shared { parent, observations: vec![Observation::Rootfs(parent)], layer, blob }
+    }
+
+    fn copied() -> Shared {
+        let seen = Observation::Path {
+            path: "/etc".parse().unwrap(),
+            aspect: Aspect::Entry,
+            seen: "dir 755 0:0".into(),
+        };
+        Shared { parent: None, observations: vec![seen], ..shared(1) }
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written_and_its_bytes_are_pinned() {
+        let entry = Entry { key: key(7), records: vec![shared(1), shared(2), copied()] };
+        let encoded = entry.encode();
+        assert_eq!(Entry::decode(&encoded.manifest, key(7)).unwrap(), entry);
+        let manifest = Document::parse(&encoded.manifest, None).unwrap();
+        let Document::Manifest(manifest) = manifest else { panic!("it is a manifest") };
+        assert_eq!(manifest.layers.len(), 2, "a blob stands there once");
+        assert_eq!(manifest.subject, None);
+        let digest = BlobDigest::of(&encoded.manifest).to_string();
+        assert_eq!(digest, "sha256:pinned");
+    }
+
+    #[test]
+    fn what_is_not_the_entry_of_the_key_is_refused() {
+        let encoded = Entry { key: key(7), records: vec![shared(1)] }.encode();
+        let refused = |bytes: &[u8], key: ActionKey| Entry::decode(bytes, key).unwrap_err().to_string();
+        assert!(refused(&encoded.manifest, key(8)).contains("it is of the action"));
+        assert!(refused(b"{}", key(7)).contains("no manifest"));
+        let text = String::from_utf8(encoded.manifest).unwrap();
+        let changed = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from}");
+            refused(text.replace(from, to).as_bytes(), key(7))
+        };
+        assert!(changed(TYPE, "application/vnd.other+json").contains("vnd.other"));
+        // The bytes beside the digest are not those of the digest.
+        let data = text.split("\"data\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let mut other = STANDARD.decode(data).unwrap();
+        let at = other.len() - 3;
+        other[at] ^= 1;
+        assert!(changed(data, &STANDARD.encode(other)).contains("its records are not in it"));
+        assert!(changed("\"data\"", "\"date\"").contains("its records are not in it"));
+        let mut none = Entry { key: key(7), records: vec![shared(1)] };
+        none.records[0].blob.digest = BlobDigest::from_bytes([9; 32]);
+        let text = String::from_utf8(none.encode().manifest).unwrap();
+        let start = text.find("\"layers\":[").unwrap();
+        let without = format!("{}\"layers\":[]}}", &text[..start]);
+        assert!(refused(without.as_bytes(), key(7)).contains("names blob 0"));
+    }
+
+    #[test]
+    fn of_another_version_nothing_else_is_read() {
+        let config = br#"{"version":2,"anything":[]}"#;
+        let mut descriptor = Descriptor::of(MediaType::from(TYPE), config);
+        descriptor.other.insert("data".into(), Value::String(STANDARD.encode(config)));
+        let manifest =
+            Manifest { artifact_type: Some(TYPE.into()), ..Manifest::new(Flavor::Oci, descriptor, vec![]) };
+        let error = Entry::decode(&manifest.to_bytes(), key(7)).unwrap_err();
+        assert!(matches!(error, EntryError::Version(2)), "{error}");
+    }
+
+    #[test]
+    fn the_newest_of_one_parent_counts_and_there_are_never_more_than_eight() {
+        let mut entry = Entry { key: key(7), records: vec![] };
+        entry.add(shared(1));
+        let repacked = Descriptor::new(MediaType::OciLayerGzip, BlobDigest::from_bytes([8; 32]), 9);
+        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))), Some(&shared(1)));
+        entry.add(Shared { blob: repacked.clone(), ..shared(1) });
+        assert_eq!(entry.records.len(), 1);
+        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))).unwrap().blob, repacked);
+        let other = Shared { layer: shared(2).layer, ..shared(1) };
+        entry.add(other.clone());
+        assert_eq!(entry.records, [other]);
+        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))), None);
+        for byte in 2..20 {
+            entry.add(shared(byte));
+        }
+        assert_eq!(entry.records.len(), KEEP);
+        assert_eq!(entry.records[0], shared(19));
+    }
+}

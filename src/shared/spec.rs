@@ -1,0 +1,158 @@
+//! `--cache-from` and `--cache-to`, in buildx' comma-separated form. Pure.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::csv;
+use crate::diag::suggest;
+
+/// What kind of place, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// An OCI layout in a directory.
+    Layout(PathBuf),
+}
+
+/// One `--cache-from`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct From {
+    pub form: Form,
+}
+
+/// One `--cache-to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct To {
+    pub form: Form,
+    pub mode: Mode,
+    /// That nothing could be written is a warning.
+    pub ignore_error: bool,
+}
+
+/// Which steps are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Those whose layers are in an image of a target.
+    #[default]
+    Min,
+    Max,
+}
+
+/// Why a text names no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    #[error("{0:?} has an open quote")]
+    Quote(String),
+    #[error("{0:?} is not of the form KEY=VALUE")]
+    NotAPair(String),
+    #[error("{0:?} does not say type=oci-layout or type=local")]
+    NoType(String),
+    #[error("type={0} is no kind of cache that lith has; there are oci-layout and local")]
+    Type(String),
+    #[error("{key} is no option here{}", .similar.as_ref().map_or_else(|| format!("; there are {}", .known.join(", ")), |similar| format!("; did you mean {similar}?")))]
+    Option { key: String, similar: Option<String>, known: &'static [&'static str] },
+    #[error("{0} is given twice")]
+    Twice(String),
+    #[error("{text:?} does not say {key}=DIR")]
+    Missing { text: String, key: &'static str },
+    #[error("mode={0} is neither min nor max")]
+    Mode(String),
+    #[error("{key}={value} is neither true nor false")]
+    Flag { key: &'static str, value: String },
+}
+
+impl FromStr for From {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let fields = Fields::read(text, &["type", "src"])?;
+        Ok(Self { form: fields.form("src")? })
+    }
+}
+
+impl FromStr for To {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let fields = Fields::read(text, &["type", "dest", "mode", "ignore-error"])?;
+        let mode = match fields.get("mode") {
+            None | Some("min") => Mode::Min,
+            Some("max") => Mode::Max,
+            Some(other) => return Err(SpecError::Mode(other.to_owned())),
+        };
+        let ignore_error = match fields.get("ignore-error") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(value) => return Err(SpecError::Flag { key: "ignore-error", value: value.to_owned() }),
+        };
+        Ok(Self { form: fields.form("dest")?, mode, ignore_error })
+    }
+}
+
+/// The pairs of one option, each key once.
+struct Fields<'a> {
+    text: &'a str,
+    pairs: Vec<(String, String)>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(text: &'a str, known: &'static [&'static str]) -> Result<Self, SpecError> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for field in csv::record(text).ok_or_else(|| SpecError::Quote(text.to_owned()))? {
+            let pair = field.text.split_once('=').ok_or_else(|| SpecError::NotAPair(field.text.clone()))?;
+            let (key, value) = (pair.0.trim().to_ascii_lowercase(), pair.1.to_owned());
+            if !known.contains(&key.as_str()) {
+                let similar = suggest(&key, known.iter().copied()).map(str::to_owned);
+                return Err(SpecError::Option { key, similar, known });
+            }
+            if pairs.iter().any(|(there, _)| *there == key) {
+                return Err(SpecError::Twice(key));
+            }
+            pairs.push((key, value));
+        }
+        Ok(Self { text, pairs })
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().find(|(there, _)| there == key).map(|(_, value)| value.as_str())
+    }
+
+    fn form(&self, place: &'static str) -> Result<Form, SpecError> {
+        match self.get("type").ok_or_else(|| SpecError::NoType(self.text.to_owned()))? {
+            "oci-layout" | "local" => {}
+            other => return Err(SpecError::Type(other.to_owned())),
+        }
+        let missing = || SpecError::Missing { text: self.text.to_owned(), key: place };
+        let dir = self.get(place).filter(|dir| !dir.is_empty()).ok_or_else(missing)?;
+        Ok(Form::Layout(dir.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read() {
+        let layout = Form::Layout("a,b".into());
+        assert_eq!("type=local,\"src=a,b\"".parse(), Ok(From { form: layout.clone() }));
+        let to = To { form: layout, mode: Mode::Max, ignore_error: true };
+        assert_eq!("type=oci-layout,dest=\"a,b\",mode=max,ignore-error=true".parse(), Ok(to));
+        let to: To = "type=local,dest=x".parse().unwrap();
+        assert_eq!((to.mode, to.ignore_error), (Mode::Min, false));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let from = |text: &str| text.parse::<From>().unwrap_err().to_string();
+        let to = |text: &str| text.parse::<To>().unwrap_err().to_string();
+        assert_eq!(from("DIR"), "\"DIR\" is not of the form KEY=VALUE");
+        assert_eq!(from("src=x"), "\"src=x\" does not say type=oci-layout or type=local");
+        assert!(from("type=gha,src=x").contains("type=gha is no kind of cache"));
+        assert_eq!(from("type=local,srd=x"), "srd is no option here; did you mean src?");
+        assert_eq!(from("type=local"), "\"type=local\" does not say src=DIR");
+        assert_eq!(from("type=local,src=a,src=b"), "src is given twice");
+        assert_eq!(to("type=local,dest=a,mode=all"), "mode=all is neither min nor max");
+        assert_eq!(to("type=local,dest=a,ignore-error=1"), "ignore-error=1 is neither true nor false");
+        assert!(to("type=local,\"dest=a").contains("open quote"));
+    }
+}

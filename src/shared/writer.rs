@@ -1,0 +1,116 @@
+//! Writing what a build did, while it goes on.
+
+use std::collections::HashSet;
+use std::sync::mpsc::Receiver;
+
+use super::entry::{Encoded, Entry, Shared, TYPE};
+use super::layout::Layout;
+use super::spec::{Form, To};
+use super::{Place, PlaceError, named};
+use crate::digest::{BlobDigest, ChainId};
+use crate::image::packed_layer;
+use crate::oci::Descriptor;
+use crate::oci::media::MediaType;
+use crate::store::{Record, Store};
+
+/// A record that may be written, and what its action was done on.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    pub record: Record,
+    pub parent: Option<ChainId>,
+}
+
+/// What was written to a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    pub entries: usize,
+    pub layers: usize,
+    /// Bytes of these layers.
+    pub bytes: u64,
+}
+
+/// Writes to one place.
+pub struct Writer<'a> {
+    store: &'a Store,
+    place: Box<dyn Place>,
+    /// Those that are known to be there.
+    layers: HashSet<BlobDigest>,
+    written: Written,
+}
+
+
+impl<'a> Writer<'a> {
+    pub fn new(store: &'a Store, place: Box<dyn Place>) -> Self {
+        Self { store, place, layers: HashSet::new(), written: Written::default() }
+    }
+
+    /// Opens what `--cache-to` names.
+    pub fn open(store: &'a Store, to: &To) -> Result<Self, PlaceError> {
+        match &to.form {
+            Form::Layout(dir) => Ok(Self::new(store, Box::new(named(dir, Layout::write(dir))?))),
+        }
+    }
+
+    /// Writes what it is told of until nobody tells any more. After an error the rest is listened to and left.
+    pub fn write(mut self, offers: &Receiver<Offer>) -> Result<Written, PlaceError> {
+        let mut failed = None;
+        for offer in offers {
+            if failed.is_none() {
+                failed = self.add(&offer).err();
+            }
+        }
+        let shown = self.place.shown().to_owned();
+        let ended = failed.map_or_else(|| self.place.finish(), Err);
+        ended.map_err(|error| format!("write to {shown}: {}", crate::diag::chain(&*error)))?;
+        Ok(self.written)
+    }
+
+    fn add(&mut self, offer: &Offer) -> Result<(), PlaceError> {
+        let Offer { record, parent } = offer;
+        let tag = Entry::tag(record.key);
+        // What cannot be read there is written anew.
+        let known = self.place.entry(&tag)?.and_then(|bytes| Entry::decode(&bytes, record.key).ok());
+        let mut entry = known.unwrap_or(Entry { key: record.key, records: vec![] });
+        if let Some(there) = entry.find(*parent, record)
+            && self.is_there(&there.blob.clone())?
+        {
+            return Ok(());
+        }
+        let blob = packed_layer(self.store, record.layer.diff_id)?;
+        self.put_layer(&blob)?;
+        let Record { observations, layer, .. } = record.clone();
+        let new = Shared { parent: *parent, observations, layer, blob };
+        entry.add(new.clone());
+        if self.put(&tag, &entry).is_err() {
+            // Blobs of the others may have gone from there.
+            self.put(&tag, &Entry { key: record.key, records: vec![new] })?;
+        }
+        self.written.entries += 1;
+        Ok(())
+    }
+
+    fn put(&self, tag: &str, entry: &Entry) -> Result<(), PlaceError> {
+        let Encoded { manifest, config } = entry.encode();
+        self.place.put_bytes(&Descriptor::of(MediaType::from(TYPE), &config), &config)?;
+        self.place.put_entry(tag, &manifest)
+    }
+
+    fn is_there(&mut self, blob: &Descriptor) -> Result<bool, PlaceError> {
+        let there = self.layers.contains(&blob.digest) || self.place.has(blob)?;
+        if there {
+            self.layers.insert(blob.digest);
+        }
+        Ok(there)
+    }
+
+    fn put_layer(&mut self, blob: &Descriptor) -> Result<(), PlaceError> {
+        if self.is_there(blob)? {
+            return Ok(());
+        }
+        self.place.put_stored(self.store, blob)?;
+        self.layers.insert(blob.digest);
+        self.written.layers += 1;
+        self.written.bytes += blob.size;
+        Ok(())
+    }
+}

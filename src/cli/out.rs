@@ -1,10 +1,10 @@
 //! Writing to the terminal. A reader that has gone away ends the output quietly.
 
-pub use crate::size::human as size;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use super::session::variable;
 use crate::diag::Paint;
+pub use crate::size::human as size;
 
 /// Prints to standard output.
 pub fn print(text: &str) {

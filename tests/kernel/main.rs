@@ -31,6 +31,7 @@ mod platforms;
 mod rootless;
 mod sandbox;
 mod secrets;
+mod shared;
 mod targets;
 mod threats;
 mod tour;

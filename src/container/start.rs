@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::client::Client;
 use super::config::{Config, MountSource};
+use super::state::{State, Status};
 use super::supervisor::{Job, NAME};
 use super::wire::{Attach, Event};
 use super::{ContainerError, volumes};
@@ -107,6 +108,8 @@ pub fn start(
     match client.event(None).map_err(lost)? {
         Some(Event::Started { .. }) => Ok(client),
         Some(Event::Failed { code, reason }) => Err(ContainerError::Failed { code, reason }),
+        // It was killed when the program ran already and before it could say so: lost, like one that is killed later.
+        None if State::read(&Containers::of(store.root()), id).status == Status::Running => Ok(client),
         Some(_) | None => Err(lost(io::ErrorKind::UnexpectedEof.into())),
     }
 }

@@ -148,7 +148,8 @@ impl Build {
         options.sbom = self.results.sbom()?;
         options.debug = self.debug;
         let sources = cache::Sources::open(&self.cache_from);
-        options.cache_from = Arc::new(sources.map_err(|error| CliError::Usage(format!("--cache-from: {error}")))?);
+        options.cache_from =
+            Arc::new(sources.map_err(|error| CliError::Usage(format!("--cache-from: {error}")))?);
         options.cache_to.clone_from(&self.cache_to);
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {

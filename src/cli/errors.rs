@@ -178,7 +178,10 @@ fn build_code(error: &BuildError) -> u8 {
         BuildError::Step { source, .. } => exec_code(source),
         BuildError::Exec(source) => exec_code(source),
         BuildError::Store(error) => store_code(error),
-        BuildError::Assemble(_) | BuildError::Checks { .. } | BuildError::Sbom { .. } => 1,
+        BuildError::Assemble(_)
+        | BuildError::Checks { .. }
+        | BuildError::Sbom { .. }
+        | BuildError::CacheTo(_) => 1,
     }
 }
 

@@ -129,6 +129,9 @@ impl Running<'_> {
             Phase::Prepare => self.prepare(&info),
             Phase::Settle => self.settle(&info),
         };
+        for text in self.prepared.rules.shared.warnings() {
+            self.ui.event(Event::Warning { step: &info, text: &text });
+        }
         if let Err(error) = &result {
             self.ui.event(Event::Ended { step: &info, end: End::Failed { error: reason(error) } });
         }
@@ -209,9 +212,6 @@ impl Running<'_> {
         let outcome = self.executor.perform(job, parent, &mut relay);
         if !relay.printed.is_empty() {
             self.prepared.store.put_log(job.key, &relay.printed)?;
-        }
-        for text in self.prepared.rules.shared.warnings() {
-            self.ui.event(Event::Warning { step: info, text: &text });
         }
         Ok(outcome?)
     }

@@ -48,7 +48,8 @@ fn tell(to: &To, result: Result<Written, PlaceError>, ui: &dyn Ui) -> Result<(),
     match result {
         Ok(Written { entries: 0, layers: 0, .. }) => Ok(()),
         Ok(Written { entries, layers, bytes }) => {
-            let note = format!("--cache-to: {entries} records and {layers} layers ({}) written", human(bytes));
+            let note =
+                format!("--cache-to: {entries} records and {layers} layers ({}) written", human(bytes));
             ui.event(Event::Note(&note));
             Ok(())
         }

@@ -112,11 +112,12 @@ fn pack_layer(
 
 /// A layer as it travels: packed with zstd, unless it is here in a packed form already.
 pub fn packed_layer(store: &Store, diff: DiffId) -> Result<Descriptor, ExportError> {
-    let (packing, (digest, size)) = match (store.compressed(diff, Codec::Zstd)?, store.compressed(diff, Codec::Gzip)?) {
-        (Some(zstd), _) => (Packing::Zstd, zstd),
-        (None, Some(gzip)) => (Packing::Gzip, gzip),
-        (None, None) => (Packing::Zstd, packed_blob(store, diff, Packing::Zstd)?),
-    };
+    let (packing, (digest, size)) =
+        match (store.compressed(diff, Codec::Zstd)?, store.compressed(diff, Codec::Gzip)?) {
+            (Some(zstd), _) => (Packing::Zstd, zstd),
+            (None, Some(gzip)) => (Packing::Gzip, gzip),
+            (None, None) => (Packing::Zstd, packed_blob(store, diff, Packing::Zstd)?),
+        };
     Ok(Descriptor::new(MediaType::layer(Flavor::Oci, packing), digest, size))
 }
 

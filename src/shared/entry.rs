@@ -129,16 +129,16 @@ impl Entry {
         let config = json::to_bytes(&records);
         let mut descriptor = Descriptor::of(MediaType::from(TYPE), &config);
         descriptor.other.insert("data".into(), Value::String(STANDARD.encode(&config)));
-        let manifest = Manifest {
-            artifact_type: Some(TYPE.into()),
-            ..Manifest::new(Flavor::Oci, descriptor, blobs)
-        };
+        let manifest =
+            Manifest { artifact_type: Some(TYPE.into()), ..Manifest::new(Flavor::Oci, descriptor, blobs) };
         Encoded { manifest: manifest.to_bytes(), config }
     }
 
     /// The entry of a key, if these bytes are that.
     pub fn decode(bytes: &[u8], key: ActionKey) -> Result<Self, EntryError> {
-        let Document::Manifest(manifest) = Document::parse(bytes, None)? else { return Err(EntryError::Index) };
+        let Document::Manifest(manifest) = Document::parse(bytes, None)? else {
+            return Err(EntryError::Index);
+        };
         let config = &manifest.config;
         let kind = manifest.artifact_type.as_deref().unwrap_or_default();
         for kind in [kind, config.media_type.as_str()] {
@@ -146,8 +146,10 @@ impl Entry {
                 return Err(EntryError::Type(kind.chars().take(100).collect()));
             }
         }
-        let data = config.other.get("data").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
-        let is_whole = |data: &Vec<u8>| BlobDigest::of(data) == config.digest && data.len() as u64 == config.size;
+        let data =
+            config.other.get("data").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
+        let is_whole =
+            |data: &Vec<u8>| BlobDigest::of(data) == config.digest && data.len() as u64 == config.size;
         let data = data.filter(is_whole).ok_or(EntryError::NoRecords)?;
         let Versioned { version } = json::parse(&data, MAX_DOCUMENT)?;
         if version != VERSION {
@@ -162,7 +164,8 @@ impl Entry {
             let Line { parent, observations, layer, .. } = line;
             Ok(Shared { parent, observations, layer, blob: blob.clone() })
         };
-        let records = records.records.into_iter().take(KEEP).map(shared).collect::<Result<_, EntryError>>()?;
+        let records =
+            records.records.into_iter().take(KEEP).map(shared).collect::<Result<_, EntryError>>()?;
         Ok(Self { key, records })
     }
 }
@@ -193,7 +196,7 @@ mod tests {
 
     fn copied() -> Shared {
         let seen = Observation::Path {
-            path: "/etc".parse().unwrap(),
+            path: crate::path::ImagePath::parse(b"etc").unwrap(),
             aspect: Aspect::Entry,
             seen: "dir 755 0:0".into(),
         };
@@ -210,7 +213,7 @@ mod tests {
         assert_eq!(manifest.layers.len(), 2, "a blob stands there once");
         assert_eq!(manifest.subject, None);
         let digest = BlobDigest::of(&encoded.manifest).to_string();
-        assert_eq!(digest, "sha256:pinned");
+        assert_eq!(digest, "sha256:1247431b10810e554a09b1dfcab1b409cb47ccf5b9c4b8722f2cc4200a1b4432");
     }
 
     #[test]

@@ -121,4 +121,3 @@ impl Place for Layout {
         Ok(self.growing().tag(new.into_values().collect())?)
     }
 }
-

@@ -116,14 +116,21 @@ impl Sources {
         for source in &self.sources {
             let records = self.records(source, key);
             let on_it = records.iter().filter(|record| record.parent == parent);
-            let elsewhere = records.iter().filter(|record| record.parent != parent && holds(&record.observations));
+            let elsewhere =
+                records.iter().filter(|record| record.parent != parent && holds(&record.observations));
             for record in on_it.chain(elsewhere) {
                 match bring_layer(store, &*source.place, &record.blob, record.layer.diff_id) {
                     Ok(_) if !store.has_layer(record.layer.diff_id, record.layer.size) => {
-                        self.warn(format!("{}: layer {} has another size", self.of(source, key), record.layer.diff_id));
+                        self.warn(format!(
+                            "{}: layer {} has another size",
+                            self.of(source, key),
+                            record.layer.diff_id
+                        ));
                     }
                     Ok(_) => return Some(record.record(key)),
-                    Err(error) => self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&error))),
+                    Err(error) => {
+                        self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&error)))
+                    }
                 }
             }
         }

@@ -38,7 +38,6 @@ pub struct Writer<'a> {
     written: Written,
 }
 
-
 impl<'a> Writer<'a> {
     pub fn new(store: &'a Store, place: Box<dyn Place>) -> Self {
         Self { store, place, layers: HashSet::new(), written: Written::default() }

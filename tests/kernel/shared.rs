@@ -138,7 +138,8 @@ fn a_poisoned_or_damaged_place_is_a_miss_with_a_warning() {
     let cache = lab.path("cache");
     let index: Value = serde_json::from_slice(&fs::read(cache.join("index.json")).unwrap()).unwrap();
     let manifests: Vec<Value> = index["manifests"].as_array().unwrap().clone();
-    let blob = |digest: &Value| format!("blobs/sha256/{}", digest.as_str().unwrap().split_once(':').unwrap().1);
+    let blob =
+        |digest: &Value| format!("blobs/sha256/{}", digest.as_str().unwrap().split_once(':').unwrap().1);
     let layer_of = |manifest: &Value| -> String {
         let bytes = fs::read(cache.join(blob(&manifest["digest"]))).unwrap();
         let manifest: Value = serde_json::from_slice(&bytes).unwrap();
@@ -197,12 +198,16 @@ fn a_poisoned_or_damaged_place_is_a_miss_with_a_warning() {
         });
     };
     harm("forged", &forge, "unpacks to");
-    harm("garbage", &|dir| {
-        let bytes = b"{\"schemaVersion\":2}";
-        let digest = lith::digest::BlobDigest::of(bytes);
-        write(&dir.join(format!("blobs/sha256/{}", digest.hex())), bytes);
-        retag(dir, &|all| all[0]["digest"] = digest.to_string().into());
-    }, "it is no manifest");
+    harm(
+        "garbage",
+        &|dir| {
+            let bytes = b"{\"schemaVersion\":2}";
+            let digest = lith::digest::BlobDigest::of(bytes);
+            write(&dir.join(format!("blobs/sha256/{}", digest.hex())), bytes);
+            retag(dir, &|all| all[0]["digest"] = digest.to_string().into());
+        },
+        "it is no manifest",
+    );
     harm("rotten", &|dir| write(&dir.join(blob(&manifests[0]["digest"])), b"{}"), "is damaged");
 }
 

@@ -42,8 +42,9 @@ pub mod fetch;
 pub mod image;
 pub mod sched;
 
-// Packages, with what was fetched.
+// Packages with what was fetched; images from registries and to them.
 pub mod debian;
+pub mod registry;
 pub mod shared;
 
 // Floor 5 and 6.

@@ -3,10 +3,12 @@
 //!
 //! Credentials in a URL reach the server they are for and nothing else: no other host, no message, no record.
 
+pub(crate) mod client;
+pub(crate) mod download;
 pub mod git;
 pub mod http;
-mod pace;
-mod transfer;
+pub(crate) mod pace;
+pub(crate) mod transfer;
 mod vendored;
 pub mod watch;
 

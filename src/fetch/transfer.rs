@@ -10,6 +10,7 @@ use ureq::http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 
+use super::client::header;
 use super::pace::{Paced, Trickle};
 use super::watch::{Amount, Task};
 use crate::digest::{BlobDigest, ContentDigest};
@@ -25,10 +26,12 @@ const WORTH_KEEPING: u64 = 1 << 20;
 const BUFFER: usize = 1 << 17;
 
 /// What a transfer is for.
-pub(super) struct Wanted {
+pub struct Wanted {
     /// By which its part is known in the store: of the content if that is known, else of the URL.
     pub key: String,
     pub checksum: Option<BlobDigest>,
+    /// How many bytes it has, if that is known beforehand.
+    pub size: Option<u64>,
     /// The largest it may be, in bytes.
     pub limit: u64,
     pub patience: Duration,
@@ -41,7 +44,7 @@ impl Wanted {
 }
 
 /// What came of a file so far.
-pub(super) struct Transfer {
+pub struct Transfer {
     blob: BlobWriter,
     content: blake3::Hasher,
     total: Option<u64>,
@@ -54,7 +57,7 @@ pub(super) struct Transfer {
 }
 
 /// Why a body did not become whole.
-pub(super) enum Broken {
+pub enum Broken {
     /// Asking again may help.
     Off(String),
     Failed(String),
@@ -82,7 +85,8 @@ impl Transfer {
 
     /// Begins with what an answer says of the file.
     pub fn start(store: &Store, wanted: &Wanted, response: &Response<Body>) -> Result<Self, StoreError> {
-        let total = header(response, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let told = header(response, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let total = wanted.size.or(told);
         let (etag, last_modified) = (header(response, ETAG), header(response, LAST_MODIFIED));
         let (etag, last_modified) = (etag.map(str::to_owned), last_modified.map(str::to_owned));
         let strong = strong(response);
@@ -186,10 +190,6 @@ impl Transfer {
         let (blob, size) = self.blob.commit(wanted.checksum)?;
         Ok(Download { blob, content, size, etag: self.etag, last_modified: self.last_modified })
     }
-}
-
-fn header(response: &Response<Body>, name: HeaderName) -> Option<&str> {
-    response.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
 /// The validator that may stand in `If-Range`: a strong tag; without any tag, a date that is older than the answer, so

@@ -1,4 +1,4 @@
-//! What is told of fetching while it goes on. Nothing here prints, and nobody has to listen.
+//! What is told of fetching and pushing while it goes on. Nothing here prints, and nobody has to listen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,6 +23,8 @@ pub enum Act {
     Fetch,
     /// Packages are chosen.
     Choose,
+    /// Something goes to another machine.
+    Push,
 }
 
 /// How much of it is here.

@@ -3,8 +3,11 @@
 //! Owns: the order of checks. A blob's size and digest are verified before anything reads it, a layer's diff id
 //! against its unpacked bytes before the layer gets a name, and the image is recorded last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread;
 
 use rayon::prelude::*;
 
@@ -28,6 +31,16 @@ const MAX_INDEX_DEPTH: usize = 8;
 pub trait BlobSource: Sync {
     /// The bytes of a blob, unverified. Never more than the source has under that digest.
     fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// Brings a blob that is not there into the store, of the size and digest that its descriptor says.
+    fn bring(&self, store: &Store, blob: &Descriptor) -> Result<(), IngestError> {
+        copy(store, self.open(blob), blob)
+    }
+
+    /// How many blobs are waited for at once, by threads that do nothing else; none where nothing is waited for.
+    fn waiting(&self) -> usize {
+        0
+    }
 }
 
 /// An image that came in.
@@ -169,22 +182,6 @@ fn check_platform(
     Err(IngestError::PlatformDiffers { config: manifest.config.digest, claimed, actual })
 }
 
-/// Takes in one layer: its blob is fetched and checked, and what it unpacks to compared with its diff id. Gives what
-/// was odd about it.
-pub fn bring_layer(
-    store: &Store,
-    source: &dyn BlobSource,
-    layer: &Descriptor,
-    diff: DiffId,
-) -> Result<Vec<String>, IngestError> {
-    let announced = layer.media_type.layer_packing().ok_or_else(|| IngestError::LayerType {
-        layer: layer.digest,
-        media_type: layer.media_type.clone(),
-    })?;
-    fetch(store, source, layer)?;
-    take_layer(store, layer.digest, Some(announced), diff)
-}
-
 fn take_layers(
     store: &Store,
     source: &dyn BlobSource,
@@ -199,11 +196,79 @@ fn take_layers(
         .zip(config.rootfs.diff_ids.iter().copied())
         .filter(|(layer, diff)| seen.insert((layer.digest, *diff)))
         .collect();
-    let take = |(layer, diff): (&Descriptor, DiffId)| bring_layer(store, source, layer, diff);
     // All are waited for, so that of several bad layers the lowest is named, whichever thread was first.
-    let results: Vec<Result<Vec<String>, IngestError>> = pairs.into_par_iter().map(take).collect();
+    let results: Vec<Result<Vec<String>, IngestError>> = match source.waiting() {
+        0 => pairs.into_par_iter().map(|pair| bring_layer(store, source, pair)).collect(),
+        threads => take_as_they_come(store, source, &pairs, threads),
+    };
     let taken = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(taken.into_iter().flatten().collect())
+}
+
+/// Takes in one layer: its blob is fetched and checked, and what it unpacks to compared with its diff id. Gives what
+/// was odd about it.
+pub fn bring_layer(
+    store: &Store,
+    source: &dyn BlobSource,
+    (layer, diff): (&Descriptor, DiffId),
+) -> Result<Vec<String>, IngestError> {
+    let announced = announced(layer)?;
+    fetch(store, source, layer)?;
+    take_layer(store, layer.digest, Some(announced), diff)
+}
+
+fn announced(layer: &Descriptor) -> Result<Packing, IngestError> {
+    let media_type = || layer.media_type.clone();
+    layer
+        .media_type
+        .layer_packing()
+        .ok_or_else(|| IngestError::LayerType { layer: layer.digest, media_type: media_type() })
+}
+
+/// Waits for several blobs at once and makes a layer of each as soon as it is there, on other threads: a server that
+/// keeps one blob waiting keeps no other from being unpacked. After a failure nothing new is asked for.
+fn take_as_they_come(
+    store: &Store,
+    source: &dyn BlobSource,
+    pairs: &[(&Descriptor, DiffId)],
+    threads: usize,
+) -> Vec<Result<Vec<String>, IngestError>> {
+    let results: Mutex<BTreeMap<usize, Result<Vec<String>, IngestError>>> = Mutex::default();
+    let note = |at: usize, result| {
+        results.lock().expect("no panic while held").insert(at, result);
+    };
+    let has_failed = || results.lock().expect("no panic while held").values().any(Result::is_err);
+    let next = AtomicUsize::new(0);
+    let (there, arrivals) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..threads.min(pairs.len()) {
+            let there = there.clone();
+            let (next, note, has_failed) = (&next, &note, &has_failed);
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((layer, _)) = pairs.get(at).filter(|_| !has_failed()) else { return };
+                    match announced(layer).and_then(|_| fetch(store, source, layer)) {
+                        Ok(()) => there.send(at).expect("waited for until all are gone"),
+                        Err(error) => note(at, Err(error)),
+                    }
+                }
+            });
+        }
+        drop(there);
+        rayon::in_place_scope(|pool| {
+            for at in arrivals {
+                let note = &note;
+                pool.spawn(move |_| {
+                    let (layer, diff) = pairs[at];
+                    let taken = announced(layer)
+                        .and_then(|packing| take_layer(store, layer.digest, Some(packing), diff));
+                    note(at, taken);
+                });
+            }
+        });
+    });
+    results.into_inner().expect("no panic while held").into_values().collect()
 }
 
 /// Makes a layer of a blob of the store after comparing its unpacked bytes with `diff`. Without an announced
@@ -266,9 +331,20 @@ fn fetch(store: &Store, source: &dyn BlobSource, blob: &Descriptor) -> Result<()
         let (_, size) = store.open_blob(&digest)?;
         return if size == blob.size { Ok(()) } else { Err(wrong(size.to_string())) };
     }
+    source.bring(store, blob)
+}
+
+/// Takes a blob into the store from its reader.
+fn copy(
+    store: &Store,
+    opened: io::Result<Box<dyn Read + Send + '_>>,
+    blob: &Descriptor,
+) -> Result<(), IngestError> {
+    let digest = blob.digest;
     let read_error = |source| IngestError::Read { digest, source };
+    let wrong = |actual: String| IngestError::Size { digest, expected: blob.size, actual };
     let mut writer = store.blob_writer()?;
-    let reader = source.open(blob).map_err(read_error)?;
+    let reader = opened.map_err(read_error)?;
     let copied = io::copy(&mut reader.take(blob.size.saturating_add(1)), &mut writer).map_err(read_error)?;
     if copied > blob.size {
         return Err(wrong("more".into()));

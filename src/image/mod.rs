@@ -15,7 +15,7 @@ mod layout;
 pub mod load;
 pub mod local;
 pub mod output;
-mod pack;
+pub(crate) mod pack;
 pub mod stored;
 pub mod tarball;
 

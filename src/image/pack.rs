@@ -19,7 +19,7 @@ use crate::oci::{Descriptor, DescriptorPlatform, Manifest};
 use crate::store::Store;
 
 /// All blobs of one image, sorted by digest.
-pub(super) struct Packed {
+pub(crate) struct Packed {
     /// The manifest, with the image's platform.
     pub manifest: Descriptor,
     pub blobs: BTreeMap<BlobDigest, Blob>,
@@ -43,14 +43,14 @@ impl Packed {
 }
 
 /// Where a blob's bytes are.
-pub(super) enum Blob {
+pub(crate) enum Blob {
     Bytes(Vec<u8>),
     /// In the store, of this size.
     Stored(u64),
 }
 
 /// Packs an image. The same image and options give the same blobs in every store.
-pub(super) fn pack(store: &Store, image: &StoredImage, layers: Layers) -> Result<Packed, ExportError> {
+pub(crate) fn pack(store: &Store, image: &StoredImage, layers: Layers) -> Result<Packed, ExportError> {
     let mut blobs = BTreeMap::new();
     let mut descriptors = Vec::new();
     for (layer, diff) in image.manifest.layers.iter().zip(image.layers()) {
@@ -67,7 +67,7 @@ pub(super) fn pack(store: &Store, image: &StoredImage, layers: Layers) -> Result
 }
 
 /// An image with the manifest and the blobs that it has, whatever their types and packing.
-pub(super) fn as_it_is(image: &StoredImage) -> Packed {
+pub(crate) fn as_it_is(image: &StoredImage) -> Packed {
     let layers = image.manifest.layers.iter().map(|layer| (layer.digest, Blob::Stored(layer.size)));
     let mut blobs: BTreeMap<BlobDigest, Blob> = layers.collect();
     let mut manifest = Descriptor::of(image.manifest.media_type(), &image.manifest_bytes);
@@ -141,7 +141,7 @@ fn packed_blob(store: &Store, diff: DiffId, packing: Packing) -> Result<(BlobDig
 }
 
 /// A blob of the store whose last bytes come only if all of them have its digest.
-pub(super) struct Verified {
+pub(crate) struct Verified {
     file: File,
     hash: Sha256,
     left: u64,
@@ -150,12 +150,12 @@ pub(super) struct Verified {
 }
 
 impl Verified {
-    pub(super) fn open(store: &Store, digest: BlobDigest) -> Result<Self, ExportError> {
+    pub(crate) fn open(store: &Store, digest: BlobDigest) -> Result<Self, ExportError> {
         let (file, size) = store.open_blob(&digest)?;
         Ok(Self { file, hash: Sha256::new(), left: size, size, digest })
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 }

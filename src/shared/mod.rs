@@ -119,7 +119,7 @@ impl Sources {
             let elsewhere =
                 records.iter().filter(|record| record.parent != parent && holds(&record.observations));
             for record in on_it.chain(elsewhere) {
-                match bring_layer(store, &*source.place, &record.blob, record.layer.diff_id) {
+                match bring_layer(store, &*source.place, (&record.blob, record.layer.diff_id)) {
                     Ok(_) if !store.has_layer(record.layer.diff_id, record.layer.size) => {
                         self.warn(format!(
                             "{}: layer {} has another size",

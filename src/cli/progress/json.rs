@@ -58,11 +58,19 @@ fn about_fetch(event: &str, fetch: &Fetch) -> Value {
     value
 }
 
+/// The event of what comes, or of what goes.
+fn event(act: Act, coming: &'static str, going: &'static str) -> &'static str {
+    match act {
+        Act::Fetch | Act::Choose => coming,
+        Act::Push => going,
+    }
+}
+
 impl Watch for Json {
     fn begun(&self, task: TaskId, act: Act, what: &str) {
         self.fetches.lock().expect("no panic while held").begun(task, act, what);
         match act {
-            Act::Fetch => {}
+            Act::Fetch | Act::Push => {}
             Act::Choose => self.line(json!({ "event": "choosing", "what": what })),
         }
     }
@@ -70,14 +78,14 @@ impl Watch for Json {
     fn moved(&self, task: TaskId, amount: &Amount) {
         let mut fetches = self.fetches.lock().expect("no panic while held");
         if let Some(fetch) = fetches.moved(task, amount, TELLING) {
-            self.line(about_fetch("fetching", fetch));
+            self.line(about_fetch(event(fetch.act, "fetching", "pushing"), fetch));
         }
     }
 
     fn ended(&self, task: TaskId, end: TaskEnd) {
         let ended = self.fetches.lock().expect("no panic while held").ended(task);
         if let Some(fetch) = ended.filter(|_| end == TaskEnd::Done) {
-            self.line(about_fetch("fetched", &fetch));
+            self.line(about_fetch(event(fetch.act, "fetched", "pushed"), &fetch));
         }
     }
 

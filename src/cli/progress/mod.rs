@@ -67,6 +67,8 @@ fn verb(act: Act, is_over: bool) -> &'static str {
         (Act::Fetch, true) => "fetched",
         (Act::Choose, false) => "choosing",
         (Act::Choose, true) => "chose",
+        (Act::Push, false) => "pushing",
+        (Act::Push, true) => "pushed",
     }
 }
 

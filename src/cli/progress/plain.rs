@@ -88,7 +88,7 @@ impl Watch for Plain {
     fn begun(&self, task: TaskId, act: Act, what: &str) {
         self.state.lock().expect("no panic while held").fetches.begun(task, act, what);
         match act {
-            Act::Fetch => {}
+            Act::Fetch | Act::Push => {}
             // Nothing is told of it until it is over.
             Act::Choose => out::err(&format!("{} {what}\n", verb(act, false))),
         }

@@ -9,6 +9,7 @@ use crate::debian::DebianError;
 use crate::diag::{Diagnostic, Source, chain};
 use crate::engine::BuildError;
 use crate::exec::ExecError;
+use crate::login::LoginError;
 use crate::store::StoreError;
 
 /// What ends a verb.
@@ -38,6 +39,8 @@ pub enum CliError {
     Bundle(Box<crate::bundle::BundleError>),
     #[error("{act}: {source}")]
     Io { act: String, source: std::io::Error },
+    #[error(transparent)]
+    Login(#[from] LoginError),
     #[error(transparent)]
     Container(#[from] ContainerError),
     /// The program of a container was not started.
@@ -123,6 +126,7 @@ fn code(error: &CliError) -> u8 {
         | CliError::Export(_)
         | CliError::Stored(_) => 1,
         CliError::Build(error) => build_code(error),
+        CliError::Login(error) => login_code(error),
         CliError::Container(error) => container_code(error),
         CliError::Run(error) => match error.as_ref() {
             CliError::Container(ContainerError::Failed { code, .. }) => *code,
@@ -144,6 +148,19 @@ fn container_code(error: &ContainerError) -> u8 {
         ContainerError::Store(error) => store_code(error),
         ContainerError::Exec(error) => exec_code(error),
         _ => 1,
+    }
+}
+
+fn login_code(error: &LoginError) -> u8 {
+    match error {
+        LoginError::Named(_)
+        | LoginError::Json { .. }
+        | LoginError::NotJson { .. }
+        | LoginError::Broken { .. }
+        | LoginError::HelperName { .. }
+        | LoginError::Given { .. } => 2,
+        LoginError::NoHelper { .. } | LoginError::NoFile => 3,
+        LoginError::Read { .. } | LoginError::Helper { .. } | LoginError::Write { .. } => 1,
     }
 }
 
@@ -246,6 +263,10 @@ fn hint(error: &CliError) -> Option<String> {
             Some(format!("remove the container first: lith rm {}", by.short()))
         }
         CliError::Container(ContainerError::NotRunning { name }) => Some(format!("start it: lith start {name}")),
+        CliError::Login(LoginError::NoHelper { name, .. }) => {
+            Some(format!("install docker-credential-{name}, or take it out of credsStore and credHelpers there"))
+        }
+        CliError::Login(LoginError::Broken { .. }) => Some("write it anew: lith login".into()),
         CliError::Store(StoreError::Mapping { .. }) => Some(
             "unpacked layers belong to one user mapping; use another --root, or run as the user that made this store"
                 .into(),

@@ -20,6 +20,7 @@ mod kdl;
 mod layer;
 mod lint;
 mod lock;
+mod login;
 mod packages;
 mod pinned;
 mod provenance;

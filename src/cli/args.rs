@@ -10,8 +10,8 @@ use super::container::{
     volume, wait,
 };
 use super::{
-    build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, mount,
-    names, plan, save, vendor, verify, why,
+    build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, login,
+    mount, names, plan, pull, push, save, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -101,6 +101,14 @@ enum Verb {
     Import(import::Import),
     /// Write images to an archive
     Save(save::Save),
+    /// Bring images from registries into the store
+    Pull(pull::Pull),
+    /// Give an image to a registry
+    Push(push::Push),
+    /// Keep a login for a registry
+    Login(login::Login),
+    /// Forget the login for a registry
+    Logout(login::Logout),
     /// Write an image as a directory that crun or runc starts
     Bundle(bundle::Bundle),
     /// Mount an image to look at its files, or list what is mounted
@@ -177,6 +185,10 @@ impl Args {
             Verb::Load(verb) => verb.run(root),
             Verb::Import(verb) => verb.run(root),
             Verb::Save(verb) => verb.run(root),
+            Verb::Pull(verb) => verb.run(root),
+            Verb::Push(verb) => verb.run(root),
+            Verb::Login(verb) => verb.run(),
+            Verb::Logout(verb) => verb.run(),
             Verb::Bundle(verb) => verb.run(root),
             Verb::Mount(verb) => verb.run(root),
             Verb::Umount(verb) => verb.run(root),

@@ -10,6 +10,7 @@ use crate::diag::{Diagnostic, Source, chain};
 use crate::engine::BuildError;
 use crate::exec::ExecError;
 use crate::login::LoginError;
+use crate::registry::RegistryError;
 use crate::store::StoreError;
 
 /// What ends a verb.
@@ -42,6 +43,8 @@ pub enum CliError {
     #[error(transparent)]
     Login(#[from] LoginError),
     #[error(transparent)]
+    Registry(Box<RegistryError>),
+    #[error(transparent)]
     Container(#[from] ContainerError),
     /// The program of a container was not started.
     #[error("{0}")]
@@ -57,6 +60,12 @@ pub enum CliError {
     /// The verb did its work and found something wrong; it has said what.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<RegistryError> for CliError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
 }
 
 impl From<BuildError> for CliError {
@@ -127,6 +136,7 @@ fn code(error: &CliError) -> u8 {
         | CliError::Stored(_) => 1,
         CliError::Build(error) => build_code(error),
         CliError::Login(error) => login_code(error),
+        CliError::Registry(error) => registry_code(error),
         CliError::Container(error) => container_code(error),
         CliError::Run(error) => match error.as_ref() {
             CliError::Container(ContainerError::Failed { code, .. }) => *code,
@@ -161,6 +171,15 @@ fn login_code(error: &LoginError) -> u8 {
         | LoginError::Given { .. } => 2,
         LoginError::NoHelper { .. } | LoginError::NoFile => 3,
         LoginError::Read { .. } | LoginError::Helper { .. } | LoginError::Write { .. } => 1,
+    }
+}
+
+fn registry_code(error: &RegistryError) -> u8 {
+    match error {
+        RegistryError::Endpoint { .. } | RegistryError::Proxy { .. } | RegistryError::Missing { .. } => 2,
+        RegistryError::Login { source, .. } => login_code(source),
+        RegistryError::Store(error) => store_code(error),
+        _ => 1,
     }
 }
 

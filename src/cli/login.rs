@@ -5,11 +5,10 @@ use std::io::{self, Read};
 use clap::Args;
 
 use super::logins::logins;
+use super::registries::{Only, RegistryArgs};
 use super::{CliError, out, prompt};
+use crate::fetch::Watcher;
 use crate::login::{AuthFiles, Kept, Login as Credentials, Secret, registry_of};
-
-/// Asks a registry whether it takes a login. The error says what it answered.
-pub type Check<'a> = &'a dyn Fn(&str, &Credentials) -> Result<(), CliError>;
 
 /// Arguments of `lith login`.
 #[derive(Debug, Args)]
@@ -24,14 +23,17 @@ pub struct Login {
     password_stdin: bool,
     #[arg(short, long, hide = true, value_name = "PASSWORD")]
     password: Option<String>,
+    #[command(flatten)]
+    client: RegistryArgs,
 }
 
 impl Login {
     /// Keeps a login that the registry takes; one that it does not is kept nowhere.
-    pub fn run(self, check: Check<'_>) -> Result<(), CliError> {
+    pub fn run(self) -> Result<(), CliError> {
         let logins = logins()?;
         let (registry, login) = self.credentials(&mut io::stdin().lock(), &mut ask)?;
-        check(registry, &login)?;
+        let only = Only { registry, login: &login };
+        self.client.client([registry], &only, Watcher::default())?.check(registry)?;
         let kept = logins.keep(registry, &login)?;
         if let Kept::File(path) = kept {
             out::err(&format!(

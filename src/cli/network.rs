@@ -23,10 +23,12 @@ pub fn fetch_options() -> FetchOptions {
 /// Proxy variables as git reads them: lower case, whichever case they are set in.
 fn proxies() -> Vec<(String, String)> {
     let names = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
-    let find = |name: &str| {
-        // The upper-case form of the first can be set by a request's header where a server runs programs.
-        let upper = (name != "http_proxy").then(|| variable(&name.to_ascii_uppercase())).flatten();
-        Some((name.to_owned(), variable(name).or(upper)?))
-    };
-    names.into_iter().filter_map(find).collect()
+    names.into_iter().filter_map(|name| Some((name.to_owned(), proxy(name)?))).collect()
+}
+
+/// The value of one of them.
+pub fn proxy(name: &str) -> Option<String> {
+    // The upper-case form of the first can be set by a request's header where a server runs programs.
+    let upper = (name != "http_proxy").then(|| variable(&name.to_ascii_uppercase())).flatten();
+    variable(name).or(upper)
 }

@@ -8,6 +8,7 @@ mod agents;
 mod auth;
 mod blobs;
 mod challenge;
+mod check;
 mod error;
 mod host;
 mod manifests;

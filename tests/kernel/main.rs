@@ -28,6 +28,7 @@ mod mounts;
 mod packages;
 mod peers;
 mod platforms;
+mod registries;
 mod rootless;
 mod sandbox;
 mod secrets;

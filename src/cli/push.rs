@@ -1,0 +1,88 @@
+//! `lith push`.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::logins::logins;
+use super::pull::view;
+use super::registries::{RegistryArgs, parse};
+use super::session::{self, Need};
+use super::{CliError, find, out};
+use crate::fetch::Watcher;
+use crate::image::StoredImage;
+use crate::image::output::{Existing, Layers};
+use crate::oci::Reference;
+use crate::oci::media::Packing;
+use crate::registry::{Push as Request, push};
+
+/// Arguments of `lith push`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  lith push registry.example.com/team/app:1.2\n  lith push app registry.example.com/team/app:1.2\n\n\
+    Prints the name with the digest that it stands for now."
+)]
+pub struct Push {
+    /// A name, an id or a digest
+    image: String,
+    /// What it is to be called there [default: the name it has]
+    destination: Option<String>,
+    /// How layers are packed that are not yet
+    #[arg(long, value_enum, default_value_t = Compression::Gzip)]
+    compression: Compression,
+    /// Pack all layers so, also those that are packed in another way
+    #[arg(long)]
+    force_compression: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Compression {
+    Gzip,
+    Zstd,
+    Uncompressed,
+}
+
+impl Push {
+    pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
+        let name = self.name()?;
+        let store = session::open(root, Need::Store)?.store;
+        let record = find::image(&store, &self.image)?;
+        let manifest = record.manifest.ok_or_else(|| {
+            CliError::Usage(format!("{} is an intermediate image and cannot be pushed", self.image))
+        })?;
+        let image = StoredImage::open(&store, manifest)?;
+        let logins = logins()?;
+        let client = self.registry.client([name.registry()], &logins, Watcher::new(view(self.quiet)))?;
+        let request =
+            Request { images: &[(&image, &[])], tag: name.tag(), layers: Some(self.layers()), mount: None };
+        let pushed = push(&store, &client.repository(&name)?, &request)?;
+        out::print(&format!("{}@{}\n", name.familiar_name(), pushed.top.digest));
+        Ok(())
+    }
+
+    /// Where it goes.
+    fn name(&self) -> Result<Reference, CliError> {
+        let text = self.destination.as_ref().unwrap_or(&self.image);
+        let name = parse(text)?;
+        match name.digest() {
+            None => Ok(name),
+            Some(_) => Err(CliError::Usage(format!(
+                "{text}: a push makes a digest; name a tag, or nothing but the repository"
+            ))),
+        }
+    }
+
+    fn layers(&self) -> Layers {
+        let packing = match self.compression {
+            Compression::Gzip => Packing::Gzip,
+            Compression::Zstd => Packing::Zstd,
+            Compression::Uncompressed => Packing::Plain,
+        };
+        Layers { packing, existing: if self.force_compression { Existing::Repack } else { Existing::Keep } }
+    }
+}

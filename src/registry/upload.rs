@@ -124,28 +124,41 @@ impl<'a> Upload<'a> {
         self.repository.own()
     }
 
+    /// Mounts the blob, or opens an upload. A mount that is refused as a whole was worth the question.
     fn begin(&self) -> Result<Begun, Stop> {
-        let mut url = self.host().url(&format!("{}/blobs/uploads/", self.repository.path()));
-        let mut scopes = self.scopes.clone();
+        let path = format!("{}/blobs/uploads/", self.repository.path());
         if let Some(from) = self.mount {
-            let digest = self.digest.to_string();
-            url.query_pairs_mut().append_pair("mount", &digest).append_pair("from", from);
-            scopes.push(scope(from, "pull"));
+            let mut url = self.host().url(&path);
+            url.query_pairs_mut().append_pair("mount", &self.digest.to_string()).append_pair("from", from);
+            let scopes = [&self.scopes[..], &[scope(from, "pull")]].concat();
+            match self.open(url, &scopes) {
+                Ok(answered) if answered.response.status() == StatusCode::CREATED => {
+                    self.check_kept(&answered)?;
+                    return Ok(Begun::Mounted);
+                }
+                Ok(answered) if answered.response.status() == StatusCode::ACCEPTED => {
+                    return self.session(&answered);
+                }
+                Ok(_) | Err(RegistryError::Anonymous { .. } | RegistryError::Denied { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let ask = self.ask(Method::POST, url, Vec::new(), Payload::Nothing, &scopes);
-        let answered = self.host().send(&ask, &mut self.host().tries())?;
+        let answered = self.open(self.host().url(&path), &self.scopes)?;
         match answered.response.status() {
-            StatusCode::CREATED if self.mount.is_some() => {
-                self.check_kept(&answered)?;
-                Ok(Begun::Mounted)
-            }
-            StatusCode::ACCEPTED => {
-                let least = header(&answered.response, CHUNK_MIN_LENGTH).and_then(|least| least.parse().ok());
-                let url = self.location(&answered, None)?;
-                Ok(Begun::Session(Session { url, at: 0, least, in_parts: least.is_some() }))
-            }
+            StatusCode::ACCEPTED => self.session(&answered),
             _ => Err(self.stop(answered)),
         }
+    }
+
+    fn open(&self, url: Url, scopes: &[String]) -> Result<Answered, RegistryError> {
+        let ask = self.ask(Method::POST, url, Vec::new(), Payload::Nothing, scopes);
+        self.host().send(&ask, &mut self.host().tries())
+    }
+
+    fn session(&self, answered: &Answered) -> Result<Begun, Stop> {
+        let least = header(&answered.response, CHUNK_MIN_LENGTH).and_then(|least| least.parse().ok());
+        let url = self.location(answered, None)?;
+        Ok(Begun::Session(Session { url, at: 0, least, in_parts: least.is_some() }))
     }
 
     /// Sends what the registry does not have yet.

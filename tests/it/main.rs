@@ -23,6 +23,7 @@ mod lock;
 mod packages;
 mod pinned;
 mod provenance;
+mod registry;
 mod resume;
 mod rules;
 mod schema;

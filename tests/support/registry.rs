@@ -35,7 +35,6 @@ pub struct Manners {
     pub referrers: bool,
     pub mounts: bool,
     pub deletes: bool,
-    pub ranges: bool,
     pub least_chunk: Option<usize>,
     /// Tags of a page.
     pub page: usize,
@@ -43,8 +42,8 @@ pub struct Manners {
 
 impl Default for Manners {
     fn default() -> Self {
-        let (referrers, mounts, deletes, ranges) = (true, true, true, true);
-        Self { door: Door::Open, referrers, mounts, deletes, ranges, least_chunk: None, page: 1000 }
+        let (referrers, mounts, deletes) = (true, true, true);
+        Self { door: Door::Open, referrers, mounts, deletes, least_chunk: None, page: 1000 }
     }
 }
 
@@ -202,6 +201,10 @@ impl Fake {
         self.content.lock().unwrap().uploads.get_mut(&id).unwrap().extend(&request.body);
     }
 
+    pub fn has_uploads(&self) -> bool {
+        !self.content.lock().unwrap().uploads.is_empty()
+    }
+
     /// Forgets all uploads that are not done.
     pub fn forget_uploads(&self) {
         self.content.lock().unwrap().uploads.clear();
@@ -357,7 +360,7 @@ impl Fake {
         let Some(bytes) = content.blobs.get(&(repository.to_owned(), digest.to_owned())) else {
             return error("404 Not Found", "BLOB_UNKNOWN");
         };
-        match request.header("range").filter(|_| self.manners.ranges) {
+        match request.header("range") {
             None => reply("200 OK", &[("Docker-Content-Digest", digest)], bytes),
             Some(range) => {
                 let first: usize = range["bytes=".len()..].trim_end_matches('-').parse().unwrap();

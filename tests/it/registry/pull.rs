@@ -325,8 +325,17 @@ fn r04_nothing_is_downgraded() {
     let plain = FakeRegistry::start(Manners::default());
     let manifest = serve(&plain, "v1", &[layer(1, 10)]);
     // A loopback host is spoken to in the clear only where that was said.
-    let error = stranger().cannot_pull(&name(&plain));
-    assert!(error.contains("does not speak TLS") && error.contains("insecure"), "{error}");
+    let rude = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = rude.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in rude.incoming() {
+            let _ = stream.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    for name in [name(&plain), format!("{host}/{REPOSITORY}:v1")] {
+        let error = stranger().cannot_pull(&name);
+        assert!(error.contains("does not seem to speak TLS") && error.contains("insecure"), "{error}");
+    }
     let to = plain.server.url(&format!("/v2/{REPOSITORY}/manifests/{manifest}"));
     let before = plain.asked().len();
     let (config, pem) = self_signed(|_| {});
@@ -375,7 +384,7 @@ fn r05_certificates_are_for_their_hosts_and_their_time() {
     ] {
         let (registry, pem) = over(change);
         let mut world = stranger();
-        world.options.roots = if is_known { pem.into_bytes() } else { self_signed(|_| {}).1.into_bytes() };
+        world.options.roots = if is_known { pem.into_bytes() } else { Vec::new() };
         let error = world.cannot_pull(&name(&registry));
         assert!(error.contains(&registry.host()), "{error}");
         let plain = error.to_lowercase();
@@ -398,6 +407,51 @@ fn r05_certificates_are_for_their_hosts_and_their_time() {
     let error = stranger().cannot_pull(&format!("{host}/{REPOSITORY}:v1"));
     assert!(error.contains(&host) && error.contains("cannot be reached"), "{error}");
     assert_eq!(calls.join().unwrap(), 0, "it is not asked again");
+}
+
+/// What goes through a proxy, and what does not; the proxy's password goes to the proxy, and into no message.
+#[test]
+fn r22_proxies_are_asked_and_their_passwords_are_not_shown() {
+    let registry = FakeRegistry::start(Manners::default());
+    let blob = Descriptor::of(MediaType::OciLayer, b"body");
+    registry.put_blob(REPOSITORY, b"body");
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap();
+    let (heard, hears) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (at, stream) in proxy.incoming().enumerate() {
+            let mut client = stream.unwrap();
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(client.try_clone().unwrap()));
+            let head: Vec<String> =
+                lines.by_ref().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            let target = head[0].split(' ').nth(1).unwrap().to_owned();
+            heard.send(head).unwrap();
+            if at > 0 {
+                client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").unwrap();
+                continue;
+            }
+            let mut server = std::net::TcpStream::connect(target).unwrap();
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::thread::spawn(move || std::io::copy(&mut server, &mut client));
+        }
+    });
+    let mut world = world(&registry);
+    world.options.proxies.http = Some(format!("http://me:hunter2@{address}"));
+    fetch(&registry, &world, &blob).unwrap();
+    let head: Vec<String> = hears.try_iter().flatten().collect();
+    assert_eq!(head[0], format!("CONNECT {} HTTP/1.1", registry.host()));
+    assert!(head.iter().any(|line| line == "Proxy-Authorization: Basic bWU6aHVudGVyMg=="), "{head:?}");
+    assert!(registry.server.seen().iter().all(|request| request.header("proxy-authorization").is_none()));
+    let mut refused = super::world(&registry);
+    refused.options.proxies = world.options.proxies.clone();
+    let error = fetch(&registry, &refused, &blob).unwrap_err();
+    assert!(error.contains("cannot be reached") && !error.contains("hunter2"), "{error}");
+    assert_eq!(hears.try_iter().count(), 1);
+    refused.options.proxies.except = Some("example.invalid,127.0.0.1".into());
+    fetch(&registry, &refused, &blob).unwrap();
+    assert_eq!(hears.try_iter().count(), 0);
 }
 
 /// R21: lists end, and stay where they began.

@@ -24,13 +24,17 @@ use crate::store::partials::download_lock;
 impl Repository<'_> {
     /// Whether the registry has a blob in this repository.
     pub fn has_blob(&self, digest: BlobDigest) -> Result<bool, RegistryError> {
-        self.has_blob_for(digest, &self.pulling())
+        self.has_blob_for(digest, &self.pulling(), &mut self.own().tries())
     }
 
-    pub(super) fn has_blob_for(&self, digest: BlobDigest, scopes: &[String]) -> Result<bool, RegistryError> {
+    pub(super) fn has_blob_for(
+        &self,
+        digest: BlobDigest,
+        scopes: &[String],
+        tries: &mut Tries,
+    ) -> Result<bool, RegistryError> {
         let (what, host) = (self.named(&Target::Digest(digest)), self.own());
-        let answered =
-            self.ask_blob(host, Method::HEAD, digest, Vec::new(), &what, scopes, &mut host.tries())?;
+        let answered = self.ask_blob(host, Method::HEAD, digest, Vec::new(), &what, scopes, tries)?;
         match answered.response.status() {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),

@@ -18,7 +18,7 @@ pub enum RegistryError {
     #[error("{what}: {host} cannot be reached: {reason}")]
     Unreachable { what: String, host: String, reason: String },
     #[error(
-        "{what}: {host} does not speak TLS ({reason}); if it is meant to be asked over plain http, say in the \
+        "{what}: {host} does not seem to speak TLS ({reason}); if it is meant to be asked over plain http, say in the \
          configuration that this registry is insecure (spec/registry.md, \"Endpoints\")"
     )]
     NotTls { what: String, host: String, reason: String },

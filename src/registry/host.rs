@@ -272,8 +272,9 @@ impl<'a> Host<'a> {
     fn unreachable(&self, ask: &Ask<'_>, at: &Url, error: &ureq::Error) -> RegistryError {
         let (what, host) = (ask.what.to_owned(), authority(at));
         let reason = said::shown(&error.to_string(), &[]);
-        // rustls' words for bytes that are no TLS at all.
-        if at.scheme() == "https" && reason.contains("corrupt message") {
+        // rustls' words for bytes that are no TLS at all; a server may also just hang up on what it does not understand.
+        let is_end = matches!(error, ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof);
+        if at.scheme() == "https" && (is_end || reason.contains("corrupt message")) {
             return RegistryError::NotTls { what, host, reason };
         }
         RegistryError::Unreachable { what, host, reason }

@@ -63,8 +63,8 @@ enum Begun {
 /// When the next request of an upload is sent.
 enum Next {
     Now,
-    /// After what the registry asks for, or the usual wait.
-    After(Option<Duration>),
+    /// After what the registry asks for, or the usual wait; or not at all, and that is why.
+    After(Option<Duration>, RegistryError),
 }
 
 /// Why an upload does not go on.
@@ -96,6 +96,7 @@ impl<'a> Upload<'a> {
         Self { repository, digest, content, size, mount, task, what, scopes }
     }
 
+    /// Sends it, with one number of tries for all that it takes.
     pub fn send(&self) -> Result<Sent, RegistryError> {
         let mut tries = self.host().tries();
         loop {
@@ -109,10 +110,10 @@ impl<'a> Upload<'a> {
     }
 
     fn attempt(&self, tries: &mut Tries) -> Result<Sent, Stop> {
-        if self.repository.has_blob_for(self.digest, &self.scopes)? {
+        if self.repository.has_blob_for(self.digest, &self.scopes, tries)? {
             return Ok(Sent::There);
         }
-        let session = match self.begin()? {
+        let session = match self.begin(tries)? {
             Begun::Mounted => return Ok(Sent::Mounted),
             Begun::Session(session) => session,
         };
@@ -124,28 +125,41 @@ impl<'a> Upload<'a> {
         self.repository.own()
     }
 
-    fn begin(&self) -> Result<Begun, Stop> {
-        let mut url = self.host().url(&format!("{}/blobs/uploads/", self.repository.path()));
-        let mut scopes = self.scopes.clone();
+    /// Mounts the blob, or opens an upload. A mount that is refused as a whole was worth the question.
+    fn begin(&self, tries: &mut Tries) -> Result<Begun, Stop> {
+        let path = format!("{}/blobs/uploads/", self.repository.path());
         if let Some(from) = self.mount {
-            let digest = self.digest.to_string();
-            url.query_pairs_mut().append_pair("mount", &digest).append_pair("from", from);
-            scopes.push(scope(from, "pull"));
+            let mut url = self.host().url(&path);
+            url.query_pairs_mut().append_pair("mount", &self.digest.to_string()).append_pair("from", from);
+            let scopes = [&self.scopes[..], &[scope(from, "pull")]].concat();
+            match self.open(url, &scopes, tries) {
+                Ok(answered) if answered.response.status() == StatusCode::CREATED => {
+                    self.check_kept(&answered)?;
+                    return Ok(Begun::Mounted);
+                }
+                Ok(answered) if answered.response.status() == StatusCode::ACCEPTED => {
+                    return self.session(&answered);
+                }
+                Ok(_) | Err(RegistryError::Anonymous { .. } | RegistryError::Denied { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        let ask = self.ask(Method::POST, url, Vec::new(), Payload::Nothing, &scopes);
-        let answered = self.host().send(&ask, &mut self.host().tries())?;
+        let answered = self.open(self.host().url(&path), &self.scopes, tries)?;
         match answered.response.status() {
-            StatusCode::CREATED if self.mount.is_some() => {
-                self.check_kept(&answered)?;
-                Ok(Begun::Mounted)
-            }
-            StatusCode::ACCEPTED => {
-                let least = header(&answered.response, CHUNK_MIN_LENGTH).and_then(|least| least.parse().ok());
-                let url = self.location(&answered, None)?;
-                Ok(Begun::Session(Session { url, at: 0, least, in_parts: least.is_some() }))
-            }
+            StatusCode::ACCEPTED => self.session(&answered),
             _ => Err(self.stop(answered)),
         }
+    }
+
+    fn open(&self, url: Url, scopes: &[String], tries: &mut Tries) -> Result<Answered, RegistryError> {
+        let ask = self.ask(Method::POST, url, Vec::new(), Payload::Nothing, scopes);
+        self.host().send(&ask, tries)
+    }
+
+    fn session(&self, answered: &Answered) -> Result<Begun, Stop> {
+        let least = header(&answered.response, CHUNK_MIN_LENGTH).and_then(|least| least.parse().ok());
+        let url = self.location(answered, None)?;
+        Ok(Begun::Session(Session { url, at: 0, least, in_parts: least.is_some() }))
     }
 
     /// Sends what the registry does not have yet.
@@ -154,26 +168,30 @@ impl<'a> Upload<'a> {
             let (before, left, chunk) = (session.at, self.size - session.at, self.chunk(&session));
             let is_last = !session.in_parts || left == 0 || (session.at == 0 && left <= chunk);
             let len = if is_last { left } else { left.min(chunk) };
-            let answered = if is_last { self.put(&session, len) } else { self.patch(&session, len) };
+            let answered =
+                if is_last { self.put(&session, len, tries) } else { self.patch(&session, len, tries) };
             let next = match answered {
                 Ok(answered) if is_last && answered.response.status() == StatusCode::CREATED => {
                     return Ok(self.check_kept(&answered)?);
                 }
-                Ok(answered) => self.go_on(&mut session, answered, is_last, len)?,
+                Ok(answered) => self.go_on(&mut session, answered, (is_last, len), tries)?,
                 Err(error @ RegistryError::Unreachable { .. }) => {
-                    self.look_again(&mut session, error)?;
-                    Next::After(None)
+                    Next::After(None, self.look_again(&mut session, error, tries)?)
                 }
                 Err(error) => return Err(error.into()),
             };
             // What does not get ahead is not tried for ever.
-            let may_go_on = match next {
-                Next::Now => session.at > before || tries.again(Some(Duration::ZERO)),
-                Next::After(wait) => tries.again(wait),
-            };
-            if !may_go_on {
-                let reason = format!("it has {} of {} bytes, and takes no more", session.at, self.size);
-                return Err(Stop::Failed(self.failed(reason)));
+            match next {
+                Next::Now if session.at > before || tries.again(Some(Duration::ZERO)) => {}
+                Next::Now => {
+                    let reason = format!("it has {} of {} bytes, and takes no more", session.at, self.size);
+                    return Err(Stop::Failed(self.failed(reason)));
+                }
+                Next::After(wait, error) => {
+                    if !tries.again(wait) {
+                        return Err(Stop::Failed(error));
+                    }
+                }
             }
         }
     }
@@ -182,21 +200,18 @@ impl<'a> Upload<'a> {
         self.repository.registry().options.chunk.max(session.least.unwrap_or(1)).max(1)
     }
 
-    /// All that is left, and the end of it.
-    fn put(&self, session: &Session, left: u64) -> Result<Answered, RegistryError> {
+    /// All of it, or the end of what went in parts.
+    fn put(&self, session: &Session, left: u64, tries: &mut Tries) -> Result<Answered, RegistryError> {
         let mut url = session.url.clone();
         url.query_pairs_mut().append_pair("digest", &self.digest.to_string());
-        let mut headers = vec![(CONTENT_TYPE, BYTES.to_owned())];
-        if session.at > 0 && left > 0 {
-            headers.push((CONTENT_RANGE, format!("{}-{}", session.at, self.size - 1)));
-        }
-        self.move_bytes(Method::PUT, url, headers, session.at, left)
+        let headers = vec![(CONTENT_TYPE, BYTES.to_owned())];
+        self.move_bytes(Method::PUT, url, headers, (session.at, left), tries)
     }
 
-    fn patch(&self, session: &Session, len: u64) -> Result<Answered, RegistryError> {
+    fn patch(&self, session: &Session, len: u64, tries: &mut Tries) -> Result<Answered, RegistryError> {
         let range = format!("{}-{}", session.at, session.at + len - 1);
         let headers = vec![(CONTENT_TYPE, BYTES.to_owned()), (CONTENT_RANGE, range)];
-        self.move_bytes(Method::PATCH, session.url.clone(), headers, session.at, len)
+        self.move_bytes(Method::PATCH, session.url.clone(), headers, (session.at, len), tries)
     }
 
     fn move_bytes(
@@ -204,8 +219,8 @@ impl<'a> Upload<'a> {
         method: Method,
         url: Url,
         headers: Vec<(HeaderName, String)>,
-        from: u64,
-        len: u64,
+        (from, len): (u64, u64),
+        tries: &mut Tries,
     ) -> Result<Answered, RegistryError> {
         let body = if len == 0 {
             Payload::Nothing
@@ -213,7 +228,7 @@ impl<'a> Upload<'a> {
             Payload::Part { content: self.content, from, len, task: self.task }
         };
         let ask = self.ask(method, url, headers, body, &self.scopes);
-        self.host().send(&ask, &mut self.host().tries())
+        self.host().send(&ask, tries)
     }
 
     /// Takes up what an answer says of how far the upload is.
@@ -221,8 +236,8 @@ impl<'a> Upload<'a> {
         &self,
         session: &mut Session,
         answered: Answered,
-        is_last: bool,
-        sent: u64,
+        (is_last, sent): (bool, u64),
+        tries: &mut Tries,
     ) -> Result<Next, Stop> {
         match answered.response.status() {
             StatusCode::ACCEPTED if !is_last => {
@@ -231,9 +246,16 @@ impl<'a> Upload<'a> {
                 Ok(Next::Now)
             }
             StatusCode::RANGE_NOT_SATISFIABLE => {
-                let Some(at) = self.has(&answered) else { return Err(self.anew(answered)) };
-                session.url = self.location(&answered, Some(&session.url))?;
-                (session.at, session.in_parts) = (at, true);
+                match (self.has(&answered), header(&answered.response, LOCATION)) {
+                    (Some(at), Some(_)) => {
+                        session.url = self.location(&answered, None)?;
+                        (session.at, session.in_parts) = (at, true);
+                    }
+                    (_, _) => {
+                        let error = self.host().refused(&self.what, answered);
+                        self.look_again(session, error, tries)?;
+                    }
+                }
                 Ok(Next::Now)
             }
             // Too much for one request, for the registry or for a proxy before it.
@@ -247,25 +269,29 @@ impl<'a> Upload<'a> {
             status if is_busy(status) => {
                 let wait = retry_after(&answered.response);
                 let error = self.host().refused(&self.what, answered);
-                self.look_again(session, error)?;
-                Ok(Next::After(wait))
+                Ok(Next::After(wait, self.look_again(session, error, tries)?))
             }
             _ => Err(self.stop(answered)),
         }
     }
 
-    /// Asks how far an upload came that broke off.
-    fn look_again(&self, session: &mut Session, error: RegistryError) -> Result<(), Stop> {
+    /// Asks how far an upload came that broke off; gives back why it did.
+    fn look_again(
+        &self,
+        session: &mut Session,
+        error: RegistryError,
+        tries: &mut Tries,
+    ) -> Result<RegistryError, Stop> {
         let mut ask = self.ask(Method::GET, session.url.clone(), Vec::new(), Payload::Nothing, &self.scopes);
         ask.repeat = Repeat::Always;
-        let Ok(answered) = self.host().send(&ask, &mut self.host().tries()) else {
+        let Ok(answered) = self.host().send(&ask, tries) else {
             return Err(Stop::Anew(error, None));
         };
         let has = self.has(&answered).filter(|_| answered.response.status().is_success());
         let Some(at) = has else { return Err(Stop::Anew(error, None)) };
         session.url = self.location(&answered, Some(&session.url))?;
         (session.at, session.in_parts) = (at, true);
-        Ok(())
+        Ok(error)
     }
 
     /// How many bytes the registry says that it has; `0-0` is said of none.
@@ -299,7 +325,7 @@ impl<'a> Upload<'a> {
     /// A registry that says it took something else is asked whether it has the blob (R16).
     fn check_kept(&self, answered: &Answered) -> Result<(), RegistryError> {
         let Some(told) = other_digest(answered, self.digest) else { return Ok(()) };
-        if self.repository.has_blob_for(self.digest, &self.scopes)? {
+        if self.repository.has_blob_for(self.digest, &self.scopes, &mut self.host().tries())? {
             return Ok(());
         }
         Err(RegistryError::NotKept { what: self.what.clone(), host: self.host().shown(), told })

@@ -24,6 +24,7 @@ mod login;
 mod packages;
 mod pinned;
 mod provenance;
+mod registry;
 mod resume;
 mod rules;
 mod schema;

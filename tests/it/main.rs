@@ -27,6 +27,7 @@ mod provenance;
 mod resume;
 mod rules;
 mod schema;
+mod sign;
 mod store;
 mod validators;
 mod verify;

@@ -35,6 +35,7 @@ pub mod transfer;
 
 // Floor 3.
 pub mod plan;
+pub mod registries;
 pub mod sandbox;
 pub mod store;
 

@@ -33,6 +33,7 @@ mod plan;
 mod process_flags;
 mod progress;
 mod prompt;
+pub mod registries;
 mod results;
 mod save;
 mod secrets;

@@ -25,6 +25,7 @@ pub mod oci;
 pub mod recipe;
 pub mod remote;
 pub mod sbom;
+pub mod sign;
 
 // Floor 2: text to recipe, files to entries, entries to bytes.
 pub mod context;
@@ -34,6 +35,7 @@ pub mod transfer;
 
 // Floor 3.
 pub mod plan;
+pub mod registries;
 pub mod sandbox;
 pub mod store;
 

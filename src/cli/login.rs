@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use clap::Args;
 
 use super::logins::logins;
-use super::registries::{Only, RegistryArgs};
+use super::client::{Only, RegistryArgs};
 use super::{CliError, out, prompt};
 use crate::fetch::Watcher;
 use crate::login::{AuthFiles, Kept, Login as Credentials, Secret, registry_of};

@@ -5,6 +5,7 @@ mod build;
 mod bundle;
 mod caches;
 mod call;
+mod client;
 mod container;
 mod contexts;
 mod convert;

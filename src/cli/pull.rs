@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::logins::logins;
-use super::registries::{RegistryArgs, parse};
+use super::client::{RegistryArgs, parse};
 use super::session::{self, Need};
 use super::{CliError, out, progress};
 use crate::fetch::Watcher;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::logins::logins;
 use super::pull::view;
-use super::registries::{RegistryArgs, parse};
+use super::client::{RegistryArgs, parse};
 use super::session::{self, Need};
 use super::{CliError, find, out};
 use crate::fetch::Watcher;

@@ -1,56 +1,77 @@
-//! What verbs that speak to registries share.
+//! Where the environment says that the file about registries is.
 
-use clap::Args;
+use std::path::{Path, PathBuf};
 
 use super::CliError;
-use super::network::{fetch_options, proxy};
-use crate::fetch::Watcher;
-use crate::login::{Login, LoginError, Logins};
-use crate::oci::Reference;
-use crate::registry::{Endpoint, Endpoints, Options, Proxies, Registry, Scheme};
+use super::session::variable;
+use crate::diag::Source;
+use crate::registries::{MAX_FILE, Registries};
+use crate::sys::file::read_regular;
 
-/// How registries are spoken to.
-#[derive(Debug, Args)]
-pub struct RegistryArgs {
-    /// Speak to the registry in the clear: anybody on the way can read and change what is sent
-    #[arg(long)]
-    plain_http: bool,
+/// What the user, else the machine, says of registries; nothing where there is no file.
+pub fn registries() -> Result<Registries, CliError> {
+    let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(named) = set("LITH_REGISTRIES") {
+        return read(&named)?.ok_or_else(|| {
+            CliError::Usage(format!(
+                "{}: LITH_REGISTRIES names this file, and it is not there",
+                named.display()
+            ))
+        });
+    }
+    let absolute = |name| set(name).filter(|dir| dir.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+    let places = [config, Some("/etc".into())];
+    first(places.into_iter().flatten().map(|dir| dir.join("lith/registries.kdl")))
 }
 
-impl RegistryArgs {
-    /// A client for the registries of some names.
-    pub fn client<'a>(
-        &self,
-        registries: impl IntoIterator<Item = &'a str>,
-        logins: &'a dyn Logins,
-        watch: Watcher,
-    ) -> Result<Registry<'a>, CliError> {
-        let plain = |registry: &str| {
-            let own = Endpoint { host: registry.to_owned(), scheme: Scheme::Http };
-            (registry.to_owned(), Endpoints { own: Some(own), ..Endpoints::default() })
-        };
-        let registries = registries.into_iter().filter(|_| self.plain_http).map(plain).collect();
-        let proxies =
-            Proxies { http: proxy("http_proxy"), https: proxy("https_proxy"), except: proxy("no_proxy") };
-        let options =
-            Options { registries, roots: fetch_options().roots, proxies, watch, ..Options::default() };
-        Ok(Registry::new(options, logins)?)
+/// The first file that is there stands for itself: nothing is put together of several.
+fn first(places: impl Iterator<Item = PathBuf>) -> Result<Registries, CliError> {
+    for path in places {
+        if let Some(registries) = read(&path)? {
+            return Ok(registries);
+        }
+    }
+    Ok(Registries::default())
+}
+
+fn read(path: &Path) -> Result<Option<Registries>, CliError> {
+    let fail = |why: String| CliError::Usage(format!("read {}: {why}", path.display()));
+    let bytes = match read_regular(path, MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error.to_string())),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| fail("it is no UTF-8 text".into()))?;
+    let source = Source { name: path.display().to_string(), text };
+    let directory = std::path::absolute(path).map_err(|error| fail(error.to_string()))?;
+    let directory = directory.parent().unwrap_or(Path::new("/"));
+    match Registries::parse(&source, directory) {
+        Ok(registries) => Ok(Some(registries)),
+        Err(diagnostics) => Err(CliError::File { file: Box::new(source), diagnostics }),
     }
 }
 
-/// One login and no other: to see whether a registry takes it.
-pub struct Only<'a> {
-    pub registry: &'a str,
-    pub login: &'a Login,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registries::Transport;
 
-impl Logins for Only<'_> {
-    fn login(&self, registry: &str) -> Result<Option<Login>, LoginError> {
-        Ok((registry == self.registry).then(|| self.login.clone()))
+    #[test]
+    fn the_first_file_that_is_there_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let [own, machine] = ["own.kdl", "machine.kdl"].map(|name| dir.path().join(name));
+        let found = || first([own.clone(), machine.clone()].into_iter());
+        assert_eq!(found().unwrap(), Registries::default());
+        std::fs::write(&machine, "registry \"a.example\" { insecure; ca \"x.pem\"; }").unwrap();
+        let machines = found().unwrap();
+        assert_eq!(machines.of("a.example").transport, Transport::HttpAllowed);
+        assert_eq!(machines.of("a.example").ca.as_deref(), Some(dir.path().join("x.pem").as_path()));
+        std::fs::write(&own, "").unwrap();
+        assert_eq!(found().unwrap(), Registries::default(), "nothing of the other file is added");
+        std::fs::write(&own, "registry").unwrap();
+        assert!(matches!(found(), Err(CliError::File { diagnostics, .. }) if diagnostics.len() == 1));
+        std::fs::write(&own, b"\xff").unwrap();
+        assert!(found().unwrap_err().to_string().contains("no UTF-8 text"));
     }
-}
-
-/// A name that a registry knows something by.
-pub fn parse(text: &str) -> Result<Reference, CliError> {
-    text.parse().map_err(|error: crate::oci::ReferenceError| CliError::Usage(error.to_string()))
 }

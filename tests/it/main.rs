@@ -28,6 +28,7 @@ mod registry;
 mod resume;
 mod rules;
 mod schema;
+mod sign;
 mod store;
 mod validators;
 mod verify;

@@ -1,13 +1,17 @@
 //! What verbs that speak to registries share.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 
 use super::CliError;
 use super::network::{fetch_options, proxy};
+use super::registries::registries;
 use crate::fetch::Watcher;
 use crate::login::{Login, LoginError, Logins};
 use crate::oci::Reference;
-use crate::registry::{Endpoint, Endpoints, Options, Proxies, Registry, Scheme};
+use crate::registries::{Registries, Transport};
+use crate::registry::{Endpoint, Endpoints, Options, Proxies, Registry, Scheme, host_of};
 
 /// How registries are spoken to.
 #[derive(Debug, Args)]
@@ -21,20 +25,69 @@ impl RegistryArgs {
     /// A client for the registries of some names.
     pub fn client<'a>(
         &self,
-        registries: impl IntoIterator<Item = &'a str>,
+        names: impl IntoIterator<Item = &'a str>,
+        said: &Registries,
         logins: &'a dyn Logins,
         watch: Watcher,
     ) -> Result<Registry<'a>, CliError> {
-        let plain = |registry: &str| {
-            let own = Endpoint { host: registry.to_owned(), scheme: Scheme::Http };
-            (registry.to_owned(), Endpoints { own: Some(own), ..Endpoints::default() })
-        };
-        let registries = registries.into_iter().filter(|_| self.plain_http).map(plain).collect();
+        let mut known = BTreeMap::new();
+        for name in names {
+            let mut endpoints = endpoints(name, said)?;
+            if self.plain_http {
+                let own = endpoints
+                    .own
+                    .unwrap_or_else(|| Endpoint { host: host_of(name).to_owned(), ..Endpoint::default() });
+                endpoints.own = Some(Endpoint { scheme: Scheme::Http, ..own });
+            }
+            known.insert(name.to_owned(), endpoints);
+        }
         let proxies =
             Proxies { http: proxy("http_proxy"), https: proxy("https_proxy"), except: proxy("no_proxy") };
-        let options =
-            Options { registries, roots: fetch_options().roots, proxies, watch, ..Options::default() };
+        let roots = fetch_options().roots;
+        let options = Options { registries: known, roots, proxies, watch, ..Options::default() };
         Ok(Registry::new(options, logins)?)
+    }
+}
+
+/// Where a registry is asked, by what the user says of it.
+fn endpoints(name: &str, said: &Registries) -> Result<Endpoints, CliError> {
+    let of = said.of(name);
+    let mirror = |mirror: &crate::registries::Mirror| endpoint(&mirror.registry, mirror.prefix.clone(), said);
+    let mirrors = of.mirrors.iter().map(mirror).collect::<Result<_, CliError>>()?;
+    // One of which nothing is said is where its name says.
+    let own = match (of.transport, &of.ca) {
+        (Transport::Https, None) => None,
+        (Transport::Https | Transport::HttpAllowed, _) => Some(endpoint(name, String::new(), said)?),
+    };
+    Ok(Endpoints { mirrors, own })
+}
+
+fn endpoint(name: &str, below: String, said: &Registries) -> Result<Endpoint, CliError> {
+    let of = said.of(name);
+    let scheme = match of.transport {
+        Transport::Https => Scheme::Https,
+        Transport::HttpAllowed => Scheme::Http,
+    };
+    let roots = match &of.ca {
+        None => vec![],
+        Some(file) => std::fs::read(file).map_err(CliError::io(format!("read {}", file.display())))?,
+    };
+    Ok(Endpoint { host: host_of(name).to_owned(), scheme, below, roots })
+}
+
+/// What the user says of registries, and the images that their names mean.
+pub struct Named {
+    pub registries: Registries,
+    pub names: Vec<Reference>,
+}
+
+impl Named {
+    pub fn read(texts: &[String]) -> Result<Self, CliError> {
+        let registries = registries()?;
+        let parse =
+            |text: &String| registries.image(text).map_err(|error| CliError::Usage(error.to_string()));
+        let names = texts.iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(Self { registries, names })
     }
 }
 
@@ -48,9 +101,4 @@ impl Logins for Only<'_> {
     fn login(&self, registry: &str) -> Result<Option<Login>, LoginError> {
         Ok((registry == self.registry).then(|| self.login.clone()))
     }
-}
-
-/// A name that a registry knows something by.
-pub fn parse(text: &str) -> Result<Reference, CliError> {
-    text.parse().map_err(|error: crate::oci::ReferenceError| CliError::Usage(error.to_string()))
 }

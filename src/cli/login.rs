@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use clap::Args;
 
-use super::logins::logins;
 use super::client::{Only, RegistryArgs};
+use super::logins::logins;
+use super::registries::registries;
 use super::{CliError, out, prompt};
 use crate::fetch::Watcher;
 use crate::login::{AuthFiles, Kept, Login as Credentials, Secret, registry_of};
@@ -33,7 +34,7 @@ impl Login {
         let logins = logins()?;
         let (registry, login) = self.credentials(&mut io::stdin().lock(), &mut ask)?;
         let only = Only { registry, login: &login };
-        self.client.client([registry], &only, Watcher::default())?.check(registry)?;
+        self.client.client([registry], &registries()?, &only, Watcher::default())?.check(registry)?;
         let kept = logins.keep(registry, &login)?;
         if let Kept::File(path) = kept {
             out::err(&format!(

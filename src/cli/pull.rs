@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::client::{Named, RegistryArgs};
 use super::logins::logins;
-use super::client::{RegistryArgs, parse};
 use super::session::{self, Need};
 use super::{CliError, out, progress};
 use crate::fetch::Watcher;
@@ -37,11 +37,12 @@ pub struct Pull {
 
 impl Pull {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
-        let names = self.images.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let Named { registries, names } = Named::read(&self.images)?;
         let store = session::open(root, Need::Store)?.store;
         let logins = logins()?;
         let watch = Watcher::new(view(self.quiet));
-        let client = self.registry.client(names.iter().map(Reference::registry), &logins, watch)?;
+        let client =
+            self.registry.client(names.iter().map(Reference::registry), &registries, &logins, watch)?;
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         for name in &names {
             pull(&store, &client, name, &platform)?;

@@ -4,15 +4,14 @@ use std::path::Path;
 
 use clap::Args;
 
+use super::client::{Named, RegistryArgs};
 use super::logins::logins;
 use super::pull::view;
-use super::client::{RegistryArgs, parse};
 use super::session::{self, Need};
 use super::{CliError, find, out};
 use crate::fetch::Watcher;
 use crate::image::StoredImage;
 use crate::image::output::{Existing, Layers};
-use crate::oci::Reference;
 use crate::oci::media::Packing;
 use crate::registry::{Push as Request, push};
 
@@ -49,7 +48,13 @@ enum Compression {
 
 impl Push {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
-        let name = self.name()?;
+        let text = self.destination.clone().unwrap_or_else(|| self.image.clone());
+        let Named { registries, names } = Named::read(std::slice::from_ref(&text))?;
+        let [name] = &names[..] else { unreachable!("one text is one name") };
+        if name.digest().is_some() {
+            let help = "a push makes a digest; name a tag, or nothing but the repository";
+            return Err(CliError::Usage(format!("{text}: {help}")));
+        }
         let store = session::open(root, Need::Store)?.store;
         let record = find::image(&store, &self.image)?;
         let manifest = record.manifest.ok_or_else(|| {
@@ -57,24 +62,13 @@ impl Push {
         })?;
         let image = StoredImage::open(&store, manifest)?;
         let logins = logins()?;
-        let client = self.registry.client([name.registry()], &logins, Watcher::new(view(self.quiet)))?;
+        let client =
+            self.registry.client([name.registry()], &registries, &logins, Watcher::new(view(self.quiet)))?;
         let request =
             Request { images: &[(&image, &[])], tag: name.tag(), layers: Some(self.layers()), mount: None };
-        let pushed = push(&store, &client.repository(&name)?, &request)?;
+        let pushed = push(&store, &client.repository(name)?, &request)?;
         out::print(&format!("{}@{}\n", name.familiar_name(), pushed.top.digest));
         Ok(())
-    }
-
-    /// Where it goes.
-    fn name(&self) -> Result<Reference, CliError> {
-        let text = self.destination.as_ref().unwrap_or(&self.image);
-        let name = parse(text)?;
-        match name.digest() {
-            None => Ok(name),
-            Some(_) => Err(CliError::Usage(format!(
-                "{text}: a push makes a digest; name a tag, or nothing but the repository"
-            ))),
-        }
     }
 
     fn layers(&self) -> Layers {

@@ -1,5 +1,7 @@
 //! Connections: one pool for what goes through no proxy, one for each proxy.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ureq::{Agent, Proxy, ProxyProtocol};
 use url::Url;
 
@@ -10,24 +12,32 @@ use crate::remote::percent_decoded;
 
 pub(super) struct Agents {
     http: Agent,
-    https: Agent,
+    /// By the certificates that vouch besides those that vouch for all.
+    https: BTreeMap<Vec<u8>, Agent>,
 }
 
 impl Agents {
     pub fn new(options: &Options) -> Result<Self, RegistryError> {
-        let agent = |proxy: &Option<String>| -> Result<Agent, RegistryError> {
+        let agent = |proxy: &Option<String>, more: &[u8]| -> Result<Agent, RegistryError> {
             let proxy = proxy.as_deref().filter(|proxy| !proxy.trim().is_empty());
             let except = options.proxies.except.as_deref().unwrap_or_default();
             let proxy = proxy.map(|proxy| parse(proxy, except)).transpose()?;
-            Ok(client::config(options.patience, &options.roots).proxy(proxy).build().into())
+            let roots = [&options.roots, more].concat();
+            Ok(client::config(options.patience, &roots).proxy(proxy).build().into())
         };
-        Ok(Self { http: agent(&options.proxies.http)?, https: agent(&options.proxies.https)? })
+        let endpoints = options.registries.values().flat_map(|known| known.mirrors.iter().chain(&known.own));
+        let more: BTreeSet<&[u8]> =
+            endpoints.map(|endpoint| endpoint.roots.as_slice()).chain([&[][..]]).collect();
+        let https = |more: &[u8]| Ok((more.to_vec(), agent(&options.proxies.https, more)?));
+        let https = more.into_iter().map(https).collect::<Result<_, RegistryError>>()?;
+        Ok(Self { http: agent(&options.proxies.http, &[])?, https })
     }
 
-    pub fn of(&self, scheme: Scheme) -> &Agent {
+    /// `roots`: those of an endpoint of the options, or none.
+    pub fn of(&self, scheme: Scheme, roots: &[u8]) -> &Agent {
         match scheme {
             Scheme::Http => &self.http,
-            Scheme::Https => &self.https,
+            Scheme::Https => &self.https[roots],
         }
     }
 }

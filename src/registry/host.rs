@@ -30,6 +30,10 @@ pub(super) struct Host<'a> {
     login: String,
     /// The registry it stands in for.
     mirrored: Option<String>,
+    /// What its repositories are below, with a slash behind, or nothing.
+    below: String,
+    /// Certificates that vouch for it besides the others.
+    roots: Vec<u8>,
     auth: Arc<Auth>,
 }
 
@@ -117,7 +121,9 @@ impl<'a> Host<'a> {
         })?;
         let auth = registry.auth(base.as_str());
         let login = if mirrored { endpoint.host.clone() } else { name.to_owned() };
-        Ok(Self { registry, base, login, mirrored: mirrored.then(|| name.to_owned()), auth })
+        let below = if endpoint.below.is_empty() { String::new() } else { format!("{}/", endpoint.below) };
+        let (mirrored, roots) = (mirrored.then(|| name.to_owned()), endpoint.roots.clone());
+        Ok(Self { registry, base, login, mirrored, below, roots, auth })
     }
 
     pub fn options(&self) -> &'a Options {
@@ -140,7 +146,7 @@ impl<'a> Host<'a> {
 
     /// A URL of the API (distribution-spec, "Endpoints"); a mirror is told whose images are meant ("Registry Proxying").
     pub fn url(&self, path: &str) -> Url {
-        let mut url = self.base.join(path).expect("a path of checked names");
+        let mut url = self.base.join(&format!("{}{path}", self.below)).expect("a path of checked names");
         if let Some(registry) = &self.mirrored {
             url.query_pairs_mut().append_pair("ns", registry);
         }
@@ -166,12 +172,19 @@ impl<'a> Host<'a> {
         self.follow(ask, tries, None)
     }
 
+    /// What a token has to allow here, where repositories may be below something.
+    fn scopes(&self, of: &[String]) -> Vec<String> {
+        let here = format!("repository:{}", self.below);
+        of.iter().map(|scope| scope.replacen("repository:", &here, 1)).collect()
+    }
+
     fn follow(
         &self,
         ask: &Ask<'_>,
         tries: &mut Tries,
         auth: Option<&Auth>,
     ) -> Result<Answered, RegistryError> {
+        let scopes = self.scopes(ask.scopes);
         let mut at = ask.url.clone();
         let mut redirects = 0;
         let mut is_renewed = false;
@@ -179,7 +192,7 @@ impl<'a> Host<'a> {
             let is_home = at.origin() == ask.url.origin();
             // Who asks is told to the server that was asked, and to none that it sends one to.
             let auth = auth.filter(|_| is_home);
-            let who = auth.map(|auth| auth.header(self, ask.scopes, ask.what)).transpose()?.flatten();
+            let who = auth.map(|auth| auth.header(self, &scopes, ask.what)).transpose()?.flatten();
             let response = match self.request(ask, &at, who.as_deref(), is_home) {
                 Ok(response) => response,
                 Err(error) => {
@@ -193,7 +206,7 @@ impl<'a> Host<'a> {
             let status = response.status();
             if let Some(auth) = auth.filter(|_| status == StatusCode::UNAUTHORIZED && !is_renewed) {
                 is_renewed = true;
-                if auth.renew(self, ask.scopes, &response, who.as_deref(), ask.what)? {
+                if auth.renew(self, &scopes, &response, who.as_deref(), ask.what)? {
                     continue;
                 }
             }
@@ -228,7 +241,8 @@ impl<'a> Host<'a> {
             request = request.header(AUTHORIZATION, who);
         }
         let scheme = if at.scheme() == "http" { Scheme::Http } else { Scheme::Https };
-        let agent = self.registry.agents.of(scheme);
+        let roots = if is_home { &self.roots[..] } else { &[] };
+        let agent = self.registry.agents.of(scheme, roots);
         match &ask.body {
             Payload::Nothing if matches!(ask.method, Method::POST | Method::PUT | Method::PATCH) => {
                 agent.run(request.body(&[][..])?)
@@ -363,7 +377,7 @@ mod tests {
     #[test]
     fn endpoints_are_hosts() {
         let base = |host: &str| {
-            let endpoint = Endpoint { host: host.into(), scheme: Scheme::Https };
+            let endpoint = Endpoint { host: host.into(), ..Endpoint::default() };
             super::base(&endpoint).map(String::from)
         };
         assert_eq!(base("a.invalid").as_deref(), Some("https://a.invalid/v2/"));

@@ -35,7 +35,7 @@ use options::MOST_RETRIES;
 
 pub use error::RegistryError;
 pub use manifests::{Resolved, Target};
-pub use options::{Endpoint, Endpoints, Options, Proxies, Scheme};
+pub use options::{Endpoint, Endpoints, Options, Proxies, Scheme, host_of};
 pub use pull::{Pulled, pull};
 pub use push::{Push, Pushed, push};
 pub use repository::Repository;

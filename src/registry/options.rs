@@ -64,16 +64,21 @@ pub struct Endpoints {
 }
 
 /// One server.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// A host, with a port if it is not the scheme's.
     pub host: String,
     pub scheme: Scheme,
+    /// What its repositories are below; empty for a registry itself.
+    pub below: String,
+    /// Certificates that vouch for this server besides those that vouch for all, as PEM.
+    pub roots: Vec<u8>,
 }
 
 /// How a server is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scheme {
+    #[default]
     Https,
     /// In the clear: only where somebody said so, for loopback hosts too.
     Http,
@@ -113,11 +118,13 @@ impl Options {
     /// The registry itself.
     pub(super) fn own(&self, registry: &str) -> Endpoint {
         let known = self.registries.get(registry).and_then(|known| known.own.clone());
-        known.unwrap_or_else(|| {
-            let host = if registry == DOCKER_HUB.0 { DOCKER_HUB.1 } else { registry };
-            Endpoint { host: host.to_owned(), scheme: Scheme::Https }
-        })
+        known.unwrap_or_else(|| Endpoint { host: host_of(registry).to_owned(), ..Endpoint::default() })
     }
+}
+
+/// Where a registry is, by the name that images call it.
+pub fn host_of(registry: &str) -> &str {
+    if registry == DOCKER_HUB.0 { DOCKER_HUB.1 } else { registry }
 }
 
 #[cfg(test)]

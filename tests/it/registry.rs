@@ -56,7 +56,7 @@ fn password(user: &str, password: &str) -> Login {
 }
 
 fn insecure(host: &str) -> Endpoint {
-    Endpoint { host: host.into(), scheme: Scheme::Http }
+    Endpoint { host: host.into(), scheme: Scheme::Http, ..Endpoint::default() }
 }
 
 /// A client that may speak to one registry in the clear.

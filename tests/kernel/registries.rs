@@ -76,7 +76,7 @@ impl Server {
     /// A client of the library, without TLS.
     fn client<'a>(&self, logins: &'a dyn Logins) -> Registry<'a> {
         let host = format!("127.0.0.1:{}", self.port);
-        let own = Endpoint { host: host.clone(), scheme: Scheme::Http };
+        let own = Endpoint { host: host.clone(), scheme: Scheme::Http, ..Endpoint::default() };
         let known = Endpoints { own: Some(own), ..Endpoints::default() };
         let options = Options { registries: [(host, known)].into(), ..Options::default() };
         Registry::new(options, logins).unwrap()

@@ -14,7 +14,7 @@ use crate::oci::json::{self, MAX_DOCUMENT};
 /// The most pages of a list.
 const MOST: usize = 1000;
 
-/// All pages of a list, from its first URL on: what a page's JSON comes to, and the last answer's headers decide.
+/// All pages of a list, from its first URL on.
 pub(super) fn all<T: DeserializeOwned>(
     host: &Host<'_>,
     first: Url,

@@ -40,7 +40,7 @@ pub fn read(response: Response<Body>, limit: u64, patience: Duration) -> io::Res
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
-/// What a server says of why it refuses, to be put behind that it does. `secret` is left out, should it repeat it.
+/// What a server says of why it refuses, to be put behind that it does. `secrets` are left out, should it repeat them.
 pub fn reason(response: Response<Body>, patience: Duration, secrets: &[String]) -> String {
     let kind = header(&response, ureq::http::header::CONTENT_TYPE).unwrap_or_default().to_owned();
     let bytes = match read(response, MOST, patience) {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod conformance;
+mod peers;
 mod pull;
 mod push;
 

@@ -203,7 +203,7 @@ fn r22_failures_of_helpers_name_them_and_show_no_secret() {
         failure(&home.logins(), "a.example"),
         "docker-credential-bad get: what it prints is not the JSON expected"
     );
-    home.helper("bad", "cat; exit 1");
+    home.helper("bad", "echo given: $(cat); exit 1");
     let said = home.logins().keep("a.example", &me()).unwrap_err().to_string();
     assert!(said.contains("a.example") && said.contains('…') && !said.contains("hunter2"), "{said}");
 }

@@ -188,7 +188,10 @@ impl Helper<'_> {
         }
         match String::from_utf8_lossy(&printed).trim() {
             NOT_FOUND => Ok(None),
-            "" => Err(self.failed(act, told(&complaint, status))),
+            // Credentials, for all that it failed, are shown to nobody.
+            said if said.is_empty() || said.starts_with('{') => {
+                Err(self.failed(act, told(&complaint, status)))
+            }
             said => Err(self.failed(act, told(said.as_bytes(), status))),
         }
     }

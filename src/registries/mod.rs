@@ -68,7 +68,9 @@ impl Registries {
 
     /// The image that a person's text names: what a short name stands for, else docker's; nobody else is asked.
     pub fn image(&self, text: &str) -> Result<Reference, ReferenceError> {
-        let end = text.find([':', '@']).unwrap_or(text.len());
+        let end = text.find('@').unwrap_or(text.len());
+        let last = text[..end].rfind('/').map_or(0, |at| at + 1);
+        let end = text[last..end].find(':').map_or(end, |at| last + at);
         let (name, rest) = text.split_at(end);
         match self.aliases.get(name) {
             Some(full) => format!("{full}{rest}").parse(),
@@ -85,6 +87,7 @@ mod tests {
         let aliases = BTreeMap::from([
             ("redis".to_owned(), "a.example/cache/redis".to_owned()),
             ("team/app".to_owned(), "b.example:5000/app".to_owned()),
+            ("localhost".to_owned(), "b.example/localhost".to_owned()),
         ]);
         Registries { aliases, ..Registries::default() }
     }
@@ -107,6 +110,7 @@ mod tests {
             Registries::default().image("redis").unwrap().to_string(),
             "docker.io/library/redis:latest"
         );
+        assert_eq!(of("localhost:1"), "b.example/localhost:1");
         assert!(registries.image("redis:").is_err() && registries.image("").is_err());
     }
 

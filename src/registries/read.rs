@@ -286,7 +286,7 @@ mod tests {
             ("registry \"index.docker.io\"", "write docker.io"),
             ("registry \"a.example/x\"", "is no registry"),
             ("registry \"a.example\" x=1", "no property"),
-            ("registry \"a.example\"; registry \"a.example\"", "1:31: a.example is described twice"),
+            ("registry \"a.example\"; registry \"a.example\"", "1:32: a.example is described twice"),
             ("registry \"a.example\" { mirror \"a.example\"; }", "its own mirror"),
             ("registry \"a.example\" { mirror \"b.example/\"; }", "no HOST[:PORT][/PATH]"),
             ("registry \"a.example\" { mirror \"b.example/X\"; }", "no HOST[:PORT][/PATH]"),
@@ -302,9 +302,9 @@ mod tests {
             ("short-name \"redis\" \"a.example/redis:7\"", "no image's full name"),
             ("short-name \"redis\" \"a.example\"", "no image's full name"),
             ("short-name \"a\" \"a.example/a\"; short-name \"a\" \"b.example/a\"", "a is given twice"),
-            ("registry \"a.example", ""),
         ] {
             assert!(only(text).contains(said), "{text}: {}", only(text));
         }
+        assert!(!read("registry \"a.example").unwrap_err().is_empty(), "what is no KDL");
     }
 }

@@ -194,6 +194,8 @@ fn r22_failures_of_helpers_name_them_and_show_no_secret() {
     assert_eq!(failure(&home.logins(), "a.example"), "docker-credential-bad get: no \\u{1b}[1m key chain");
     home.helper("bad", "echo why >&2; exit 3");
     assert_eq!(failure(&home.logins(), "a.example"), "docker-credential-bad get: why");
+    home.helper("bad", r#"echo '{"Username":"u","Secret":"hunter2"}'; exit 3"#);
+    assert!(failure(&home.logins(), "a.example").ends_with("get: it ended with exit status: 3"));
     home.helper("bad", "exit 3");
     assert!(failure(&home.logins(), "a.example").contains("exit status: 3"));
     home.helper("bad", "echo '{\"Secret\":\"hunter2\",'");
@@ -201,7 +203,7 @@ fn r22_failures_of_helpers_name_them_and_show_no_secret() {
         failure(&home.logins(), "a.example"),
         "docker-credential-bad get: what it prints is not the JSON expected"
     );
-    home.helper("bad", "cat; exit 1");
+    home.helper("bad", "echo given: $(cat); exit 1");
     let said = home.logins().keep("a.example", &me()).unwrap_err().to_string();
     assert!(said.contains("a.example") && said.contains('…') && !said.contains("hunter2"), "{said}");
 }
@@ -281,6 +283,29 @@ fn a_login_is_kept_where_it_is_found() {
     assert!(given.keep("b.example", &me()).unwrap_err().to_string().contains("unset it"));
     let nowhere = AuthFiles::new(&Places::default(), Helpers::on(OsStr::new("")));
     assert!(nowhere.keep("a.example", &me()).unwrap_err().to_string().contains("neither HOME nor"));
+}
+
+#[test]
+fn skopeo_finds_what_is_kept() {
+    let home = Home::new();
+    home.helper("keeper", KEEPER);
+    let file = home.write("auth.json", r#"{"credHelpers":{"b.example":"keeper"}}"#);
+    let logins = home.logins_at(&Places { registry_auth_file: Some(file.clone()), ..home.places() });
+    for registry in ["a.example:5000", "docker.io", "b.example"] {
+        logins.keep(registry, &me()).unwrap();
+        let path = format!("{}:/usr/bin:/bin", home.path("bin").display());
+        let mut skopeo = std::process::Command::new("skopeo");
+        skopeo.args(["login", "--get-login", registry, "--authfile"]).arg(&file).env("PATH", path);
+        let output = match skopeo.output() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                eprintln!("SKIP: skopeo is not installed");
+                return;
+            }
+            output => output.unwrap(),
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "me", "{registry}: {said}");
+    }
 }
 
 #[test]

@@ -130,15 +130,17 @@ impl Build {
         let start = Instant::now();
         let targets = &self.what.language.target;
         let names = self.results.names(targets)?;
-        self.results.check_outputs(targets)?;
-        let annotations = self.results.annotations()?;
+        let platforms = self.what.language.platforms();
+        self.results.check_outputs(targets, &platforms)?;
+        let annotations = self.results.annotations(&platforms)?;
         let session = session::open(root, Need::FileSystems)?;
         let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
         let ui = progress::start(mode, start);
         let mut options = self.what.options(&session.store, Watcher::new(ui.clone()))?;
         ui.reads(&options.dockerfile);
         options.names = names;
-        options.annotations = annotations;
+        options.annotations = annotations.manifest;
+        options.index_annotations = annotations.index;
         options.fresh = match (self.no_cache, self.no_cache_filter.is_empty()) {
             (true, _) => Fresh::All,
             (false, true) => Fresh::None,
@@ -160,7 +162,7 @@ impl Build {
             ui.failed(&error);
             CliError::of_build(error, &options.dockerfile)
         })?;
-        self.results.write(&session.store, &built, targets)?;
+        self.results.write(&session.store, &built, &options, targets)?;
         ui.built(&built);
         Ok(())
     }
@@ -229,8 +231,10 @@ impl What {
             imports,
             frontend,
             contexts,
+            platforms: self.language.platforms(),
             names: vec![],
             annotations: BTreeMap::new(),
+            index_annotations: BTreeMap::new(),
             epoch: Epoch::ZERO,
             hermetic: self.hermetic,
             network: match self.network {

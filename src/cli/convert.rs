@@ -30,6 +30,12 @@ impl Convert {
         if options.language == Language::Kdl {
             return Err(CliError::Usage(format!("{} is KDL already", options.dockerfile.name)));
         }
+        if options.is_for_several() {
+            return Err(CliError::Usage(
+                "--platform: a file is converted for one platform; it can be built for several afterwards"
+                    .into(),
+            ));
+        }
         let text = engine::convert(&store, &options)
             .map_err(|error| CliError::of_build(error, &options.dockerfile))?;
         out::print(&text);

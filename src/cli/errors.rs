@@ -211,6 +211,7 @@ fn build_code(error: &BuildError) -> u8 {
         | BuildError::NotATree { .. }
         | BuildError::Context(_) => 2,
         BuildError::Packages { source, .. } => packages_code(source),
+        BuildError::Foreign(_) => 3,
         BuildError::Step { source, .. } => exec_code(source),
         BuildError::Exec(source) => exec_code(source),
         BuildError::Store(error) => store_code(error),
@@ -255,6 +256,10 @@ fn exec_code(error: &ExecError) -> u8 {
         _ => 1,
     }
 }
+
+/// What helps where programs of another processor cannot run.
+const EMULATOR: &str = "install an emulator (on Debian: qemu-user-static), or run the step for this machine's platform: \
+                        FROM --platform=$BUILDPLATFORM";
 
 fn hint(error: &CliError) -> Option<String> {
     match error {
@@ -301,11 +306,10 @@ fn hint(error: &CliError) -> Option<String> {
             BuildError::Step { source, .. } if matches!(**source, ExecError::Failed { .. }) => {
                 Some("`lith build --debug` opens a shell where the step failed".into())
             }
-            BuildError::Step { source, .. } if matches!(**source, ExecError::Foreign { .. }) => Some(
-                "install an emulator (on Debian: qemu-user-static), or run the step for this machine's platform: \
-                 FROM --platform=$BUILDPLATFORM"
-                    .into(),
-            ),
+            BuildError::Step { source, .. } if matches!(**source, ExecError::Foreign { .. }) => {
+                Some(EMULATOR.into())
+            }
+            BuildError::Foreign(_) => Some(EMULATOR.into()),
             _ => None,
         },
         _ => None,

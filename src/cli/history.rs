@@ -10,6 +10,7 @@ use super::session::{self, Need};
 use super::{CliError, find, out};
 use crate::diag::escape;
 use crate::digest::ImageId;
+use crate::platform::Platform;
 use crate::store::Store;
 
 /// Arguments of `lith history`.
@@ -17,6 +18,9 @@ use crate::store::Store;
 pub struct History {
     /// A name, an id or a digest
     image: String,
+    /// Of an image for several platforms, the one for this [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
     /// Full ids and commands
     #[arg(long)]
     no_trunc: bool,
@@ -56,7 +60,7 @@ impl History {
     }
 
     fn rows(&self, store: &Store) -> Result<Vec<Row>, CliError> {
-        let record = find::image(store, &self.image)?;
+        let record = find::image_for(store, &self.image, self.platform.as_ref())?;
         let config = find::config(store, &record.id)?;
         let mut ids = lineage(store, record.id).into_iter();
         let mut sizes = find::layer_sizes(store, &config).into_iter().rev();

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::session::{self, Need};
 use super::{CliError, find, out};
+use crate::image::index::of_host;
 use crate::oci::Reference;
-use crate::store::{ImageRecord, Store};
+use crate::store::{ImageRecord, IndexRecord, Store};
 
 /// Arguments of `lith images`.
 #[derive(Debug, Args)]
@@ -54,6 +55,9 @@ struct Row {
     /// RFC 3339 from the config: the epoch of the build, not a wall clock.
     created_at: String,
     size: String,
+    /// Of an image for several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    platforms: Vec<String>,
 }
 
 impl Images {
@@ -79,18 +83,29 @@ impl Images {
 
     fn rows(&self, store: &Store) -> Result<Vec<Row>, CliError> {
         let refs = store.refs()?;
+        let indexes = store.indexes()?;
         let mut rows = Vec::new();
         for named in &refs {
             let Some(record) = store.image(&named.image) else { continue };
             let reference: Option<Reference> = named.name.parse().ok();
             let repository = reference.as_ref().map_or_else(|| named.name.clone(), Reference::familiar_name);
             let tag = reference.as_ref().and_then(|r| r.tag()).unwrap_or("<none>").to_owned();
-            rows.push(self.row(store, &record, repository, tag)?);
+            let index = indexes.iter().find(|index| Some(index.digest) == named.index);
+            rows.push(self.row(store, &record, index, (repository, tag))?);
+        }
+        let none = || ("<none>".to_owned(), "<none>".to_owned());
+        for index in &indexes {
+            let is_named = refs.iter().any(|named| named.index == Some(index.digest));
+            let record = store.image(&of_host(index).image).filter(|_| !is_named);
+            if let Some(record) = record {
+                rows.push(self.row(store, &record, Some(index), none())?);
+            }
         }
         for record in store.images()? {
             let is_named = refs.iter().any(|named| named.image == record.id);
-            if !is_named && (self.all || record.manifest.is_some()) {
-                rows.push(self.row(store, &record, "<none>".into(), "<none>".into())?);
+            let is_part = indexes.iter().any(|index| index.has(&record.id));
+            if self.all && !is_named || !is_named && !is_part && record.manifest.is_some() {
+                rows.push(self.row(store, &record, None, none())?);
             }
         }
         if let Some(name) = &self.name {
@@ -106,16 +121,27 @@ impl Images {
         &self,
         store: &Store,
         record: &ImageRecord,
-        repository: String,
-        tag: String,
+        index: Option<&IndexRecord>,
+        (repository, tag): (String, String),
     ) -> Result<Row, CliError> {
         let config = find::config(store, &record.id)?;
-        let id = if self.no_trunc { record.id.to_string() } else { record.id.short() };
+        let id = match (index, self.no_trunc) {
+            (Some(index), true) => index.digest.to_string(),
+            (Some(index), false) => find::short(&index.digest),
+            (None, true) => record.id.to_string(),
+            (None, false) => record.id.short(),
+        };
+        let digest = index.map(|index| index.digest).or(record.manifest);
         Ok(Row {
             repository,
             tag,
             id,
-            digest: record.manifest.map_or_else(|| "<none>".into(), |digest| digest.to_string()),
+            digest: digest.map_or_else(|| "<none>".into(), |digest| digest.to_string()),
+            platforms: index
+                .into_iter()
+                .flat_map(|index| &index.images)
+                .map(|one| one.platform.to_string())
+                .collect(),
             created_at: config.created.clone().unwrap_or_else(|| "N/A".into()),
             size: out::size(find::layer_sizes(store, &config).iter().sum()),
         })

@@ -9,7 +9,8 @@ use clap::Args;
 use super::session::{self, Need};
 use super::{CliError, names, out};
 use crate::epoch::Epoch;
-use crate::image::{ImportOptions, LoadOptions, import, load_path, load_stream};
+use crate::image::index::of_host;
+use crate::image::{ImportOptions, LoadOptions, Platforms, import, load_path, load_stream};
 use crate::oci::Reference;
 use crate::platform::Platform;
 use crate::store::Store;
@@ -29,8 +30,12 @@ pub struct Load {
     /// Only the image the archive calls so
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Of images for several platforms, the one for this [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    /// Of images for several platforms all, and their index
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
 }
 
 impl Load {
@@ -38,7 +43,10 @@ impl Load {
         let tag = self.tag.as_deref().map(names::parse).transpose()?;
         let store = session::open(root, Need::Store)?.store;
         let options = LoadOptions {
-            platform: self.platform.clone().unwrap_or_else(Platform::host),
+            platforms: match self.all_platforms {
+                true => Platforms::All,
+                false => Platforms::One(self.platform.clone().unwrap_or_else(Platform::host)),
+            },
             name: self.only.clone(),
         };
         let loaded = if self.archive.as_os_str() == "-" {
@@ -55,11 +63,15 @@ impl Load {
         for one in loaded {
             let names: Vec<Reference> = tag.iter().cloned().chain(one.names).collect();
             for name in &names {
-                store.set_ref(&name.to_string(), one.image.digest, one.image.id)?;
+                match &one.index {
+                    Some(index) => store.set_index_ref(&name.to_string(), index, of_host(index))?,
+                    None => store.set_ref(&name.to_string(), one.image.digest, one.image.id)?,
+                }
                 out::print(&format!("Loaded image: {}\n", name.familiar()));
             }
             if names.is_empty() {
-                out::print(&format!("Loaded image ID: {}\n", one.image.id));
+                let id = one.index.map_or_else(|| one.image.id.to_string(), |index| index.digest.to_string());
+                out::print(&format!("Loaded image ID: {id}\n"));
             }
         }
         Ok(())

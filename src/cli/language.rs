@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
+use indexmap::IndexSet;
 
 use super::CliError;
 use super::build::pairs;
@@ -26,11 +27,18 @@ pub struct LanguageArgs {
     /// A value for an ARG; without =VALUE it comes from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<Platform>,
+    /// What is built for [default: this machine]; several make an image for each, and an index of them
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    platform: Vec<Platform>,
 }
 
 impl LanguageArgs {
+    /// What is built for, each once.
+    pub fn platforms(&self) -> Vec<Platform> {
+        let given: IndexSet<Platform> = self.platform.iter().cloned().collect();
+        if given.is_empty() { vec![Platform::host()] } else { given.into_iter().collect() }
+    }
+
     /// The language's options without labels and allowances, and the named contexts.
     pub fn options(&self) -> Result<(frontend::Options, BTreeMap<String, NamedContext>), CliError> {
         let (named_contexts, contexts) = self.contexts.named()?;
@@ -38,7 +46,7 @@ impl LanguageArgs {
             build_args: pairs(&self.build_arg, "--build-arg", variable)?,
             labels: Vec::new(),
             targets: self.target.clone(),
-            platform: self.platform.clone().unwrap_or_else(Platform::host),
+            platform: self.platform.first().cloned().unwrap_or_else(Platform::host),
             build_platform: Platform::host(),
             insecure: false,
             named_contexts,

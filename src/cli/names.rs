@@ -8,6 +8,7 @@ use super::session::{self, Need};
 use super::{CliError, find, out};
 use crate::container::list;
 use crate::digest::ImageId;
+use crate::image::index::of_host;
 use crate::oci::Reference;
 use crate::store::{Containers, RefRecord, Store};
 
@@ -24,7 +25,11 @@ impl Tag {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let name = parse(&self.name)?;
         let store = session::open(root, Need::Store)?.store;
-        let image = find::image(&store, &self.image)?;
+        let found = find::found(&store, &self.image)?;
+        if let Some(index) = &found.index {
+            return Ok(store.set_index_ref(&name.to_string(), index, of_host(index))?);
+        }
+        let image = found.record;
         let manifest = image.manifest.ok_or_else(|| {
             CliError::Usage(format!(
                 "{} is an intermediate image; build with --target to name a stage",
@@ -61,12 +66,15 @@ impl Rmi {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
         for text in &self.images {
-            let image = find::image(&store, text)?;
+            let found = find::found(&store, text)?;
             let by_name = text.parse::<Reference>().ok().and_then(|r| store.get_ref(&r.to_string()));
             let names: Vec<String> = match by_name {
                 Some(named) => vec![named.name],
-                None => store.refs()?.into_iter().filter(|r| r.image == image.id).map(|r| r.name).collect(),
+                None => found.names(&store)?.into_iter().map(|named| named.name).collect(),
             };
+            if names.is_empty() && found.index.is_none() {
+                refuse_part(&store, text, &found.record.id)?;
+            }
             if names.len() > 1 && !self.force {
                 let shown: Vec<String> = names.iter().map(|n| find::familiar(n)).collect();
                 return Err(CliError::Usage(format!(
@@ -74,24 +82,41 @@ impl Rmi {
                     shown.join(", ")
                 )));
             }
+            let images = found.images(&store);
             if !self.force {
-                refuse_in_use(&store, text, &image.id, &names)?;
+                images.iter().try_for_each(|image| refuse_in_use(&store, text, &image.id, &names))?;
             }
             for name in &names {
                 store.remove_ref(name)?;
                 out::print(&format!("Untagged: {}\n", find::familiar(name)));
             }
-            if store.remove_unnamed(&image.id)? {
-                out::print(&format!("Deleted: {}\n", image.id));
+            if let Some(index) = &found.index
+                && store.remove_unnamed_index(&index.digest)?
+            {
+                out::print(&format!("Deleted: {}\n", index.digest));
+            }
+            for image in images {
+                if store.remove_unnamed(&image.id)? {
+                    out::print(&format!("Deleted: {}\n", image.id));
+                }
             }
         }
         Ok(())
     }
 }
 
+/// An image without a name of its own goes with the index that has it.
+fn refuse_part(store: &Store, text: &str, image: &ImageId) -> Result<(), CliError> {
+    let indexes = store.indexes()?;
+    let Some(index) = indexes.iter().find(|index| index.has(image)) else { return Ok(()) };
+    let named = store.refs()?.into_iter().find(|named| named.index == Some(index.digest));
+    let whole = named.map_or_else(|| find::short(&index.digest), |named| find::familiar(&named.name));
+    Err(CliError::Usage(format!("{text} is one of several platforms' images; remove them: lith rmi {whole}")))
+}
+
 /// As docker has it: the last name of an image stays while a container is made of it.
 fn refuse_in_use(store: &Store, text: &str, image: &ImageId, going: &[String]) -> Result<(), CliError> {
-    let stays = |r: &RefRecord| r.image == *image && !going.contains(&r.name);
+    let stays = |r: &RefRecord| !going.contains(&r.name) && find::leads_to(store, r, image);
     if store.refs()?.iter().any(stays) {
         return Ok(());
     }

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::{CliError, names};
 use crate::diag::suggest;
-use crate::engine::Name;
-use crate::engine::finish::{Built, BuiltImage};
+use crate::engine::finish::{Built, BuiltImage, BuiltTarget};
 use crate::engine::provenance::Detail;
-use crate::image::{OutputKind, OutputSpec, StoredImage, export};
+use crate::engine::{Name, Options};
+use crate::image::{Exported, OutputKind, OutputSpec, PlatformImage, StoredImage, export, export_index};
+use crate::platform::Platform;
 use crate::sbom::Form;
 use crate::store::Store;
 
@@ -23,8 +24,8 @@ pub struct Results {
     /// A name for the image; STAGE=NAME where several targets are built
     #[arg(short, long, value_name = "[STAGE=]NAME[:TAG]")]
     tag: Vec<String>,
-    /// An annotation for the image's manifest
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// An annotation for the image's manifest, or for the index of several platforms
+    #[arg(long, value_name = "[manifest|index:]NAME=VALUE")]
     annotation: Vec<String>,
     /// Also write the image: type=oci|docker|tar|local,dest=PATH[,compression=…]; target=STAGE where several are built
     #[arg(short, long, value_name = "SPEC")]
@@ -47,7 +48,7 @@ pub struct Results {
         default_missing_value = "spdx"
     )]
     sbom: Option<String>,
-    /// Write the image id to a file; one a line where several targets are built
+    /// Write the image id to a file, or the digest of an index; one a line where several targets are built
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
     /// Write what was built to a file, as JSON
@@ -90,7 +91,16 @@ impl Results {
     }
 
     /// Finds out what is wrong with the outputs before anything is built.
-    pub fn check_outputs(&self, targets: &[String]) -> Result<(), CliError> {
+    pub fn check_outputs(&self, targets: &[String], platforms: &[Platform]) -> Result<(), CliError> {
+        let of_one = |spec: &&OutputSpec| matches!(spec.kind, OutputKind::DockerArchive { .. });
+        if platforms.len() > 1 && self.output.iter().any(|spec| of_one(&spec)) {
+            let all: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+            return Err(CliError::Usage(format!(
+                "--output type=docker: a docker archive holds an image for one platform, and this build is for {}; \
+                 write type=oci, or build for one --platform",
+                all.join(", ")
+            )));
+        }
         let has_room = |spec: &OutputSpec| {
             matches!(spec.kind, OutputKind::OciArchive { .. } | OutputKind::OciLayout { .. })
         };
@@ -107,25 +117,37 @@ impl Results {
             .try_for_each(|spec| choose("--output", "", spec.target.as_deref(), targets).map(drop))
     }
 
-    /// Annotations by name. All of them go into the manifest: an image for one platform has no index.
-    pub fn annotations(&self) -> Result<BTreeMap<String, String>, CliError> {
-        self.annotation.iter().map(|text| annotation(text)).collect()
+    /// Annotations by name.
+    pub fn annotations(&self, platforms: &[Platform]) -> Result<Annotations, CliError> {
+        let mut all = Annotations::default();
+        for text in &self.annotation {
+            let (place, name, value) = annotation(text, platforms.len() > 1)?;
+            match place {
+                Place::Manifest => all.manifest.insert(name, value),
+                Place::Index => all.index.insert(name, value),
+            };
+        }
+        Ok(all)
     }
 
     /// Writes everything that was asked for.
-    pub fn write(&self, store: &Store, built: &Built, targets: &[String]) -> Result<(), CliError> {
-        let mut digests: Vec<String> = built.images.iter().map(|image| image.manifest.to_string()).collect();
+    pub fn write(
+        &self,
+        store: &Store,
+        built: &Built,
+        options: &Options,
+        targets: &[String],
+    ) -> Result<(), CliError> {
+        let mut digests: Vec<String> = built.targets.iter().map(|one| one.digest().to_string()).collect();
         for spec in self.output.iter().rev() {
             let target = choose("--output", "", spec.target.as_deref(), targets)?;
-            let image = &built.images[target];
-            let stored = StoredImage::open(store, image.manifest)?;
-            let written = export(store, &stored, &image.names, spec, &image.attestations, &mut io::stdout())?;
+            let written = write_output(store, &built.targets[target], &options.index_annotations, spec)?;
             if let Some(descriptor) = written.manifest {
                 digests[target] = descriptor.digest.to_string();
             }
         }
         if let Some(path) = &self.iidfile {
-            let ids: Vec<String> = built.images.iter().map(|image| image.image.to_string()).collect();
+            let ids: Vec<String> = built.targets.iter().map(BuiltTarget::id).collect();
             save(path, &ids.join("\n"))?;
         }
         if let Some(path) = &self.metadata_file {
@@ -134,6 +156,35 @@ impl Results {
         }
         Ok(())
     }
+}
+
+/// Annotations by what they are put into.
+#[derive(Debug, Default)]
+pub struct Annotations {
+    /// Every manifest.
+    pub manifest: BTreeMap<String, String>,
+    pub index: BTreeMap<String, String>,
+}
+
+/// Writes one output of one target.
+fn write_output(
+    store: &Store,
+    target: &BuiltTarget,
+    index_annotations: &BTreeMap<String, String>,
+    spec: &OutputSpec,
+) -> Result<Exported, CliError> {
+    let open = |image: &BuiltImage| StoredImage::open(store, image.manifest);
+    if target.index.is_none() {
+        let image = &target.images[0];
+        let attestations = &image.attestations;
+        return Ok(export(store, &open(image)?, &target.names, spec, attestations, &mut io::stdout())?);
+    }
+    let one = |image: &BuiltImage| -> Result<PlatformImage, CliError> {
+        let attestations = image.attestations.clone();
+        Ok(PlatformImage { platform: image.platform.clone(), image: open(image)?, attestations })
+    };
+    let images = target.images.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    Ok(export_index(store, &images, index_annotations, &target.names, spec, &mut io::stdout())?)
 }
 
 /// The target that a name or an output is for.
@@ -159,19 +210,32 @@ fn choose(flag: &str, text: &str, stage: Option<&str>, targets: &[String]) -> Re
     }
 }
 
+/// What an annotation is put into.
+enum Place {
+    Manifest,
+    Index,
+}
+
 /// `[TYPE:]NAME=VALUE`, the type as in buildx.
-fn annotation(text: &str) -> Result<(String, String), CliError> {
+fn annotation(text: &str, has_index: bool) -> Result<(Place, String, String), CliError> {
     let fail = |message: &str| Err(CliError::Usage(format!("--annotation {text}: {message}")));
     let Some((name, value)) = text.split_once('=') else { return fail("expected NAME=VALUE") };
-    let name = match name.split_once(':') {
-        None => name,
-        Some(("manifest", name)) => name,
-        Some(("index" | "index-descriptor" | "manifest-descriptor", _)) => {
+    let (place, name) = match name.split_once(':') {
+        None => (Place::Manifest, name),
+        Some(("manifest", name)) => (Place::Manifest, name),
+        Some(("index", name)) if has_index => (Place::Index, name),
+        Some(("index", _)) => {
             return fail("an image for one platform has no index; only its manifest can be annotated");
         }
-        Some(_) => return fail("the part before the colon is not manifest"),
+        Some(("index-descriptor" | "manifest-descriptor", _)) => {
+            return fail("descriptors get no annotations; manifest: and index: can be annotated");
+        }
+        Some(_) => return fail("the part before the colon is not manifest or index"),
     };
-    if name.is_empty() { fail("the name is empty") } else { Ok((name.to_owned(), value.to_owned())) }
+    if name.is_empty() {
+        return fail("the name is empty");
+    }
+    Ok((place, name.to_owned(), value.to_owned()))
 }
 
 fn save(path: &PathBuf, text: &str) -> Result<(), CliError> {
@@ -180,21 +244,36 @@ fn save(path: &PathBuf, text: &str) -> Result<(), CliError> {
 
 /// One object for one target; an object by stage for several.
 fn metadata(built: &Built, digests: &[String]) -> Value {
-    let one = |image: &BuiltImage, digest: &String| {
-        json!({
-            "containerimage.config.digest": image.image,
+    let one = |target: &BuiltTarget, digest: &String| {
+        let mut value = json!({
             "containerimage.digest": digest,
-            "image.name": image.familiar_names().join(","),
+            "image.name": target.familiar_names().join(","),
             "lith.hits": built.hits,
             "lith.built": built.built,
-        })
+        });
+        match target.index {
+            None => value["containerimage.config.digest"] = json!(target.images[0].image),
+            Some(_) => value["lith.platforms"] = json!(platforms(target)),
+        }
+        value
     };
-    match (built.images.as_slice(), digests) {
-        ([image], [digest]) => one(image, digest),
-        (images, digests) => images
+    match (built.targets.as_slice(), digests) {
+        ([target], [digest]) => one(target, digest),
+        (targets, digests) => targets
             .iter()
             .zip(digests)
-            .map(|(image, digest)| (image.stage.clone(), one(image, digest)))
+            .map(|(target, digest)| (target.stage.clone(), one(target, digest)))
             .collect(),
     }
+}
+
+/// The images of an index, one for each platform.
+pub fn platforms(target: &BuiltTarget) -> Vec<Value> {
+    let one = |image: &BuiltImage| {
+        json!({
+            "platform": image.platform, "image": image.image, "manifest": image.manifest,
+            "layers": image.layers, "size": image.size,
+        })
+    };
+    target.images.iter().map(one).collect()
 }

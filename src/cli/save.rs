@@ -1,6 +1,6 @@
 //! `lith save`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,12 @@ use clap::Args;
 
 use super::session::{self, Need};
 use super::{CliError, find};
-use crate::image::{StoredImage, docker_archive};
-use crate::oci::Reference;
+use crate::image::output::{Dest, Existing, Layers};
+use crate::image::{OutputKind, OutputSpec, PlatformImage, StoredImage, docker_archive, export_index};
+use crate::oci::media::Packing;
+use crate::oci::{Document, Reference};
+use crate::platform::Platform;
+use crate::store::{IndexRecord, IndexedImage, Store};
 
 /// Arguments of `lith save`.
 #[derive(Debug, Args)]
@@ -22,6 +26,12 @@ pub struct Save {
     /// Where to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Of an image for several platforms, the one for this [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Write an OCI layout with the image for each of its platforms, as the store has them
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
 }
 
 impl Save {
@@ -31,9 +41,12 @@ impl Save {
             return Err(CliError::Usage("an archive cannot go to a terminal; pass --output FILE".into()));
         }
         let store = session::open(root, Need::Store)?.store;
+        if self.all_platforms {
+            return self.all_platforms(&store);
+        }
         let mut images = Vec::new();
         for text in &self.images {
-            let record = find::image(&store, text)?;
+            let record = find::image_for(&store, text, self.platform.as_ref())?;
             let manifest = record.manifest.ok_or_else(|| {
                 CliError::Usage(format!("{text} is an intermediate image and cannot be saved"))
             })?;
@@ -52,5 +65,39 @@ impl Save {
             }
         }
         Ok(())
+    }
+
+    fn all_platforms(&self, store: &Store) -> Result<(), CliError> {
+        let [text] = &self.images[..] else {
+            return Err(CliError::Usage("--all-platforms saves one image; save each to its own file".into()));
+        };
+        let found = find::found(store, text)?;
+        let index = found.index.ok_or_else(|| {
+            CliError::Usage(format!("{text} is for one platform; save it without --all-platforms"))
+        })?;
+        let one = |one: &IndexedImage| -> Result<PlatformImage, CliError> {
+            let image = StoredImage::open(store, one.manifest)?;
+            Ok(PlatformImage { platform: one.platform.clone(), image, attestations: Vec::new() })
+        };
+        let images = index.images.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        let dest = self.output.clone().map_or(Dest::Stdout, Dest::File);
+        let layers = Layers { packing: Packing::Plain, existing: Existing::Keep };
+        let kind = OutputKind::OciArchive { dest, layers };
+        let spec = OutputSpec { kind, names: Vec::new(), target: None };
+        let named = text.parse::<Reference>().ok().filter(|r| store.get_ref(&r.to_string()).is_some());
+        let names: Vec<Reference> = named.into_iter().collect();
+        let annotations = annotations(store, &index)?;
+        export_index(store, &images, &annotations, &names, &spec, &mut io::stdout())?;
+        Ok(())
+    }
+}
+
+/// What the index itself says.
+fn annotations(store: &Store, index: &IndexRecord) -> Result<BTreeMap<String, String>, CliError> {
+    let bytes = store.read_blob(&index.digest, find::DOCUMENT)?;
+    match Document::parse(&bytes, None) {
+        Ok(Document::Index(index)) => Ok(index.annotations),
+        Ok(Document::Manifest(_)) => Err(CliError::Failed(format!("{} is not an index", index.digest))),
+        Err(error) => Err(CliError::Failed(format!("index {}: {error}", index.digest))),
     }
 }

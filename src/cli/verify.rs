@@ -43,8 +43,10 @@ enum Format {
 impl Verify {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::FileSystems)?.store;
-        let images =
-            self.images.iter().map(|text| find::image(&store, text)).collect::<Result<Vec<_>, _>>()?;
+        let mut images = Vec::new();
+        for text in &self.images {
+            images.extend(find::found(&store, text)?.images(&store));
+        }
         let extent = if images.is_empty() { Extent::Store } else { Extent::Images(&images) };
         let report = store.verify(extent)?;
         let mut left = Vec::new();

@@ -1,5 +1,6 @@
 //! `lith why`: which input made a step or an image what it is, from the last builds.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Args;
@@ -24,13 +25,18 @@ impl Why {
         let store = session::open(root, Need::Store)?.store;
         let builds = store.builds()?;
         let found = find::steps(&store, &builds, &self.what)?;
+        // A step that several builds share is told once, unless their keys are asked for.
+        let mut told = BTreeSet::new();
         for (build, step) in found {
             let why = if step.why.is_empty() {
                 "hit: every input was as before".to_owned()
             } else {
                 format!("built because {}", step.why)
             };
-            out::print(&format!("{} `{}` (line {}): {why}\n", step.name, step.text, step.line));
+            let line = format!("{} `{}` (line {}): {why}\n", step.shown(), step.text, step.line);
+            if told.insert(line.clone()) || self.fields {
+                out::print(&line);
+            }
             if self.fields {
                 out::print(&details(build, step));
             }

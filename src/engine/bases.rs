@@ -9,11 +9,15 @@ use crate::digest::BlobDigest;
 use crate::epoch::Epoch;
 use crate::exec::observe::Rootfs;
 use crate::frontend::NamedContexts;
-use crate::image::{Base, ImportError, ImportOptions, LoadError, LoadOptions, StoredError, StoredImage};
+use crate::image::index::indexed;
+use crate::image::{
+    Base, ChoiceError, ImportError, ImportOptions, LoadError, LoadOptions, Platforms, StoredError,
+    StoredImage,
+};
 use crate::image::{import, load_path};
 use crate::oci::{Reference, ReferenceError};
 use crate::platform::Platform;
-use crate::store::{LayerRef, Store, StoreError};
+use crate::store::{IndexRecord, LayerRef, Store, StoreError};
 
 /// An image that a stage stands on or copies from.
 #[derive(Debug, Clone)]
@@ -33,6 +37,8 @@ pub enum BaseError {
         .similar.as_ref().map_or_else(String::new, |similar| format!(" (did you mean {similar}?)"))
     )]
     Missing { name: String, similar: Option<String> },
+    #[error("image {name}: {source}")]
+    Platform { name: String, source: ChoiceError },
     #[error(transparent)]
     Pinned(Box<Moved>),
     #[error("{path} is damaged: it does not give the image {manifest}; write it anew with `lith vendor`")]
@@ -106,7 +112,7 @@ impl Bases<'_> {
         let reference = reference.strip_prefix("docker-image://").unwrap_or(reference);
         let manifest = match source(reference) {
             Some(archive) => self.bring(archive, platform)?,
-            None => self.in_store(reference)?,
+            None => self.in_store(reference, platform)?,
         };
         self.open(manifest)
     }
@@ -127,7 +133,8 @@ impl Bases<'_> {
             Archive::Layout { path, tag } => (path, tag),
             Archive::Docker { path } => (path, None),
         };
-        let loaded = load_path(self.store, &path, &LoadOptions { platform: platform.clone(), name })?;
+        let loaded =
+            load_path(self.store, &path, &LoadOptions { platforms: Platforms::One(platform.clone()), name })?;
         match loaded.as_slice() {
             [one] => Ok(one.image.digest),
             several => Err(BaseError::Several { archive: path.display().to_string(), count: several.len() }),
@@ -142,15 +149,21 @@ impl Bases<'_> {
         Ok(image.digest)
     }
 
-    fn in_store(&self, text: &str) -> Result<BlobDigest, BaseError> {
+    fn in_store(&self, text: &str, platform: &Platform) -> Result<BlobDigest, BaseError> {
         let reference: Reference = text.parse()?;
         if let Some(digest) = reference.digest() {
             let missing = || BaseError::Missing { name: text.to_owned(), similar: None };
-            return if self.store.has_blob(&digest) { Ok(digest) } else { Err(missing()) };
+            return match self.store.index(&digest) {
+                Some(index) => indexed_for(text, &index, platform),
+                None if self.store.has_blob(&digest) => Ok(digest),
+                None => Err(missing()),
+            };
         }
-        let record = self.store.get_ref(&reference.to_string());
-        if let Some(record) = record {
-            return Ok(record.manifest);
+        if let Some(named) = self.store.get_ref(&reference.to_string()) {
+            return match named.index.and_then(|index| self.store.index(&index)) {
+                Some(index) => indexed_for(text, &index, platform),
+                None => Ok(named.manifest),
+            };
         }
         let known = self.store.refs()?;
         let known: Vec<String> =
@@ -171,6 +184,14 @@ impl Bases<'_> {
             .map(|diff_id| Ok(LayerRef { diff_id: *diff_id, size: self.store.layer_size(*diff_id)? }))
             .collect::<Result<Rootfs, StoreError>>()?;
         Ok(Resolved { base, manifest, rootfs: Arc::new(rootfs) })
+    }
+}
+
+/// The image of an index for a platform.
+fn indexed_for(name: &str, index: &IndexRecord, platform: &Platform) -> Result<BlobDigest, BaseError> {
+    match indexed(index, platform) {
+        Ok(one) => Ok(one.manifest),
+        Err(source) => Err(BaseError::Platform { name: name.to_owned(), source }),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::naming::{name, names_of};
 use super::progress::Steps;
 use super::provenance::provenance;
 use super::{BuildError, Prepared, sbom};
@@ -16,6 +17,7 @@ use crate::image::{Assembled, Assembly, Base, assemble, store_image};
 use crate::oci::attest::Attestation;
 use crate::oci::{History, ImageConfig, Reference};
 use crate::plan::{self, StepId};
+use crate::platform::Platform;
 use crate::recipe::{self, Op};
 use crate::store::builds::{BuildRecord, StepRecord};
 use crate::store::{ImageRecord, LayerRef, StoreError};
@@ -25,33 +27,53 @@ use crate::sys::file::Durability;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
     /// One for each target, in the order asked for.
-    pub images: Vec<BuiltImage>,
+    pub targets: Vec<BuiltTarget>,
     pub hits: usize,
     pub built: usize,
     /// Problems of the file that stopped nothing.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// The image of a target.
+/// What a target came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuiltImage {
+pub struct BuiltTarget {
     /// The stage's name or number.
     pub stage: String,
+    pub names: Vec<Reference>,
+    /// One for each platform, in the order asked for.
+    pub images: Vec<BuiltImage>,
+    /// The index of several.
+    pub index: Option<BlobDigest>,
+}
+
+/// The image of a target for one platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    pub platform: Platform,
     pub image: ImageId,
     pub manifest: BlobDigest,
     /// Layers of the image, base included.
     pub layers: usize,
     /// Bytes of all layers, as the manifest has them.
     pub size: u64,
-    pub names: Vec<Reference>,
     /// What is said of it.
     pub attestations: Vec<Attestation>,
 }
 
-impl BuiltImage {
+impl BuiltTarget {
     /// Its names as people write them.
     pub fn familiar_names(&self) -> Vec<String> {
         self.names.iter().map(Reference::familiar).collect()
+    }
+
+    /// What its names point to: the manifest, or the index of several.
+    pub fn digest(&self) -> BlobDigest {
+        self.index.unwrap_or(self.images[0].manifest)
+    }
+
+    /// What it is called without a name: the image's id, or the digest of the index.
+    pub fn id(&self) -> String {
+        self.index.map_or_else(|| self.images[0].image.to_string(), |index| index.to_string())
     }
 }
 
@@ -116,7 +138,7 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
         match target {
             Some(target) => {
                 let image = image.annotated(&prepared.options.annotations);
-                store_target(prepared, target, &image, parent)?;
+                store_image(prepared.store, &image, parent)?;
                 made.insert(target, image);
             }
             None => {
@@ -126,11 +148,12 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
         ends[at] = Some(lineage);
     }
     let made: Vec<Assembled> = made.into_values().collect();
+    let indexes = name(prepared, &made)?;
     remember(prepared, steps, &images, &made)?;
     let attestations = (0..made.len())
         .map(|target| attestations(prepared, steps, target, &made[target]))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(summary(prepared, steps, &made, &attestations))
+    Ok(summary(prepared, steps, &made, &indexes, attestations))
 }
 
 /// Where steps that make one layer begin: how many layers and lines of history are before them.
@@ -189,25 +212,7 @@ fn intermediate(
     Ok(image.id)
 }
 
-fn store_target(
-    prepared: &Prepared<'_>,
-    target: usize,
-    image: &Assembled,
-    parent: Option<ImageId>,
-) -> Result<(), BuildError> {
-    let store = prepared.store;
-    store_image(store, image, parent)?;
-    for name in names_of(prepared, target) {
-        store.set_ref(&name.to_string(), image.digest, image.id)?;
-    }
-    Ok(())
-}
-
-fn names_of<'a>(prepared: &'a Prepared<'_>, target: usize) -> impl Iterator<Item = &'a Reference> {
-    prepared.options.names.iter().filter(move |name| name.target == target).map(|name| &name.name)
-}
-
-/// One record for each target, of the steps that it needs: as if it had been built alone.
+/// One record for each target and platform, of the steps that it needs: as if it had been built alone.
 fn remember(
     prepared: &Prepared<'_>,
     steps: &Steps,
@@ -217,7 +222,8 @@ fn remember(
     for (target, image) in made.iter().enumerate() {
         let needed = plan::needed(&prepared.recipe, &[prepared.recipe.targets[target]]);
         let records = steps.done.iter().filter(|(id, _)| needed[id.stage]).map(|(id, done)| StepRecord {
-            name: done.info.name.clone(),
+            name: prepared.plain_step(*id),
+            platform: prepared.called[id.stage].platform.clone(),
             text: done.info.text.clone(),
             line: done.info.line,
             key: done.record.key,
@@ -261,20 +267,27 @@ fn summary(
     prepared: &Prepared<'_>,
     steps: &Steps,
     made: &[Assembled],
-    attestations: &[Vec<Attestation>],
+    indexes: &[Option<BlobDigest>],
+    attestations: Vec<Vec<Attestation>>,
 ) -> Built {
     let hits = steps.done.values().filter(|done| done.hit).count();
-    let images = made.iter().enumerate().map(|(target, image)| BuiltImage {
-        stage: prepared.stage_name(prepared.recipe.targets[target]),
+    let images = made.iter().zip(attestations).enumerate().map(|(at, (image, attestations))| BuiltImage {
+        platform: prepared.platform(at).clone(),
         image: image.id,
         manifest: image.digest,
         layers: image.manifest.layers.len(),
         size: image.manifest.layers.iter().map(|layer| layer.size).sum(),
+        attestations,
+    });
+    let images: Vec<BuiltImage> = images.collect();
+    let targets = indexes.iter().enumerate().map(|(target, index)| BuiltTarget {
+        stage: prepared.plain_name(prepared.recipe.targets[target]).to_owned(),
         names: names_of(prepared, target).cloned().collect(),
-        attestations: attestations[target].clone(),
+        images: images.iter().skip(target).step_by(indexes.len()).cloned().collect(),
+        index: *index,
     });
     Built {
-        images: images.collect(),
+        targets: targets.collect(),
         hits,
         built: steps.done.len() - hits,
         warnings: prepared.warnings.clone(),

@@ -6,8 +6,11 @@ pub mod check;
 mod configure;
 pub mod contexts;
 pub mod finish;
+mod foreign;
+mod naming;
 pub mod packages;
 pub mod pins;
+pub mod platforms;
 pub mod preview;
 pub mod progress;
 pub mod provenance;
@@ -30,10 +33,10 @@ use crate::exec::secrets::Secrets;
 use crate::exec::{ExecError, Rules};
 use crate::fetch::{Access, FetchOptions};
 use crate::frontend::kdl::{self, Imports};
-use crate::frontend::{self, BuildFile, Configs, Language};
+use crate::frontend::{self, BuildFile, Language};
 use crate::limits::ProcessLimits;
 use crate::oci::Reference;
-use crate::plan::Plan;
+use crate::plan::{Plan, StepId};
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
 use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
@@ -42,10 +45,12 @@ use crate::sbom::Form;
 use crate::shared::{Sources, To};
 use crate::store::{Store, StoreError};
 
-use bases::{BaseError, Bases, Resolved};
+use bases::{BaseError, Resolved};
 use bind::Inputs;
 use contexts::{ContextSource, NamedContext};
+pub use foreign::ForeignStep;
 use pins::Pins;
+pub use platforms::{Called, Lowered};
 use report::{Event, StepInfo, Ui};
 
 /// What a build is asked to do.
@@ -61,9 +66,13 @@ pub struct Options {
     pub frontend: frontend::Options,
     /// By the names that [`frontend::NamedContexts`] keeps.
     pub contexts: BTreeMap<String, NamedContext>,
+    /// What is built for: at least one, none twice. An image for several is an index.
+    pub platforms: Vec<Platform>,
     pub names: Vec<Name>,
-    /// Put into the manifest of every target.
+    /// Put into the manifest of every image.
     pub annotations: BTreeMap<String, String>,
+    /// Put into the index of an image for several platforms.
+    pub index_annotations: BTreeMap<String, String>,
     pub epoch: Epoch,
     pub hermetic: bool,
     /// What `RUN` without `--network` gets.
@@ -95,12 +104,17 @@ impl Options {
     pub fn git_access(&self) -> Access<'_> {
         Access { secrets: self.secrets.as_ref(), agent: self.secrets.agent("default") }
     }
+
+    /// Whether images are for several platforms.
+    pub fn is_for_several(&self) -> bool {
+        self.platforms.len() > 1
+    }
 }
 
 /// A name for the image of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
-    /// Index into the recipe's targets.
+    /// Which of the targets that were asked for.
     pub target: usize,
     pub name: Reference,
 }
@@ -129,6 +143,9 @@ pub enum BuildError {
     Exec(#[from] ExecError),
     #[error("{file}:{line}: base image {reference}: {source}")]
     Base { file: String, line: usize, reference: String, source: Box<BaseError> },
+    /// Several platforms, and steps whose programs cannot run here: found before anything is done.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Foreign(Vec<ForeignStep>),
     #[error("{file}:{line}: packages of {suite}: {source}")]
     Packages { file: String, line: usize, suite: String, source: Box<DebianError> },
     #[error("{option}: {file} has no stage {name}{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
@@ -163,6 +180,8 @@ pub struct Prepared<'a> {
     pub warnings: Vec<Diagnostic>,
     /// For each stage, whether it is known beforehand what it takes from elsewhere.
     pub pinned: Vec<bool>,
+    /// For each stage, how it is called.
+    called: Vec<Called>,
     context: Files,
     named: BTreeMap<String, Files>,
 }
@@ -183,9 +202,10 @@ pub fn prepare<'a>(
 pub fn prepare_recipe<'a>(
     store: &'a Store,
     options: &'a Options,
-    (mut recipe, images, warnings): Lowered,
+    lowered: Lowered,
     asking: Asking,
 ) -> Result<Prepared<'a>, BuildError> {
+    let Lowered { mut recipe, called, images, warnings } = lowered;
     let missing = missing_secrets(&recipe, &options.secrets);
     if !missing.is_empty() {
         return Err(BuildError::File(missing));
@@ -208,7 +228,7 @@ pub fn prepare_recipe<'a>(
         shared: options.cache_from.clone(),
     };
     let named = named_contexts(store, options, &recipe)?;
-    Ok(Prepared { store, options, recipe, plan, images, rules, warnings, pinned, context, named })
+    Ok(Prepared { store, options, recipe, plan, images, rules, warnings, pinned, called, context, named })
 }
 
 /// Builds the target.
@@ -221,6 +241,7 @@ pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish:
     if !prepared.warnings.is_empty() {
         ui.event(Event::Odd(&prepared.warnings));
     }
+    foreign::check(&prepared)?;
     let (done, written) = sharing::run(&prepared, ui);
     // What was hashed stays known even if a step failed.
     prepared.save_indexes()?;
@@ -228,83 +249,40 @@ pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish:
     written.map(|()| built)
 }
 
-/// When the image that the first target stands on was made; `None` for scratch, or if the image does not say.
+/// When the image that the first target stands on was made, the latest of several platforms; `None` for scratch, or if no
+/// image says.
 pub fn base_epoch(store: &Store, options: &Options) -> Result<Option<Epoch>, BuildError> {
-    let (recipe, images, _) = lower(store, options)?;
-    let mut stage = &recipe.stages[recipe.targets[0]];
-    let image = loop {
-        match &stage.base {
-            Base::Scratch | Base::Packages(_) => return Ok(None),
-            Base::Stage(earlier) => stage = &recipe.stages[*earlier],
-            Base::Image(reference) => break &images[&(reference.clone(), stage.platform.clone())],
-        }
+    let Lowered { recipe, images, .. } = lower(store, options)?;
+    let each = recipe.targets.len() / options.platforms.len();
+    let made = |target: &usize| {
+        let mut stage = &recipe.stages[*target];
+        let image = loop {
+            match &stage.base {
+                Base::Scratch | Base::Packages(_) => return None,
+                Base::Stage(earlier) => stage = &recipe.stages[*earlier],
+                Base::Image(reference) => break &images[&(reference.clone(), stage.platform.clone())],
+            }
+        };
+        image.base.config.created.as_deref().and_then(Epoch::from_rfc3339)
     };
-    Ok(image.base.config.created.as_deref().and_then(Epoch::from_rfc3339))
-}
-
-/// The recipe and its images.
-fn recipe_and_images(store: &Store, options: &Options) -> Result<(Recipe, Images), BuildError> {
-    lower(store, options).map(|(recipe, images, _)| (recipe, images))
+    Ok(recipe.targets.iter().step_by(each).filter_map(made).max())
 }
 
 /// What a Dockerfile comes to, as KDL that comes to the same.
 pub fn convert(store: &Store, options: &Options) -> Result<String, BuildError> {
-    let (recipe, images, _) = lower(store, options)?;
+    let Lowered { recipe, images, .. } = lower(store, options)?;
     let bases = images.into_iter().map(|(key, image)| (key, image.base.config)).collect();
     Ok(kdl::write(&recipe, &options.frontend, &bases))
 }
 
-/// A recipe, its images, and what is odd about its file.
-pub type Lowered = (Recipe, Images, Vec<Diagnostic>);
-
 /// Reads the file and finds its images.
 pub fn lower(store: &Store, options: &Options) -> Result<Lowered, BuildError> {
     let (file, found) = BuildFile::parse(&options.dockerfile, options.language, &options.imports);
-    let broken = |found| BuildError::File(check::with_warnings(&file, options, found));
     if check::has_errors(&found) {
-        return Err(broken(found));
+        return Err(BuildError::File(check::with_warnings(&file, options, found)));
     }
     check_fresh(&file, options)?;
-    let finder = Bases {
-        store,
-        names: &options.frontend.named_contexts,
-        contexts: &options.contexts,
-        epoch: options.epoch,
-    };
-    let mut images = Images::new();
-    let mut configs = Configs::new();
-    let mut used = Vec::new();
-    // The triggers of a base may need further images.
-    loop {
-        let uses = file.images(&options.frontend, &configs).map_err(broken)?;
-        let known = images.len();
-        for wanted in uses {
-            let key = (wanted.reference.clone(), wanted.platform.clone());
-            if images.contains_key(&key) {
-                continue;
-            }
-            let resolved = pins::resolve(&finder, options, &wanted.reference, &wanted.platform);
-            let resolved = resolved.map_err(|source| BuildError::Base {
-                file: options.dockerfile.name.clone(),
-                reference: wanted.reference.clone(),
-                line: options.dockerfile.position(wanted.span.start).0,
-                source: Box::new(source.or_stage(file.stage_names().iter().map(String::as_str))),
-            })?;
-            configs.insert(key.clone(), resolved.base.config.clone());
-            images.insert(key, resolved);
-            used.push(wanted);
-        }
-        if images.len() == known {
-            break;
-        }
-    }
-    let (recipe, warnings) = file.lower(&options.frontend, &configs).map_err(broken)?;
-    let warnings = check::build(&file, options, &configs, warnings)?;
-    let unpinned = pins::unpinned(options, &recipe, &used);
-    if !unpinned.is_empty() {
-        return Err(BuildError::File(unpinned));
-    }
-    Ok((recipe, images, warnings))
+    platforms::lower(store, options, &file)
 }
 
 /// A filter that names no stage of the file would quietly rebuild nothing.
@@ -383,13 +361,19 @@ impl Prepared<'_> {
         &self.images[&(reference.to_owned(), platform.clone())]
     }
 
-    /// How a stage is called: its name, or its number among the needed ones.
+    /// How a stage is called: its name, or its number among the needed ones; where there are several platforms, with its
+    /// own before it.
     pub fn stage_name(&self, stage: usize) -> String {
-        self.recipe.stages[stage].name.clone().unwrap_or_else(|| format!("stage{stage}"))
+        self.called[stage].shown()
+    }
+
+    /// How a stage is called, as if its platform was the only one.
+    pub fn plain_name(&self, stage: usize) -> &str {
+        &self.called[stage].name
     }
 
     /// How a step is called: the stage's name or number, and the step's number from 1.
-    pub fn info(&self, id: crate::plan::StepId) -> StepInfo {
+    pub fn info(&self, id: StepId) -> StepInfo {
         let step = &self.recipe.stages[id.stage].steps[id.step];
         let name = self.stage_name(id.stage);
         StepInfo {
@@ -402,11 +386,26 @@ impl Prepared<'_> {
         }
     }
 
-    /// Where a target is built from: the key of its last build record.
+    /// How a step is called, as if its platform was the only one.
+    pub fn plain_step(&self, id: StepId) -> String {
+        format!("{}/{}", self.plain_name(id.stage), id.step + 1)
+    }
+
+    /// How many targets were asked for. The recipe has all of them for the first platform, then for the next.
+    pub fn targets(&self) -> usize {
+        self.recipe.targets.len() / self.options.platforms.len()
+    }
+
+    /// What a target of the recipe is built for.
+    pub fn platform(&self, target: usize) -> &Platform {
+        &self.options.platforms[target / self.targets()]
+    }
+
+    /// Where a target of the recipe is built from: the key of its last build record.
     pub fn place(&self, target: usize) -> String {
-        let target = self.options.frontend.targets.get(target).map_or("", String::as_str);
-        let platform = &self.options.frontend.platform;
-        format!("{}\n{}\n{target}\n{platform}", self.options.context.place(), self.options.dockerfile.name)
+        let stage = self.options.frontend.targets.get(target % self.targets()).map_or("", String::as_str);
+        let platform = self.platform(target);
+        format!("{}\n{}\n{stage}\n{platform}", self.options.context.place(), self.options.dockerfile.name)
     }
 
     /// Whether the steps of a stage are done again whatever the cache has.
@@ -415,8 +414,7 @@ impl Prepared<'_> {
             Fresh::None => false,
             Fresh::All => true,
             Fresh::Stages(names) => {
-                let own = self.stage_name(stage);
-                names.iter().any(|name| name.eq_ignore_ascii_case(&own))
+                names.iter().any(|name| name.eq_ignore_ascii_case(self.plain_name(stage)))
             }
         }
     }

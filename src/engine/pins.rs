@@ -7,13 +7,13 @@ use super::bases::{BaseError, Bases, Moved, Resolved};
 use super::check::has_errors;
 use super::contexts::NamedContext;
 use super::packages;
-use super::{BuildError, Images, Lowered, Options, recipe_and_images};
+use super::{BuildError, Images, Lowered, Options, lower};
 use crate::diag::{Diagnostic, Span};
 use crate::digest::BlobDigest;
 use crate::exec::ExecError;
 use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher, Vendored};
 use crate::frontend::{BuildFile, ImageUse, NamedContexts};
-use crate::image::{LoadError, LoadOptions, StoredImage, load_path};
+use crate::image::{LoadError, LoadOptions, Platforms, StoredImage, load_path};
 use crate::lock::{GitPin, Lock, PackageName, UrlPin, git_name, url_name};
 use crate::oci::Reference;
 use crate::platform::Platform;
@@ -252,7 +252,7 @@ pub enum Unused {
 pub fn lock(store: &Store, options: &Options, unused: Unused) -> Result<Lock, BuildError> {
     let is_whole = options.frontend.targets.is_empty();
     let options = all_stages(options)?;
-    let (recipe, images) = recipe_and_images(store, &options)?;
+    let Lowered { recipe, images, .. } = lower(store, &options)?;
     let wanted = wanted(store, &options, &recipe, &images)?;
     let mut lock = match unused {
         Unused::Keep => options.pins.lock.clone(),
@@ -271,7 +271,7 @@ pub fn lock(store: &Store, options: &Options, unused: Unused) -> Result<Lock, Bu
 pub fn completed(
     store: &Store,
     options: &Options,
-    (recipe, images, _): &Lowered,
+    Lowered { recipe, images, .. }: &Lowered,
 ) -> Result<Option<Lock>, BuildError> {
     let mut lock = options.pins.lock.clone();
     lock.extend(wanted(store, options, recipe, images)?);
@@ -370,7 +370,8 @@ fn unpack_vendored(
     if !path.exists() {
         return Ok(false);
     }
-    let wanted = LoadOptions { platform: platform.clone(), name: Some(Vendored::image_name(&manifest)) };
+    let platforms = Platforms::One(platform.clone());
+    let wanted = LoadOptions { platforms, name: Some(Vendored::image_name(&manifest)) };
     match load_path(store, &path, &wanted) {
         Err(LoadError::NoSuchName { .. }) => Ok(false),
         Err(error) => Err(error.into()),

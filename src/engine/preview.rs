@@ -15,6 +15,7 @@ use crate::exec::observe::Rootfs;
 use crate::exec::{ExecError, Executor, Job, Lookup};
 use crate::fetch::{FetchError, FetchOptions, Fetching};
 use crate::plan::StepId;
+use crate::platform::Platform;
 use crate::recipe::{Base, CopySource, Effect, Op};
 
 /// What the cache says of a step before the build.
@@ -51,6 +52,8 @@ pub struct Line {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StageLines {
     pub name: String,
+    /// What its programs are for.
+    pub platform: Platform,
     /// What it stands on, as written.
     pub base: String,
     pub target: bool,
@@ -108,7 +111,8 @@ impl Asker<'_> {
         }
         self.ends.insert(at, rootfs);
         let target = self.prepared.recipe.targets.contains(&at);
-        Ok(StageLines { name: self.prepared.stage_name(at), base, target, steps })
+        let platform = stage.platform.clone();
+        Ok(StageLines { name: self.prepared.stage_name(at), platform, base, target, steps })
     }
 
     /// Key and status; `rootfs` moves on if the result is known and is forgotten if not.

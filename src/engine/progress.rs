@@ -50,7 +50,8 @@ struct Running<'a> {
     ui: &'a dyn Ui,
     steps: Mutex<Steps>,
     ready: Mutex<BTreeMap<StepId, Ready>>,
-    last: BTreeMap<String, StepRecord>,
+    /// What the last builds of the same places did, by number of the platform and name of the step.
+    last: BTreeMap<(usize, String), StepRecord>,
     offer: &'a Offering<'a>,
 }
 
@@ -66,14 +67,19 @@ pub fn run(
     let settles = prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle).count();
     ui.event(Event::Planned { steps: settles });
     let targets = 0..prepared.recipe.targets.len();
-    let last = targets.filter_map(|target| prepared.store.last_build(&prepared.place(target)));
+    let last = targets.filter_map(|target| {
+        let build = prepared.store.last_build(&prepared.place(target))?;
+        Some(
+            build.steps.into_iter().map(move |step| ((target / prepared.targets(), step.name.clone()), step)),
+        )
+    });
     let running = Running {
         prepared,
         executor: Executor::new(prepared.store, &prepared.rules),
         ui,
         steps: Mutex::default(),
         ready: Mutex::default(),
-        last: last.flat_map(|b| b.steps).map(|step| (step.name.clone(), step)).collect(),
+        last: last.flatten().collect(),
         offer,
     };
     sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node))?;
@@ -238,18 +244,23 @@ impl Running<'_> {
         let moved = steps
             .done
             .range(StepId { stage: info.id.stage, step: 0 }..info.id)
-            .filter_map(|(_, done)| self.last.get(&done.info.name).map(|old| (old, done)))
+            .filter_map(|(_, done)| self.last(done.info.id).map(|old| (old, done)))
             .find(|(old, done)| old.layer != done.record.layer)
             .map(|(old, _)| old);
         Case {
             store: self.prepared.store,
-            old: self.last.get(&info.name),
+            old: self.last(info.id),
             fields,
             record: &outcome.record,
             how: &outcome.how,
             moved,
         }
         .explain()
+    }
+
+    /// A step as the last build had it.
+    fn last(&self, id: StepId) -> Option<&StepRecord> {
+        self.last.get(&(self.prepared.called[id.stage].first, self.prepared.plain_step(id)))
     }
 
     fn job(&self, id: StepId) -> Result<(Arc<Job>, Option<Record>), BuildError> {

@@ -66,7 +66,7 @@ pub(super) fn provenance(
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": parameters(prepared, target, detail),
-            "internalParameters": internals(&done, detail, is_hermetic),
+            "internalParameters": internals(prepared, &done, detail, is_hermetic),
             "resolvedDependencies": dependencies.iter().map(Dependency::value).collect::<Vec<_>>(),
         },
         "runDetails": {
@@ -87,8 +87,8 @@ fn parameters(prepared: &Prepared<'_>, target: usize, detail: Detail) -> Value {
     };
     let mut parameters = json!({
         "file": { "name": source.name, "sha256": BlobDigest::of(source.text.as_bytes()).hex() },
-        "target": prepared.stage_name(prepared.recipe.targets[target]),
-        "platform": options.frontend.platform.to_string(),
+        "target": prepared.plain_name(prepared.recipe.targets[target]),
+        "platform": prepared.platform(target).to_string(),
         "epoch": options.epoch.seconds(),
         "hermetic": options.hermetic,
         "network": network,
@@ -104,12 +104,12 @@ fn parameters(prepared: &Prepared<'_>, target: usize, detail: Detail) -> Value {
 }
 
 /// How it was done.
-fn internals(done: &[&Done], detail: Detail, hermetic: bool) -> Value {
+fn internals(prepared: &Prepared<'_>, done: &[&Done], detail: Detail, hermetic: bool) -> Value {
     let mut internals = json!({ "lith": env!("CARGO_PKG_VERSION"), "hermetic": hermetic });
     if detail == Detail::Max {
         let step = |done: &&Done| {
             let mut step = json!({
-                "name": done.info.name,
+                "name": prepared.plain_step(done.info.id),
                 "line": done.info.line,
                 "text": done.info.text,
                 "key": done.record.key.to_string(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{BuildError, Options, packages, pins, recipe_and_images};
+use super::{BuildError, Lowered, Options, lower, packages, pins};
 use crate::debian::{DebianError, bring};
 use crate::digest::BlobDigest;
 use crate::fetch::{Commits, FetchError, Fetcher, Vendored};
@@ -41,7 +41,7 @@ pub struct Counts {
 /// All of them must be pinned.
 pub fn vendor(store: &Store, options: &Options, dir: &Path) -> Result<Counts, VendorError> {
     let options = pins::all_stages(options)?;
-    let (recipe, images) = recipe_and_images(store, &options)?;
+    let Lowered { recipe, images, .. } = lower(store, &options)?;
     let dir = Vendored::create(dir).map_err(StoreError::from)?;
     let mut counts = Counts::default();
     for ((name, _), image) in &images {

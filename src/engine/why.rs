@@ -31,7 +31,7 @@ impl Case<'_> {
             _ if old.observations == self.record.observations => {
                 "its record is gone from the cache, or the cache was not asked".to_owned()
             }
-            (Some(moved), _) => format!("the layer of {} `{}` changed", moved.name, moved.text),
+            (Some(moved), _) => format!("the layer of {} `{}` changed", moved.shown(), moved.text),
             (None, How::Rebuilt { expected, found }) => explain::contradiction(expected, found),
             (None, How::Built | How::Hit) => "the image or stage it stands on changed".to_owned(),
         }

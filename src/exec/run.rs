@@ -282,7 +282,10 @@ impl Executor<'_> {
 }
 
 /// Whether this machine runs programs of a platform, if that can be known without a try.
-fn check_platform(platform: &Platform) -> Result<(), ExecError> {
+///
+/// # Errors
+/// [`ExecError::Foreign`]
+pub fn check_platform(platform: &Platform) -> Result<(), ExecError> {
     let reason = match support(platform) {
         Support::Native | Support::Emulated(_) | Support::Unknown => return Ok(()),
         Support::None => "no interpreter for them is registered with binfmt_misc".to_owned(),

@@ -35,7 +35,8 @@ pub fn choose<'a>(candidates: &'a [Descriptor], wanted: &Platform) -> Result<&'a
         .ok_or_else(|| no_match(&images, wanted))
 }
 
-fn is_image(descriptor: &Descriptor) -> bool {
+/// Whether it can be an image, or an index of some.
+pub(super) fn is_image(descriptor: &Descriptor) -> bool {
     let is_known = descriptor.media_type.is_manifest() || descriptor.media_type.is_index();
     let is_unknown_platform =
         descriptor.platform.as_ref().is_some_and(|p| p.os == "unknown" || p.architecture == "unknown");

@@ -52,7 +52,7 @@ pub(super) fn load(
     }
     named
         .into_iter()
-        .map(|(names, item)| Ok(Loaded { image: take(store, files, &item)?, names, tag: None }))
+        .map(|(names, item)| Ok(Loaded { image: take(store, files, &item)?, index: None, names, tag: None }))
         .collect()
 }
 

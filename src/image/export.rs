@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::flatten;
+use super::index;
 use super::layout;
 use super::local::{self, LocalError};
-use super::output::{Dest, OutputKind, OutputSpec};
-use super::pack::{Verified, as_it_is, pack};
+use super::output::{Dest, Layers, OutputKind, OutputSpec};
+use super::pack::{Packed, Verified, as_it_is, pack};
 use super::stored::StoredImage;
 use super::tarball::Tarball;
 use crate::digest::DiffId;
@@ -19,6 +20,7 @@ use crate::layer::write::WriteError;
 use crate::oci::attest::Attestation;
 use crate::oci::{Descriptor, DocumentError, Reference, json};
 use crate::path::ImagePath;
+use crate::platform::Platform;
 use crate::store::{Store, StoreError};
 use crate::sys::file;
 
@@ -41,12 +43,16 @@ pub enum ExportError {
     ExistingIndex { path: PathBuf, source: DocumentError },
     #[error(transparent)]
     Local(#[from] LocalError),
+    #[error(
+        "a docker archive holds images for one platform, and this one is for {0}; write an output of type oci"
+    )]
+    SeveralPlatforms(String),
 }
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exported {
-    /// The manifest of an OCI output; its digest differs from the image's if layers were packed.
+    /// The manifest or index of an OCI output; its digest differs from the image's if layers were packed.
     pub manifest: Option<Descriptor>,
     /// Devices, which a local output leaves out.
     pub skipped: Vec<ImagePath>,
@@ -61,30 +67,103 @@ pub fn export(
     attestations: &[Attestation],
     stdout: &mut (dyn Write + Send),
 ) -> Result<Exported, ExportError> {
-    let names: BTreeSet<Reference> =
-        names.iter().chain(&spec.names).filter(|name| name.tag().is_some()).cloned().collect();
+    let packed = |layers: &Layers| Ok(pack(store, image, *layers)?.attested(attestations));
+    let names = tagged(names, spec);
     let mut manifest = None;
     let mut skipped = Vec::new();
     match &spec.kind {
-        OutputKind::OciArchive { dest, layers } => {
-            let packed = pack(store, image, *layers)?.attested(attestations);
-            to(dest, stdout, |sink| layout::write_tar(store, &packed, &names, sink).map(drop))?;
-            manifest = Some(packed.manifest);
-        }
-        OutputKind::OciLayout { dest, layers } => {
-            let packed = pack(store, image, *layers)?.attested(attestations);
-            layout::write_directory(store, &packed, &names, dest)?;
-            manifest = Some(packed.manifest);
+        OutputKind::OciArchive { .. } | OutputKind::OciLayout { .. } => {
+            manifest = write_layout(store, &names, spec, packed, stdout)?;
         }
         OutputKind::DockerArchive { dest } => {
             to(dest, stdout, |sink| docker_archive(store, &[(image, &names)], sink))?;
         }
         OutputKind::RootFsTar { dest } => {
-            to(dest, stdout, |sink| flatten::flatten(store, image, sink).map(drop))?;
+            let root = [(ImagePath::root(), image)];
+            to(dest, stdout, |sink| flatten::flatten(store, &root, sink).map(drop))?;
         }
-        OutputKind::Local { dest } => skipped = local::write(store, image, dest)?,
+        OutputKind::Local { dest } => skipped = local::write(store, image, dest, &ImagePath::root())?,
     }
     Ok(Exported { manifest, skipped })
+}
+
+/// An image for one of several platforms, and what is said of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlatformImage {
+    pub platform: Platform,
+    pub image: StoredImage,
+    pub attestations: Vec<Attestation>,
+}
+
+/// Writes an image for several platforms: an index, or a directory for each. `annotations` are those of the index.
+pub fn export_index(
+    store: &Store,
+    images: &[PlatformImage],
+    annotations: &BTreeMap<String, String>,
+    names: &[Reference],
+    spec: &OutputSpec,
+    stdout: &mut (dyn Write + Send),
+) -> Result<Exported, ExportError> {
+    let packed = |layers: &Layers| {
+        let one = |one: &PlatformImage| {
+            let platform = index::platform_of(&one.image.config, &one.platform);
+            let packed = pack(store, &one.image, *layers)?.attested(&one.attestations);
+            Ok((platform.unwrap_or_else(|| one.platform.clone()), packed))
+        };
+        let images = images.iter().map(one).collect::<Result<Vec<_>, ExportError>>()?;
+        Ok(Packed::together(images, annotations))
+    };
+    let below = |one: &PlatformImage| ImagePath::root().child(index::directory(&one.platform).as_bytes());
+    let mut manifest = None;
+    let mut skipped = Vec::new();
+    match &spec.kind {
+        OutputKind::OciArchive { .. } | OutputKind::OciLayout { .. } => {
+            manifest = write_layout(store, &tagged(names, spec), spec, packed, stdout)?;
+        }
+        OutputKind::DockerArchive { .. } => {
+            let all: Vec<String> = images.iter().map(|one| one.platform.to_string()).collect();
+            return Err(ExportError::SeveralPlatforms(all.join(", ")));
+        }
+        OutputKind::RootFsTar { dest } => {
+            let mut roots: Vec<_> = images.iter().map(|one| (below(one), &one.image)).collect();
+            roots.sort_by(|a, b| a.0.cmp(&b.0));
+            to(dest, stdout, |sink| flatten::flatten(store, &roots, sink).map(drop))?;
+        }
+        OutputKind::Local { dest } => {
+            for one in images {
+                skipped.extend(local::write(store, &one.image, dest, &below(one))?);
+            }
+        }
+    }
+    Ok(Exported { manifest, skipped })
+}
+
+/// Names that can stand in an output.
+fn tagged(names: &[Reference], spec: &OutputSpec) -> BTreeSet<Reference> {
+    names.iter().chain(&spec.names).filter(|name| name.tag().is_some()).cloned().collect()
+}
+
+/// Writes a layout, if that is what is asked for; the manifest or index in it.
+fn write_layout(
+    store: &Store,
+    names: &BTreeSet<Reference>,
+    spec: &OutputSpec,
+    packed: impl FnOnce(&Layers) -> Result<Packed, ExportError>,
+    stdout: &mut (dyn Write + Send),
+) -> Result<Option<Descriptor>, ExportError> {
+    Ok(match &spec.kind {
+        OutputKind::OciArchive { dest, layers } => {
+            let packed = packed(layers)?;
+            to(dest, stdout, |sink| layout::write_tar(store, &packed, names, sink).map(drop))?;
+            Some(packed.manifest)
+        }
+        OutputKind::OciLayout { dest, layers } => {
+            let packed = packed(layers)?;
+            layout::write_directory(store, &packed, names, dest)?;
+            Some(packed.manifest)
+        }
+        OutputKind::DockerArchive { .. } | OutputKind::RootFsTar { .. } | OutputKind::Local { .. } => None,
+    })
 }
 
 /// Adds an image to the layout in a directory under one name, manifest and blobs byte for byte as the store has them.

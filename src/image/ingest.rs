@@ -75,6 +75,8 @@ pub enum IngestError {
     IndexLoop(BlobDigest),
     #[error("index {0} is nested deeper than {MAX_INDEX_DEPTH} levels")]
     IndexTooDeep(BlobDigest),
+    #[error("index {outer} has the index {inner} among its images; load one of its platforms")]
+    Nested { outer: BlobDigest, inner: BlobDigest },
     #[error("manifest {manifest} is not an image: its config is of type {media_type}")]
     NotAnImage { manifest: BlobDigest, media_type: MediaType },
     #[error("manifest {manifest} has {layers} layers, but its config {config} has {diff_ids} diff ids")]
@@ -100,13 +102,29 @@ pub fn ingest(
     wanted: &Platform,
 ) -> Result<Ingested, IngestError> {
     let (descriptor, manifest) = find_manifest(store, source, top, wanted)?;
-    let config = read_config(store, source, &descriptor, &manifest)?;
-    check_platform(&manifest, &config, descriptor.platform.as_ref())?;
-    let warnings = take_layers(store, source, &manifest, &config)?;
+    let image = take(store, source, &descriptor, &manifest)?;
+    record(store, &image)?;
+    Ok(image)
+}
+
+/// Takes in an image whose manifest was read. It is not recorded yet.
+pub(super) fn take(
+    store: &Store,
+    source: &dyn BlobSource,
+    descriptor: &Descriptor,
+    manifest: &Manifest,
+) -> Result<Ingested, IngestError> {
+    let config = read_config(store, source, descriptor, manifest)?;
+    check_platform(manifest, &config, descriptor.platform.as_ref())?;
+    let warnings = take_layers(store, source, manifest, &config)?;
     let id = manifest.config.digest.into();
     store.register_chain(&config.rootfs.diff_ids)?;
-    store.put_image(&ImageRecord { id, manifest: Some(descriptor.digest), parent: None })?;
     Ok(Ingested { id, digest: descriptor.digest, config, warnings })
+}
+
+/// Makes an image that was taken in one of the store's.
+pub(super) fn record(store: &Store, image: &Ingested) -> Result<(), StoreError> {
+    store.put_image(&ImageRecord { id: image.id, manifest: Some(image.digest), parent: None })
 }
 
 /// Walks down indexes, each once.
@@ -123,10 +141,7 @@ fn find_manifest(
         if !seen.insert(digest) {
             return Err(IngestError::IndexLoop(digest));
         }
-        let bytes = small(store, source, &current, "manifest")?;
-        let document = Document::parse(&bytes, Some(&current.media_type))
-            .map_err(|source| IngestError::Document { digest, source })?;
-        match document {
+        match document(store, source, &current)? {
             Document::Manifest(manifest) => return Ok((current, manifest)),
             Document::Index(index) => {
                 let next = choose(&index.manifests, wanted)
@@ -136,6 +151,17 @@ fn find_manifest(
         }
     }
     Err(IngestError::IndexTooDeep(current.digest))
+}
+
+/// A manifest or an index.
+pub(super) fn document(
+    store: &Store,
+    source: &dyn BlobSource,
+    top: &Descriptor,
+) -> Result<Document, IngestError> {
+    let digest = top.digest;
+    let bytes = small(store, source, top, "manifest")?;
+    Document::parse(&bytes, Some(&top.media_type)).map_err(|source| IngestError::Document { digest, source })
 }
 
 fn read_config(

@@ -13,11 +13,12 @@ use super::choose::{ChoiceError, choose};
 use super::docker_archive;
 use super::files::{Files, FilesError};
 use super::ingest::{BlobSource, IngestError, Ingested, ingest};
+use super::ingest_index::ingest_index;
 use crate::diag::escape;
 use crate::oci::json::{self, JsonError, MAX_DOCUMENT};
 use crate::oci::{Descriptor, Document, DocumentError, Reference, ReferenceError};
 use crate::platform::Platform;
-use crate::store::{Store, StoreError};
+use crate::store::{IndexRecord, Store, StoreError};
 
 /// The tag of an image in a layout (image-spec, "Pre-Defined Annotation Keys").
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -27,15 +28,27 @@ pub const IMAGE_NAME: &str = "io.containerd.image.name";
 /// Which images of an archive are wanted, and for which platform.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    pub platform: Platform,
+    pub platforms: Platforms,
     /// A tag or a full name; `None` for all.
     pub name: Option<String>,
+}
+
+/// What becomes of an image for several platforms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Platforms {
+    /// The image for this one is taken.
+    One(Platform),
+    /// All of them are, with their index.
+    All,
 }
 
 /// One image of an archive, now in the store. It has no name there yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
+    /// Of an index its first.
     pub image: Ingested,
+    /// The index, if all of its images were wanted.
+    pub index: Option<IndexRecord>,
     /// The full names the archive gives it.
     pub names: Vec<Reference>,
     /// The bare tag the archive gives it, if it gives no full name.
@@ -154,11 +167,16 @@ fn load_layout(
     }
     let mut loaded: Vec<Loaded> = Vec::new();
     for (name, candidates) in images {
-        let top = choose(&candidates, &options.platform)
-            .map_err(|source| LoadError::Choice { archive: archive(), source })?;
-        let image = ingest(store, files, top, &options.platform)
-            .map_err(|source| LoadError::Ingest { archive: archive(), source: Box::new(source) })?;
-        add(&mut loaded, image, name);
+        let refused = |source| LoadError::Ingest { archive: archive(), source: Box::new(source) };
+        let (image, index) = match &options.platforms {
+            Platforms::All => ingest_index(store, files, &candidates).map_err(refused)?,
+            Platforms::One(platform) => {
+                let top = choose(&candidates, platform)
+                    .map_err(|source| LoadError::Choice { archive: archive(), source })?;
+                (ingest(store, files, top, platform).map_err(refused)?, None)
+            }
+        };
+        add(&mut loaded, image, index, name);
     }
     Ok(loaded)
 }
@@ -256,9 +274,10 @@ fn shown(name: &Name) -> String {
 }
 
 /// One line an image, however many names it has.
-fn add(loaded: &mut Vec<Loaded>, image: Ingested, name: Name) {
-    let at = loaded.iter().position(|l| l.image.digest == image.digest).unwrap_or_else(|| {
-        loaded.push(Loaded { image, names: Vec::new(), tag: None });
+fn add(loaded: &mut Vec<Loaded>, image: Ingested, index: Option<IndexRecord>, name: Name) {
+    let is_same = |l: &Loaded| l.image.digest == image.digest && l.index == index;
+    let at = loaded.iter().position(is_same).unwrap_or_else(|| {
+        loaded.push(Loaded { image, index, names: Vec::new(), tag: None });
         loaded.len() - 1
     });
     match name {

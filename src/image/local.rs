@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 
 use super::export::ExportError;
 use super::files::Slice;
-use super::flatten::{merged, open_tars};
+use super::flatten::{directory, merged, moved, open_tars};
 use super::stored::StoredImage;
 use crate::digest::ContentDigest;
 use crate::layer::names::FirstNames;
@@ -32,10 +32,15 @@ pub enum LocalError {
     Directory { dest: PathBuf, path: ImagePath },
 }
 
-/// Writes the merged file system into `dest`, which is made if it is missing. Files and symlinks that are there
-/// are replaced, other directories and what they hold stay. Owner is the caller; devices and extended attributes
-/// are left out. Gives the paths of the devices.
-pub(super) fn write(store: &Store, image: &StoredImage, dest: &Path) -> Result<Vec<ImagePath>, ExportError> {
+/// Writes the merged file system into `dest`, which is made if it is missing, or into a directory below it. Files and
+/// symlinks that are there are replaced, other directories and what they hold stay. Owner is the caller; devices and
+/// extended attributes are left out. Gives the paths of the devices.
+pub(super) fn write(
+    store: &Store,
+    image: &StoredImage,
+    dest: &Path,
+    below: &ImagePath,
+) -> Result<Vec<ImagePath>, ExportError> {
     fs::create_dir_all(dest).map_err(|e| file::context(e, "create", dest))?;
     let shown = dest.to_owned();
     let real = fs::canonicalize(dest).map_err(|e| file::context(e, "open", dest))?;
@@ -44,10 +49,14 @@ pub(super) fn write(store: &Store, image: &StoredImage, dest: &Path) -> Result<V
     let tree = merged(store, image)?;
     let mut out = Output { dest: shown, root, dirs: Vec::new(), skipped: Vec::new() };
     let mut names = FirstNames::default();
+    if !below.is_root() {
+        out.node(below, &directory(), &Node::Dir)?;
+    }
     for found in tree.walk(&ImagePath::root()) {
-        match names.node(&found) {
-            Some(node) => out.node(&found.entry.path, &found.entry.meta, &node)?,
-            None => out.file(image, &tars, &found)?,
+        let path = below.join(&found.entry.path);
+        match names.node(&found).map(|node| moved(node, below)) {
+            Some(node) => out.node(&path, &found.entry.meta, &node)?,
+            None => out.file(image, &tars, &found, &path)?,
         }
     }
     out.finish()
@@ -91,8 +100,14 @@ impl Output {
         made.map_err(|source| self.error(path, source))
     }
 
-    fn file(&mut self, image: &StoredImage, tars: &[File], found: &Found<'_>) -> Result<(), ExportError> {
-        let (path, meta) = (&found.entry.path, &found.entry.meta);
+    fn file(
+        &mut self,
+        image: &StoredImage,
+        tars: &[File],
+        found: &Found<'_>,
+        path: &ImagePath,
+    ) -> Result<(), ExportError> {
+        let meta = &found.entry.meta;
         let layer = image.layers()[found.layer];
         let corrupt = || ExportError::Corrupt { layer, path: path.clone() };
         let (size, content, offset) = found.file().ok_or_else(corrupt)?;

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use sha2::{Digest as _, Sha256};
 
 use super::export::ExportError;
+use super::index::index;
 use super::output::{Existing, Layers};
 use super::stored::StoredImage;
 use crate::digest::{BlobDigest, DiffId};
@@ -16,14 +17,15 @@ use crate::layer::compress::{Codec, Compressor};
 use crate::oci::attest::{Attestation, EMPTY};
 use crate::oci::media::{Flavor, MediaType, Packing};
 use crate::oci::{Descriptor, DescriptorPlatform, Manifest};
+use crate::platform::Platform;
 use crate::store::Store;
 
 /// All blobs of one image, sorted by digest.
 pub(crate) struct Packed {
-    /// The manifest, with the image's platform.
+    /// The manifest, with the image's platform; the index of an image for several.
     pub manifest: Descriptor,
     pub blobs: BTreeMap<BlobDigest, Blob>,
-    /// Artifacts about it.
+    /// Artifacts about it, or about the manifests of its index.
     pub referrers: Vec<Descriptor>,
 }
 
@@ -39,6 +41,22 @@ impl Packed {
             self.referrers.push(entry);
         }
         self
+    }
+
+    /// Images for several platforms as one, with an index that says what each is for.
+    pub fn together(images: Vec<(Platform, Self)>, annotations: &BTreeMap<String, String>) -> Self {
+        let mut blobs = BTreeMap::new();
+        let (mut manifests, mut referrers) = (Vec::new(), Vec::new());
+        for (platform, image) in images {
+            manifests
+                .push(Descriptor { platform: Some(DescriptorPlatform::from(&platform)), ..image.manifest });
+            referrers.extend(image.referrers);
+            blobs.extend(image.blobs);
+        }
+        let bytes = index(manifests, annotations).to_bytes();
+        let manifest = Descriptor::of(MediaType::OciIndex, &bytes);
+        blobs.insert(manifest.digest, Blob::Bytes(bytes));
+        Self { manifest, blobs, referrers }
     }
 }
 

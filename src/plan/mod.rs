@@ -83,12 +83,7 @@ pub fn needed(recipe: &Recipe, targets: &[usize]) -> Vec<bool> {
         if !wanted[stage] {
             continue;
         }
-        if let Base::Stage(earlier) = recipe.stages[stage].base {
-            wanted[earlier] = true;
-        }
-        for step in &recipe.stages[stage].steps {
-            step.op.stages().for_each(|from| wanted[from] = true);
-        }
+        recipe.stages[stage].needs().for_each(|from| wanted[from] = true);
     }
     wanted
 }

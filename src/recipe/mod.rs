@@ -5,6 +5,7 @@
 
 pub mod chmod;
 mod effect;
+mod merge;
 pub mod mount;
 mod packages;
 
@@ -16,6 +17,7 @@ use crate::platform::Platform;
 use crate::remote::GitRepo;
 use chmod::Chmod;
 pub use effect::Effect;
+pub use merge::{Merged, MergedFrom};
 use mount::Mount;
 pub use packages::{PackageLayer, PackageSet, Pin};
 
@@ -40,6 +42,29 @@ pub struct Stage {
     /// The config after the last step. `rootfs.diff_ids` and `created` are filled when layers are known.
     pub config: ImageConfig,
     pub origin: Origin,
+}
+
+impl Stage {
+    /// Gives the stages that it stands on and takes files from other numbers.
+    pub fn renumber(&mut self, to: impl Fn(usize) -> usize) {
+        if let Base::Stage(stage) = &mut self.base {
+            *stage = to(*stage);
+        }
+        for from in self.steps.iter_mut().flat_map(|step| step.op.inputs_mut()) {
+            if let FilesFrom::Stage(stage) = from {
+                *stage = to(*stage);
+            }
+        }
+    }
+
+    /// The stages that it stands on and takes files from.
+    pub fn needs(&self) -> impl Iterator<Item = usize> {
+        let base = match self.base {
+            Base::Stage(stage) => Some(stage),
+            Base::Scratch | Base::Image(_) | Base::Packages(_) => None,
+        };
+        base.into_iter().chain(self.steps.iter().flat_map(|step| step.op.stages()))
+    }
 }
 
 /// Steps whose layers are one layer of the image.
@@ -107,6 +132,14 @@ impl Op {
             Self::Config | Self::MakeDir { .. } | Self::Packages(_) => Vec::new(),
             Self::Copy(copy) => vec![&copy.from],
             Self::Run(run) => run.mounts.iter().filter_map(Mount::from).collect(),
+        }
+    }
+
+    fn inputs_mut(&mut self) -> Vec<&mut FilesFrom> {
+        match self {
+            Self::Config | Self::MakeDir { .. } | Self::Packages(_) => Vec::new(),
+            Self::Copy(copy) => vec![&mut copy.from],
+            Self::Run(run) => run.mounts.iter_mut().filter_map(Mount::input_mut).collect(),
         }
     }
 

@@ -123,4 +123,12 @@ impl Mount {
             Self::Tmpfs(_) | Self::Secret(_) | Self::Ssh(_) => None,
         }
     }
+
+    pub(super) fn input_mut(&mut self) -> Option<&mut FilesFrom> {
+        match self {
+            Self::Bind(bind) => Some(&mut bind.from),
+            Self::Cache(cache) => cache.seed.as_mut(),
+            Self::Tmpfs(_) | Self::Secret(_) | Self::Ssh(_) => None,
+        }
+    }
 }

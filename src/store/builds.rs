@@ -31,6 +31,9 @@ pub struct BuildRecord {
 pub struct StepRecord {
     /// `stage/number`, for example `build/3`.
     pub name: String,
+    /// What progress put before the name, if the build was for several platforms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// The instruction on one line.
     pub text: String,
     pub line: usize,
@@ -46,6 +49,16 @@ pub struct StepRecord {
     /// What makes its result depend on more than its key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
+}
+
+impl StepRecord {
+    /// The name as progress showed it: `build/3`, or `linux/arm64 build/3`.
+    pub fn shown(&self) -> String {
+        match &self.platform {
+            Some(platform) => format!("{platform} {}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 impl Store {

@@ -52,6 +52,7 @@ pub(super) struct Reach {
     pub blobs: BTreeSet<BlobDigest>,
     pub diffs: BTreeSet<DiffId>,
     images: BTreeSet<ImageId>,
+    indexes: BTreeSet<BlobDigest>,
     /// The layers of each image, bottom first.
     pub stacks: BTreeSet<Vec<DiffId>>,
     /// Cache ids of unpacked layers.
@@ -97,6 +98,9 @@ impl Store {
                 self.doom(&mut plan, &format!("actions/{}", String::from_utf8_lossy(&shard.name)), |_| true)?;
             }
         }
+        self.doom(&mut plan, "indexes", |name| {
+            BlobDigest::from_hex(name).is_ok_and(|index| reach.indexes.contains(&index))
+        })?;
         self.doom(&mut plan, "images", |name| {
             ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
         })?;
@@ -148,10 +152,14 @@ impl Store {
 
     fn reach(&self, scope: Scope) -> Result<Reach, StoreError> {
         let mut reach = Reach::default();
-        for RefRecord { manifest, image, .. } in self.refs()? {
+        for RefRecord { manifest, image, index, .. } in self.refs()? {
             self.reach_image(&mut reach, image, Some(manifest));
+            index.into_iter().for_each(|index| self.reach_index(&mut reach, index));
         }
         if scope == Scope::Garbage {
+            for index in self.indexes()? {
+                self.reach_index(&mut reach, index.digest);
+            }
             for image in self.images()? {
                 self.reach_image(&mut reach, image.id, image.manifest);
             }
@@ -193,6 +201,15 @@ impl Store {
             reach.blobs.insert(manifest);
             let parsed = parse(manifest).and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
             reach.blobs.extend(parsed.iter().flat_map(|m| m.layers.iter().map(|layer| layer.digest)));
+        }
+    }
+
+    /// What an index needs: itself and all of its images.
+    pub(super) fn reach_index(&self, reach: &mut Reach, digest: BlobDigest) {
+        reach.indexes.insert(digest);
+        reach.blobs.insert(digest);
+        for one in self.index(&digest).into_iter().flat_map(|index| index.images) {
+            self.reach_image(reach, one.image, Some(one.manifest));
         }
     }
 

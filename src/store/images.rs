@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError};
+use super::{IndexRecord, IndexedImage, Store, StoreError};
 use crate::digest::{BlobDigest, ImageId};
 use crate::sys::file::{self, Durability, Lock};
 
@@ -30,6 +30,9 @@ pub struct RefRecord {
     pub name: String,
     pub manifest: BlobDigest,
     pub image: ImageId,
+    /// The index that it points to, if its image is for several platforms: manifest and image are those of one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<BlobDigest>,
 }
 
 impl Store {
@@ -67,17 +70,39 @@ impl Store {
 
     /// Points a name to a manifest. Everything the manifest needs must be durable already.
     pub fn set_ref(&self, name: &str, manifest: BlobDigest, image: ImageId) -> Result<(), StoreError> {
-        let record = RefRecord { name: name.to_owned(), manifest, image };
-        let path = self.ref_path(name);
+        self.put_ref(&RefRecord { name: name.to_owned(), manifest, image, index: None }, None)
+    }
+
+    /// Points a name to an index; `image` is what it stands for where one image is needed.
+    pub fn set_index_ref(
+        &self,
+        name: &str,
+        index: &IndexRecord,
+        image: &IndexedImage,
+    ) -> Result<(), StoreError> {
+        let IndexedImage { manifest, image, .. } = *image;
+        let record = RefRecord { name: name.to_owned(), manifest, image, index: Some(index.digest) };
+        self.put_ref(&record, Some(index))
+    }
+
+    fn put_ref(&self, record: &RefRecord, index: Option<&IndexRecord>) -> Result<(), StoreError> {
+        let path = self.ref_path(&record.name);
         let _alone = self.names_lock()?;
-        // Somebody may have removed the image with its last other name since its record was written.
-        if self.image(&image).is_none() {
-            self.put_image(&ImageRecord { id: image, manifest: Some(manifest), parent: None })?;
+        // Somebody may have removed the images with their last other name since their records were written.
+        let own = [(record.image, record.manifest)];
+        let others = index.into_iter().flat_map(|index| &index.images).map(|one| (one.image, one.manifest));
+        for (id, manifest) in own.into_iter().chain(others) {
+            if self.image(&id).is_none() {
+                self.put_image(&ImageRecord { id, manifest: Some(manifest), parent: None })?;
+            }
         }
-        if read_record::<RefRecord>(&path).as_ref() == Some(&record) {
+        if let Some(index) = index {
+            self.put_index(index)?;
+        }
+        if read_record::<RefRecord>(&path).as_ref() == Some(record) {
             return Ok(());
         }
-        let bytes = serde_json::to_vec(&record).expect("a plain record serialises");
+        let bytes = serde_json::to_vec(record).expect("a plain record serialises");
         Ok(file::replace(&path, &bytes, Durability::Synced)?)
     }
 
@@ -91,17 +116,19 @@ impl Store {
         remove_file(&self.ref_path(name))
     }
 
-    /// Removes the record of an image that no name points to; its blobs stay until gc. Whether it was removed.
+    /// Removes the record of an image that no name and no index points to; its blobs stay until gc. Whether it was
+    /// removed.
     pub fn remove_unnamed(&self, id: &ImageId) -> Result<bool, StoreError> {
         let _alone = self.names_lock()?;
-        if self.refs()?.iter().any(|named| named.image == *id) {
+        let is_named = self.refs()?.iter().any(|named| named.image == *id);
+        if is_named || self.indexes()?.iter().any(|index| index.has(id)) {
             return Ok(false);
         }
         remove_file(&self.image_path(id))
     }
 
     /// Held while a name is given, or while it is looked whether an image has one.
-    fn names_lock(&self) -> Result<Lock, StoreError> {
+    pub(super) fn names_lock(&self) -> Result<Lock, StoreError> {
         self.work_lock("names")
     }
 
@@ -113,7 +140,7 @@ impl Store {
     }
 
     /// The records of a directory that are whole and under the name they should have.
-    fn records<T: for<'de> Deserialize<'de>>(
+    pub(super) fn records<T: for<'de> Deserialize<'de>>(
         &self,
         dir: &str,
         home: impl Fn(&T) -> PathBuf,
@@ -122,9 +149,14 @@ impl Store {
         Ok(self.record_files(dir)?.iter().filter_map(whole).collect())
     }
 
-    fn record_files(&self, dir: &str) -> Result<Vec<PathBuf>, StoreError> {
+    pub(super) fn record_files(&self, dir: &str) -> Result<Vec<PathBuf>, StoreError> {
         let dir = self.root.join(dir);
-        let names = crate::sys::dir::list_path(&dir)?;
+        let names = match crate::sys::dir::list_path(&dir) {
+            Ok(names) => names,
+            // A store of an earlier version has fewer directories.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
         Ok(names
             .iter()
             .filter_map(|entry| std::str::from_utf8(&entry.name).ok())
@@ -146,6 +178,7 @@ impl Store {
                 damaged.push((path, "build or load it again"));
             }
         }
+        damaged.extend(self.damaged_indexes()?.into_iter().map(|path| (path, "build or load it again")));
         Ok(damaged)
     }
 }
@@ -153,11 +186,11 @@ impl Store {
 /// More bytes than a record of an image or a name has.
 const RECORD: u64 = 64 << 10;
 
-fn read_record<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+pub(super) fn read_record<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&file::read_regular(path, RECORD).ok()?).ok()
 }
 
-fn remove_file(path: &Path) -> Result<bool, StoreError> {
+pub(super) fn remove_file(path: &Path) -> Result<bool, StoreError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

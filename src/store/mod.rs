@@ -12,6 +12,7 @@ pub mod containers;
 pub mod downloads;
 pub mod gc;
 pub mod images;
+mod indexes;
 pub mod layers;
 pub mod logs;
 pub mod mounts;
@@ -36,6 +37,7 @@ pub use actions::{LayerRef, Record};
 pub use blobs::BlobWriter;
 pub use containers::{ContainerId, ContainerLayers, Containers, Created, Going, NewContainer};
 pub use images::{ImageRecord, RefRecord};
+pub use indexes::{IndexRecord, IndexedImage};
 pub use snapshots::{Scratch, Unpacking};
 
 /// The version of the layout in `spec/store-layout.md`. A store of another version is refused.
@@ -84,7 +86,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 24] = [
+const DIRS: [&str; 25] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -93,6 +95,7 @@ const DIRS: [&str; 24] = [
     "overlay",
     "l",
     "images",
+    "indexes",
     "refs",
     "actions",
     "builds",

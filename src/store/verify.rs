@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::gc::Reach;
-use super::{ImageRecord, Store, StoreError};
+use super::{ImageRecord, RefRecord, Store, StoreError};
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::layer::read::{Limits, index};
 use crate::oci::ImageConfig;
@@ -51,6 +51,8 @@ struct Objects {
     diffs: BTreeSet<DiffId>,
     /// Images and the names they have, with their manifests.
     images: Vec<(String, ImageId, BlobDigest)>,
+    /// Indexes by the names they have.
+    indexes: Vec<(String, BlobDigest)>,
     /// The layers of all images, bottom first.
     stacks: BTreeSet<Vec<DiffId>>,
 }
@@ -89,6 +91,7 @@ impl Store {
             blobs: Vec::new(),
             diffs: BTreeSet::new(),
             images: Vec::new(),
+            indexes: Vec::new(),
             stacks: BTreeSet::new(),
         };
         let names = self.refs()?;
@@ -97,10 +100,21 @@ impl Store {
             Extent::Images(records) => records.to_vec(),
         };
         let wanted: BTreeSet<ImageId> = records.iter().map(|record| record.id).collect();
-        let named = names.into_iter().map(|named| (named.name, named.image, named.manifest));
-        objects
-            .images
-            .extend(named.filter(|(_, image, _)| matches!(extent, Extent::Store) || wanted.contains(image)));
+        let is_wanted = |image: &ImageId| matches!(extent, Extent::Store) || wanted.contains(image);
+        for RefRecord { name, manifest, image, index } in names.into_iter().filter(|r| is_wanted(&r.image)) {
+            let others = index.iter().filter_map(|index| self.index(index)).flat_map(|index| index.images);
+            for one in others.filter(|one| one.image != image) {
+                objects.images.push((format!("{name} for {}", one.platform), one.image, one.manifest));
+            }
+            objects.indexes.extend(index.map(|index| (name.clone(), index)));
+            objects.images.push((name, image, manifest));
+        }
+        if matches!(extent, Extent::Store) {
+            let unnamed = self.indexes()?.into_iter().map(|index| index.digest);
+            let unnamed = unnamed.filter(|digest| !objects.indexes.iter().any(|(_, named)| named == digest));
+            let unnamed: Vec<_> = unnamed.map(|digest| (format!("index {digest}"), digest)).collect();
+            objects.indexes.extend(unnamed);
+        }
         let whole = records.iter().filter_map(|record| Some((record.id, record.manifest?)));
         objects.images.extend(whole.map(|(id, manifest)| (format!("image {id}"), id, manifest)));
         let mut reach = Reach::default();
@@ -110,6 +124,7 @@ impl Store {
         for (_, image, manifest) in &objects.images {
             self.reach_image(&mut reach, *image, Some(*manifest));
         }
+        reach.blobs.extend(objects.indexes.iter().map(|(_, index)| *index));
         objects.stacks = reach.stacks;
         objects.diffs = reach.diffs;
         match extent {
@@ -186,6 +201,10 @@ impl Store {
                 missing.push(Finding::MissingImage { record, needed_by: who.clone() });
             }
         }
+        let gone = objects.indexes.iter().filter(|(_, digest)| !self.has_blob(digest));
+        missing.extend(
+            gone.map(|(who, digest)| Finding::MissingBlob { digest: *digest, needed_by: who.clone() }),
+        );
         missing
     }
 

@@ -57,7 +57,7 @@ fn wrong_arguments_are_usage_errors_that_name_them() {
         (&["--attest", "type=sbom"], &["--attest"]),
         (&["--source-policy-file", "p.json"], &["--source-policy-file"]),
         (&["--push"], &["--push"]),
-        (&["--platform", "linux/amd64,linux/arm64"], &["linux/amd64,linux/arm64"]),
+        (&["--platform", "linux/amd64,linux"], &["\"linux\"", "os/architecture"]),
         (&["--output", "type=registry"], &["registry", "oci, docker, tar or local"]),
         (&["--output", "type=image,name=x,push=true"], &["image", "oci, docker, tar or local"]),
     ];

@@ -9,8 +9,8 @@ use std::process::Command;
 use lith::digest::{BlobDigest, DiffId};
 use lith::epoch::Epoch;
 use lith::image::{
-    Assembled, Assembly, ImportOptions, IngestError, LoadError, LoadOptions, Loaded, StoredImage, assemble,
-    docker_archive, export, import, load_path, load_stream, store_image,
+    Assembled, Assembly, ImportOptions, IngestError, LoadError, LoadOptions, Loaded, Platforms, StoredImage,
+    assemble, docker_archive, export, import, load_path, load_stream, store_image,
 };
 use lith::oci::{History, ImageConfig, Reference};
 use lith::store::{Store, Unpacking};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod hostile;
+mod indexes;
 mod local;
 mod peers;
 
@@ -28,7 +29,7 @@ fn new_store() -> (TempDir, Store) {
 }
 
 fn options() -> LoadOptions {
-    LoadOptions { platform: "linux/amd64".parse().unwrap(), name: None }
+    LoadOptions { platforms: Platforms::One("linux/amd64".parse().unwrap()), name: None }
 }
 
 /// A layer: name and body; names ending in a slash are directories, `a=>b` is a symlink, `a==b` a hard link.

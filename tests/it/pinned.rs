@@ -60,7 +60,7 @@ impl World {
     fn build(&self, store: &str) -> Result<(BlobDigest, Ends), BuildError> {
         let ends = Ends::default();
         let built = engine::build(&self.store(store), &self.options, &ends)?;
-        Ok((built.images[0].manifest, ends))
+        Ok((built.targets[0].images[0].manifest, ends))
     }
 
     /// Pins what is missing, keeping what is pinned but for some names.
@@ -224,7 +224,7 @@ fn a_vendored_directory_has_what_is_pinned() {
     let is_hermetic = |world: &World| {
         let options = Options { provenance: Some(Detail::Min), ..world.options.clone() };
         let built = engine::build(&world.store("store"), &options, &Ends::default()).unwrap();
-        let predicate = &built.images[0].attestations[0].predicate;
+        let predicate = &built.targets[0].images[0].attestations[0].predicate;
         predicate["buildDefinition"]["internalParameters"]["hermetic"].as_bool().unwrap()
     };
     assert!(!is_hermetic(&world), "the archive may list other packages tomorrow");

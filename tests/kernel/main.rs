@@ -16,6 +16,7 @@ mod copy;
 mod differential;
 mod dockerignore;
 mod faults;
+mod indexes;
 mod init;
 mod kdl;
 mod layer;

@@ -70,7 +70,7 @@ fn dpkg_and_apt_know_what_is_there() {
     );
     let again = lab.packages("other", &wanted, &options).unwrap();
     assert_eq!(lab.diff_ids("store"), lab.diff_ids("other"));
-    assert!(again.0.images[0].layers >= 2);
+    assert!(again.0.targets[0].images[0].layers >= 2);
 }
 
 /// A system whose scripts make users, links, caches and compiled files.

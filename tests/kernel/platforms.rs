@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::{Lab, Ran, has, kernel_lab, skip};
 
 /// The smallest program for arm64 that says something: write(1, "from arm\n"), exit(0).
-fn arm_program() -> Vec<u8> {
+pub fn arm_program() -> Vec<u8> {
     const MESSAGE: &[u8] = b"from arm\n";
     let code: [u32; 8] = [
         0xd280_0020, // mov x0, #1
@@ -43,29 +43,40 @@ fn lab() -> Option<Lab> {
 
 /// Runs a build where an own `binfmt_misc` is mounted, with this registered if it is not empty.
 fn build_with(lab: &Lab, store: &str, register: &str) -> Ran {
+    build_for(lab, store, register, "linux/arm64")
+}
+
+/// The same for other platforms.
+pub fn build_for(lab: &Lab, store: &str, register: &str, platforms: &str) -> Ran {
     let script = "set -e; mount -t binfmt_misc none /proc/sys/fs/binfmt_misc\n\
         [ -z \"$1\" ] || printf %b \"$1\" > /proc/sys/fs/binfmt_misc/register\n\
-        exec \"$2\" --root \"$3\" build --platform linux/arm64 --progress=plain \"$4\"";
+        exec \"$2\" --root \"$3\" build --platform \"$5\" --progress=plain \"$4\"";
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", register])
-        .args([env!("CARGO_BIN_EXE_lith").into(), lab.path(store), lab.path("ctx")])
+        .args([env!("CARGO_BIN_EXE_lith").into(), lab.path(store), lab.path("ctx"), platforms.into()])
         .output();
     Ran::of(output.unwrap())
+}
+
+/// What registers qemu for arm64 with these flags, if it is installed.
+pub fn arm_interpreter(flags: &str) -> Option<String> {
+    let qemu = "/usr/bin/qemu-aarch64-static";
+    if !fs::exists(qemu).unwrap() || !has("unshare") {
+        return skip("needs qemu-user-static");
+    }
+    let magic = r"\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00";
+    let mask = r"\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff";
+    Some(format!(":arm:M::{magic}:{mask}:{qemu}:{flags}"))
 }
 
 #[test]
 fn programs_of_another_processor_run_through_their_interpreter() {
     let Some(lab) = lab() else { return };
-    let qemu = "/usr/bin/qemu-aarch64-static";
-    if !fs::exists(qemu).unwrap() || !has("unshare") {
-        return skip("needs qemu-user-static").unwrap_or(());
-    }
-    let magic = r"\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00";
-    let mask = r"\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff";
-    let ran = build_with(&lab, "a", &format!(":arm:M::{magic}:{mask}:{qemu}:F"));
+    let Some(fixed) = arm_interpreter("F") else { return };
+    let ran = build_with(&lab, "a", &fixed);
     assert!(ran.code == 0 && ran.err.contains("from arm"), "{}", ran.err);
 
-    let ran = build_with(&lab, "b", &format!(":arm:M::{magic}:{mask}:{qemu}:"));
+    let ran = build_with(&lab, "b", &arm_interpreter("").expect("it is there"));
     assert!(ran.code == 3 && ran.err.contains("arm is registered without the flag F"), "{}", ran.err);
     let ran = build_with(&lab, "b", "");
     assert!(ran.code == 3 && ran.err.contains("no interpreter for them is registered"), "{}", ran.err);

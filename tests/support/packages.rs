@@ -9,7 +9,7 @@ use lith::engine::contexts::{ContextSource, Packed};
 use lith::engine::finish::Built;
 use lith::engine::preview::{StageLines, preview};
 use lith::engine::report::{End, Event, Ui};
-use lith::engine::{BuildError, Fresh, Name, Options, build_prepared, prepare_recipe};
+use lith::engine::{BuildError, Fresh, Lowered, Name, Options, build_prepared, prepare_recipe};
 use lith::epoch::Epoch;
 use lith::exec::secrets::Secrets;
 use lith::fetch::FetchOptions;
@@ -83,13 +83,15 @@ pub fn options(machine: Machine) -> Options {
             labels: vec![],
             targets: vec![],
             platform: platform.clone(),
-            build_platform: platform,
+            build_platform: platform.clone(),
             insecure: false,
             named_contexts: Default::default(),
         },
         contexts: BTreeMap::new(),
+        platforms: vec![platform],
         names: vec![Name { target: 0, name: "rootfs".parse().unwrap() }],
         annotations: BTreeMap::new(),
+        index_annotations: BTreeMap::new(),
         epoch: Epoch::from_seconds(1_700_000_000).unwrap(),
         hermetic: false,
         network: Network::Default,
@@ -125,7 +127,7 @@ impl Lab {
         options: &Options,
     ) -> Result<(Built, Ends), BuildError> {
         let store = self.open(store);
-        let lowered = (recipe(set), BTreeMap::new(), vec![]);
+        let lowered = Lowered::of(recipe(set), BTreeMap::new());
         let prepared = prepare_recipe(&store, options, lowered, Asking::Allowed)?;
         let ends = Ends::default();
         Ok((build_prepared(prepared, &ends)?, ends))
@@ -134,7 +136,7 @@ impl Lab {
     /// What `lith plan` would show of it.
     pub fn planned(&self, store: &str, set: &PackageSet, options: &Options) -> Vec<StageLines> {
         let store = self.open(store);
-        let lowered = (recipe(set), BTreeMap::new(), vec![]);
+        let lowered = Lowered::of(recipe(set), BTreeMap::new());
         preview(&prepare_recipe(&store, options, lowered, Asking::Never).unwrap()).unwrap()
     }
 

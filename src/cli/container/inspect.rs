@@ -52,7 +52,7 @@ impl Inspect {
             shown.push(match container {
                 Some(container) => describe(&all, &container),
                 None => {
-                    let image = images::image(&session.store, name).map_err(|error| match error {
+                    let image = images::found(&session.store, name).map_err(|error| match error {
                         CliError::Store(StoreError::MissingImage(_)) if self.r#type.is_none() => {
                             CliError::Failed(format!("no such container or image: {name}"))
                         }

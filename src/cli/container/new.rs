@@ -11,6 +11,7 @@ use crate::container::{Config, STATE_VERSION, Wanted, now, signals};
 use crate::digest::DiffId;
 use crate::exec::process::{self, ImageProcess};
 use crate::oci::{Healthcheck, RunConfig};
+use crate::platform::Platform;
 use crate::sandbox::spec::{Net, SHM_SIZE};
 use crate::store::ContainerId;
 
@@ -60,6 +61,9 @@ pub struct NewFlags {
     /// Do not do the image's health checks
     #[arg(long)]
     no_healthcheck: bool,
+    /// Of an image for several platforms, the one for this [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
     /// Audit the image's unpacked layers first, and refuse if anything was changed
     #[arg(long)]
     verify: bool,
@@ -78,7 +82,7 @@ impl NewFlags {
         let network = self.network()?;
         let limits = self.limits.read()?;
         let mounts = self.mounts.read()?;
-        let image = find::image(store, &self.image)?;
+        let image = find::image_for(store, &self.image, self.platform.as_ref())?;
         let config = find::config(store, &image.id)?;
         let id = ContainerId::random().map_err(CliError::io("read random numbers"))?;
         let hostname = self.hostname(&id)?;

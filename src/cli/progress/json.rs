@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::fetches::{Fetch, Fetches};
 use super::{Show, out};
+use crate::cli::results::platforms;
 use crate::diag::Source;
 use crate::engine::BuildError;
 use crate::engine::finish::Built;
@@ -144,12 +145,19 @@ impl Show for Json {
     }
 
     fn built(&self, built: &Built) {
-        for image in &built.images {
-            self.line(json!({
-                "event": "built", "stage": image.stage, "image": image.image, "manifest": image.manifest,
-                "names": image.familiar_names(), "layers": image.layers, "size": image.size,
-                "hits": built.hits, "built": built.built,
-            }));
+        for target in &built.targets {
+            let mut value = json!({
+                "event": "built", "stage": target.stage, "image": target.id(), "manifest": target.digest(),
+                "names": target.familiar_names(), "hits": built.hits, "built": built.built,
+            });
+            match target.index {
+                None => {
+                    value["layers"] = target.images[0].layers.into();
+                    value["size"] = target.images[0].size.into();
+                }
+                Some(_) => value["platforms"] = platforms(target).into(),
+            }
+            self.line(value);
         }
     }
 

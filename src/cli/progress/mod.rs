@@ -14,7 +14,7 @@ use super::build::render;
 use super::out;
 use crate::diag::Source;
 use crate::engine::BuildError;
-use crate::engine::finish::Built;
+use crate::engine::finish::{Built, BuiltTarget};
 use crate::engine::report::Ui;
 use crate::fetch::watch::{Act, Watch};
 
@@ -85,17 +85,27 @@ fn took(duration: Duration) -> String {
 /// The closing lines of a build.
 fn summary(built: &Built, total: Duration) -> String {
     let mut text = String::new();
-    for image in &built.images {
-        if built.images.len() > 1 {
-            text.push_str(&format!("target   {}\n", image.stage));
+    for target in &built.targets {
+        if built.targets.len() > 1 {
+            text.push_str(&format!("target   {}\n", target.stage));
         }
-        text.push_str(&format!("image    {}\nmanifest {}\n", image.image, image.manifest));
-        for name in image.familiar_names() {
+        for image in &target.images {
+            if target.index.is_some() {
+                text.push_str(&format!("platform {}\n", image.platform));
+            }
+            text.push_str(&format!("image    {}\nmanifest {}\n", image.image, image.manifest));
+        }
+        if let Some(index) = target.index {
+            text.push_str(&format!("index    {index}\n"));
+        }
+        for name in target.familiar_names() {
             text.push_str(&format!("name     {name}\n"));
         }
     }
-    let layers = match built.images.as_slice() {
-        [image] => format!("{} layers, {}; ", image.layers, out::size(image.size)),
+    let layers = match built.targets.as_slice() {
+        [BuiltTarget { images, index: None, .. }] => {
+            format!("{} layers, {}; ", images[0].layers, out::size(images[0].size))
+        }
         _ => String::new(),
     };
     text.push_str(&format!(

@@ -1,4 +1,4 @@
-//! Nothing but the image id and warnings; a failed step's last lines.
+//! Nothing but the image id (of several platforms the index' digest) and warnings; a failed step's last lines.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -41,8 +41,8 @@ impl Show for Quiet {
     }
 
     fn built(&self, built: &Built) {
-        for image in &built.images {
-            out::print(&format!("{}\n", image.image));
+        for target in &built.targets {
+            out::print(&format!("{}\n", target.id()));
         }
     }
 

@@ -6,27 +6,27 @@ use super::*;
 
 /// A layout under construction: files by name.
 #[derive(Clone)]
-struct Layout {
-    files: BTreeMap<String, Vec<u8>>,
-    config: Value,
-    manifest: Value,
+pub struct Layout {
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub config: Value,
+    pub manifest: Value,
     descriptor: Value,
 }
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn blob_name(bytes: &[u8]) -> String {
     format!("blobs/sha256/{}", BlobDigest::of(bytes).hex())
 }
 
-fn describe(media_type: &str, bytes: &[u8]) -> Value {
+pub fn describe(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": BlobDigest::of(bytes).to_string(), "size": bytes.len() })
 }
 
 impl Layout {
     /// A sound layout of one gzipped layer; the parts may be changed before [`Layout::seal`].
-    fn new() -> Self {
+    pub fn new() -> Self {
         let tar = base_layer();
         let packed = gzip(&tar);
         let config = json!({
@@ -47,12 +47,12 @@ impl Layout {
         self.files.insert(name.into(), bytes.to_vec());
     }
 
-    fn blob(&mut self, bytes: &[u8]) {
+    pub fn blob(&mut self, bytes: &[u8]) {
         self.file(&blob_name(bytes), bytes);
     }
 
     /// Writes config, manifest and index from the parts.
-    fn seal(mut self) -> Self {
+    pub fn seal(mut self) -> Self {
         let config = serde_json::to_vec(&self.config).unwrap();
         if self.manifest["config"].is_null() {
             self.manifest["config"] = describe("application/vnd.oci.image.config.v1+json", &config);
@@ -72,13 +72,13 @@ impl Layout {
         self.with_index(&json!({ "schemaVersion": 2, "manifests": [descriptor] }))
     }
 
-    fn with_index(mut self, index: &Value) -> Self {
+    pub fn with_index(mut self, index: &Value) -> Self {
         let bytes = serde_json::to_vec(index).unwrap();
         self.file("index.json", &bytes);
         self
     }
 
-    fn tar(&self) -> Vec<u8> {
+    pub fn tar(&self) -> Vec<u8> {
         let entries: Vec<(&str, &[u8])> =
             self.files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).collect();
         layer(&entries)

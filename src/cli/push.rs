@@ -12,8 +12,10 @@ use super::{CliError, find, out};
 use crate::fetch::Watcher;
 use crate::image::StoredImage;
 use crate::image::output::{Existing, Layers};
+use crate::oci::attest::Attestation;
 use crate::oci::media::Packing;
 use crate::registry::{Push as Request, push};
+use crate::store::ImageRecord;
 
 /// Arguments of `lith push`.
 #[derive(Debug, Args)]
@@ -56,16 +58,20 @@ impl Push {
             return Err(CliError::Usage(format!("{text}: {help}")));
         }
         let store = session::open(root, Need::Store)?.store;
-        let record = find::image(&store, &self.image)?;
-        let manifest = record.manifest.ok_or_else(|| {
-            CliError::Usage(format!("{} is an intermediate image and cannot be pushed", self.image))
-        })?;
-        let image = StoredImage::open(&store, manifest)?;
+        let open = |record: ImageRecord| -> Result<StoredImage, CliError> {
+            let manifest = record.manifest.ok_or_else(|| {
+                CliError::Usage(format!("{} is an intermediate image and cannot be pushed", self.image))
+            })?;
+            Ok(StoredImage::open(&store, manifest)?)
+        };
+        let images = find::found(&store, &self.image)?.images(&store).into_iter().map(open);
+        let images = images.collect::<Result<Vec<_>, _>>()?;
+        let images: Vec<(&StoredImage, &[Attestation])> =
+            images.iter().map(|image| (image, &[][..])).collect();
         let logins = logins()?;
         let client =
             self.registry.client([name.registry()], &registries, &logins, Watcher::new(view(self.quiet)))?;
-        let request =
-            Request { images: &[(&image, &[])], tag: name.tag(), layers: Some(self.layers()), mount: None };
+        let request = Request { images: &images, tag: name.tag(), layers: Some(self.layers()), mount: None };
         let pushed = push(&store, &client.repository(name)?, &request)?;
         out::print(&format!("{}@{}\n", name.familiar_name(), pushed.top.digest));
         Ok(())

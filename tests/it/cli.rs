@@ -47,9 +47,9 @@ fn wrong_arguments_are_usage_errors_that_name_them() {
         (&["--build-context", "x"], &["--build-context x"]),
         (&["-t", "UPPER case"], &["UPPER case"]),
         (&["--target", "nowhere"], &["nowhere"]),
+        (&["--cache-from", "type=local"], &["--cache-from", "src=DIR"]),
         // What is not there yet says so by its name.
-        (&["--cache-from", "type=local,src=x"], &["--cache-from"]),
-        (&["--cache-to", "type=inline"], &["--cache-to"]),
+        (&["--cache-to", "type=inline"], &["--cache-to", "inline"]),
         (&["--provenance"], &["--provenance", "type=oci"]),
         (&["--provenance=often"], &["often", "min, max or false"]),
         (&["--sbom"], &["--sbom", "type=oci"]),

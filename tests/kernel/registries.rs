@@ -167,6 +167,36 @@ fn images_go_there_and_come_back_and_others_read_them() {
 }
 
 #[test]
+fn an_image_for_several_platforms_goes_as_one() {
+    let Some(lab) = kernel_lab() else { return };
+    let Some(server) = Server::start(&lab, "registry", &Kind::default()) else { return };
+    lab.write("ctx/Dockerfile", "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\n");
+    lab.write("ctx/amd64", "amd64\n");
+    lab.write("ctx/arm64", "arm64\n");
+    lab.build("a", "ctx", &["--platform", "linux/amd64,linux/arm64", "-t", "two"]);
+    let name = server.name("two:1");
+    let pushed = digest(&lab.ok("a", &["push", "--plain-http", "two", &name]).out);
+    let remote = format!("docker://{name}");
+    let shown = run("skopeo", &["inspect", "--raw", "--tls-verify=false", &remote]).out;
+    assert_eq!(lith::digest::BlobDigest::of(shown.as_bytes()).to_string(), pushed);
+    let index: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+    for arch in ["amd64", "arm64"] {
+        let shown = [
+            &["--override-arch", arch, "inspect", "--tls-verify=false"][..],
+            &["--format", "{{.Architecture}}", &remote],
+        ];
+        assert_eq!(run("skopeo", &shown.concat()).out.trim(), arch);
+        let (store, platform) = (format!("b-{arch}"), format!("linux/{arch}"));
+        let pulled = lab.ok(&store, &["pull", "--plain-http", "--platform", &platform, &name]);
+        assert_eq!(digest(&pulled.out), pushed);
+        lab.write(&format!("{arch}/Dockerfile"), format!("FROM --platform={platform} {name}\n"));
+        lab.build(&store, arch, &["--platform", &platform, "-o", &format!("type=local,dest={arch}.out")]);
+        assert_eq!(fs::read_to_string(lab.path(&format!("{arch}.out/arch"))).unwrap(), format!("{arch}\n"));
+    }
+}
+
+#[test]
 fn podman_and_buildah_pull_what_is_pushed_and_the_reverse() {
     let Some(lab) = kernel_lab() else { return };
     if !has("podman") || !has("buildah") {

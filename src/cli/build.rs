@@ -19,6 +19,7 @@ use super::progress;
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
+use super::sharing;
 use super::{CliError, out};
 use crate::debian::{Asking, Machine};
 use crate::diag::{Diagnostic, Source};
@@ -101,10 +102,11 @@ pub struct Build {
     /// Do every step of these stages again
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
-    /// Look up what other machines did: type=oci-layout,src=DIR
+    /// Look up what other machines did: type=registry,ref=NAME or type=oci-layout,src=DIR
     #[arg(long, value_name = "PLACE")]
     cache_from: Vec<cache::From>,
-    /// Write what is done for other machines: type=oci-layout,dest=DIR[,mode=min|max][,ignore-error=true]
+    /// Write what is done for other machines: type=registry,ref=NAME or type=oci-layout,dest=DIR, and
+    /// [,mode=min|max][,ignore-error=true]
     #[arg(long, value_name = "PLACE")]
     cache_to: Vec<cache::To>,
     /// How many steps run at once [default: one for each processor, at least 2]
@@ -149,10 +151,8 @@ impl Build {
         options.provenance = self.results.provenance()?;
         options.sbom = self.results.sbom()?;
         options.debug = self.debug;
-        let sources = cache::Sources::open(&self.cache_from);
-        options.cache_from =
-            Arc::new(sources.map_err(|error| CliError::Usage(format!("--cache-from: {error}")))?);
-        options.cache_to.clone_from(&self.cache_to);
+        options.cache_from = Arc::new(sharing::sources(&self.cache_from)?);
+        options.cache_to = sharing::sinks(&self.cache_to);
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
             options.jobs = jobs;

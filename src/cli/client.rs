@@ -27,26 +27,36 @@ impl RegistryArgs {
         &self,
         names: impl IntoIterator<Item = &'a str>,
         said: &Registries,
-        logins: &'a dyn Logins,
+        logins: Box<dyn Logins>,
         watch: Watcher,
-    ) -> Result<Registry<'a>, CliError> {
-        let mut known = BTreeMap::new();
-        for name in names {
-            let mut endpoints = endpoints(name, said)?;
-            if self.plain_http {
-                let own = endpoints
-                    .own
-                    .unwrap_or_else(|| Endpoint { host: host_of(name).to_owned(), ..Endpoint::default() });
-                endpoints.own = Some(Endpoint { scheme: Scheme::Http, ..own });
-            }
-            known.insert(name.to_owned(), endpoints);
-        }
-        let proxies =
-            Proxies { http: proxy("http_proxy"), https: proxy("https_proxy"), except: proxy("no_proxy") };
-        let roots = fetch_options().roots;
-        let options = Options { registries: known, roots, proxies, watch, ..Options::default() };
-        Ok(Registry::new(options, logins)?)
+    ) -> Result<Registry, CliError> {
+        client(names, self.plain_http, said, logins, watch)
     }
+}
+
+/// A client for the registries of some names; `plain_http`: these are asked in the clear, whatever the user says of them.
+pub fn client<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    plain_http: bool,
+    said: &Registries,
+    logins: Box<dyn Logins>,
+    watch: Watcher,
+) -> Result<Registry, CliError> {
+    let mut known = BTreeMap::new();
+    for name in names {
+        let mut endpoints = endpoints(name, said)?;
+        if plain_http {
+            let usual = || Endpoint { host: host_of(name).to_owned(), ..Endpoint::default() };
+            let own = endpoints.own.unwrap_or_else(usual);
+            endpoints.own = Some(Endpoint { scheme: Scheme::Http, ..own });
+        }
+        known.insert(name.to_owned(), endpoints);
+    }
+    let proxies =
+        Proxies { http: proxy("http_proxy"), https: proxy("https_proxy"), except: proxy("no_proxy") };
+    let roots = fetch_options().roots;
+    let options = Options { registries: known, roots, proxies, watch, ..Options::default() };
+    Ok(Registry::new(options, logins)?)
 }
 
 /// Where a registry is asked, by what the user says of it.
@@ -92,12 +102,12 @@ impl Named {
 }
 
 /// One login and no other: to see whether a registry takes it.
-pub struct Only<'a> {
-    pub registry: &'a str,
-    pub login: &'a Login,
+pub struct Only {
+    pub registry: String,
+    pub login: Login,
 }
 
-impl Logins for Only<'_> {
+impl Logins for Only {
     fn login(&self, registry: &str) -> Result<Option<Login>, LoginError> {
         Ok((registry == self.registry).then(|| self.login.clone()))
     }

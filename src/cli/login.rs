@@ -33,8 +33,8 @@ impl Login {
     pub fn run(self) -> Result<(), CliError> {
         let logins = logins()?;
         let (registry, login) = self.credentials(&mut io::stdin().lock(), &mut ask)?;
-        let only = Only { registry, login: &login };
-        self.client.client([registry], &registries()?, &only, Watcher::default())?.check(registry)?;
+        let only = Box::new(Only { registry: registry.to_owned(), login: login.clone() });
+        self.client.client([registry], &registries()?, only, Watcher::default())?.check(registry)?;
         let kept = logins.keep(registry, &login)?;
         if let Kept::File(path) = kept {
             out::err(&format!(

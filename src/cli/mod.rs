@@ -41,6 +41,7 @@ mod results;
 mod save;
 mod secrets;
 mod session;
+mod sharing;
 mod template;
 mod vendor;
 mod verify;

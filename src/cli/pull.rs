@@ -41,8 +41,12 @@ impl Pull {
         let store = session::open(root, Need::Store)?.store;
         let logins = logins()?;
         let watch = Watcher::new(view(self.quiet));
-        let client =
-            self.registry.client(names.iter().map(Reference::registry), &registries, &logins, watch)?;
+        let client = self.registry.client(
+            names.iter().map(Reference::registry),
+            &registries,
+            Box::new(logins),
+            watch,
+        )?;
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         for name in &names {
             pull(&store, &client, name, &platform)?;
@@ -51,7 +55,7 @@ impl Pull {
     }
 }
 
-fn pull(store: &Store, client: &Registry<'_>, name: &Reference, platform: &Platform) -> Result<(), CliError> {
+fn pull(store: &Store, client: &Registry, name: &Reference, platform: &Platform) -> Result<(), CliError> {
     let pulled = client.pull(store, name, platform)?;
     for warning in &pulled.image.warnings {
         out::err(&format!("warning: {}: {warning}\n", name.familiar()));

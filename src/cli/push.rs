@@ -69,8 +69,12 @@ impl Push {
         let images: Vec<(&StoredImage, &[Attestation])> =
             images.iter().map(|image| (image, &[][..])).collect();
         let logins = logins()?;
-        let client =
-            self.registry.client([name.registry()], &registries, &logins, Watcher::new(view(self.quiet)))?;
+        let client = self.registry.client(
+            [name.registry()],
+            &registries,
+            Box::new(logins),
+            Watcher::new(view(self.quiet)),
+        )?;
         let request = Request { images: &images, tag: name.tag(), layers: Some(self.layers()), mount: None };
         let pushed = push(&store, &client.repository(name)?, &request)?;
         out::print(&format!("{}@{}\n", name.familiar_name(), pushed.top.digest));

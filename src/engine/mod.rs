@@ -42,7 +42,7 @@ use crate::recipe::mount::Mount;
 use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
 use crate::remote::redact;
 use crate::sbom::Form;
-use crate::shared::{Sources, To};
+use crate::shared::{Sink, Sources};
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Resolved};
@@ -96,7 +96,7 @@ pub struct Options {
     /// Where records of other machines are looked up.
     pub cache_from: Arc<Sources>,
     /// Where records are written for other machines.
-    pub cache_to: Vec<To>,
+    pub cache_to: Vec<Sink>,
 }
 
 impl Options {

@@ -18,15 +18,18 @@ struct Outlet {
 
 /// Runs the plan. What could not be written does not spoil what was built, so it is told apart.
 pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, Result<(), BuildError>) {
-    let options = &prepared.options.cache_to;
+    let sinks = &prepared.options.cache_to;
     let in_images = in_images(&prepared.recipe);
     scope(|scope| {
         let mut outlets = Vec::new();
         let mut writers = Vec::new();
-        for to in options {
+        for sink in sinks {
             let (sender, offers) = channel();
-            outlets.push(Outlet { mode: to.mode, sender });
-            writers.push(scope.spawn(move || Writer::open(prepared.store, to)?.write(&offers)));
+            outlets.push(Outlet { mode: sink.to.mode, sender });
+            writers.push(scope.spawn(move || match &sink.place {
+                Ok(place) => Writer::new(prepared.store, place.clone()).write(&offers),
+                Err(reason) => Err(reason.clone().into()),
+            }));
         }
         let done = progress::run(prepared, ui, &|stage, offer| {
             for outlet in outlets.iter().filter(|outlet| outlet.mode == Mode::Max || in_images[stage]) {
@@ -36,9 +39,9 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, 
         });
         drop(outlets);
         let mut written = Ok(());
-        for (to, writer) in options.iter().zip(writers) {
+        for (sink, writer) in sinks.iter().zip(writers) {
             let result = writer.join().unwrap_or_else(|_| Err("the writer ended".into()));
-            written = written.and(tell(to, result, ui));
+            written = written.and(tell(&sink.to, result, ui));
         }
         (done, written)
     })

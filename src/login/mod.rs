@@ -59,7 +59,7 @@ impl fmt::Debug for Login {
 }
 
 /// Where logins are looked up.
-pub trait Logins: Sync {
+pub trait Logins: Send + Sync {
     /// The login for a registry: a host as it stands in an image's name, with the port if it names one. The host matches
     /// exactly or not at all.
     fn login(&self, registry: &str) -> Result<Option<Login>, LoginError>;

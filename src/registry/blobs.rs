@@ -175,10 +175,10 @@ fn explained(lost: Lost<RegistryError>, host: &Host<'_>, blob: &Descriptor, what
     }
 }
 
-impl BlobSource for Repository<'_> {
+impl Repository<'_> {
     /// The bytes as they come from the registry itself, in one go. An error stands at the end of bytes that are not
     /// the blob's.
-    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+    pub fn reader(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
         let what = self.named(&Target::Digest(blob.digest));
         let open = || {
             check(blob, &what)?;
@@ -197,6 +197,12 @@ impl BlobSource for Repository<'_> {
         let body = Paced::new(body, self.registry().options.patience);
         let host = self.own().shown();
         Ok(Box::new(Verified { body, hash: Sha256::new(), got: 0, blob: blob.clone(), what, host }))
+    }
+}
+
+impl BlobSource for Repository<'_> {
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.reader(blob)
     }
 
     fn bring(&self, store: &Store, blob: &Descriptor) -> Result<(), IngestError> {

@@ -5,7 +5,7 @@ use ureq::http::{Method, StatusCode};
 use super::host::{Ask, Host, Payload, Repeat};
 use super::{Registry, RegistryError};
 
-impl Registry<'_> {
+impl Registry {
     /// Asks a registry at the foot of its API, with the login that there is for it. One that wants none takes any.
     pub fn check(&self, registry: &str) -> Result<(), RegistryError> {
         let host = Host::new(self, registry, &self.options.own(registry), false)?;

@@ -24,7 +24,7 @@ const WORTH_ASKING: u64 = 1 << 20;
 
 /// One server that answers for a registry.
 pub(super) struct Host<'a> {
-    registry: &'a Registry<'a>,
+    registry: &'a Registry,
     base: Url,
     /// What its credentials are kept under.
     login: String,
@@ -110,7 +110,7 @@ impl<'a> Host<'a> {
     /// `mirrored`: the registry that it stands in for; nothing for a registry itself, which has its login under the
     /// name that images call it.
     pub fn new(
-        registry: &'a Registry<'a>,
+        registry: &'a Registry,
         name: &str,
         endpoint: &Endpoint,
         mirrored: bool,

@@ -41,16 +41,16 @@ pub use push::{Push, Pushed, push};
 pub use repository::Repository;
 
 /// All registries, as one user sees them. Tokens are kept in it and nowhere else.
-pub struct Registry<'a> {
+pub struct Registry {
     options: Options,
-    logins: &'a dyn Logins,
+    logins: Box<dyn Logins>,
     agents: Agents,
     /// Of each endpoint, by its URL.
     auths: Mutex<BTreeMap<String, Arc<Auth>>>,
 }
 
-impl<'a> Registry<'a> {
-    pub fn new(mut options: Options, logins: &'a dyn Logins) -> Result<Self, RegistryError> {
+impl Registry {
+    pub fn new(mut options: Options, logins: Box<dyn Logins>) -> Result<Self, RegistryError> {
         options.retries = options.retries.min(MOST_RETRIES);
         let agents = Agents::new(&options)?;
         Ok(Self { options, logins, agents, auths: Mutex::default() })

@@ -15,7 +15,7 @@ pub struct Pulled {
     pub image: Ingested,
 }
 
-impl Registry<'_> {
+impl Registry {
     /// Pulls the image that a name has for a platform; a digest in the name goes before its tag.
     pub fn pull(
         &self,

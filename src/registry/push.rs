@@ -159,6 +159,18 @@ fn send_blobs(
     results.into_inner().expect("no panic while held").into_values().collect()
 }
 
+impl Repository<'_> {
+    /// Uploads a blob of the store, unless it is there.
+    pub fn put_stored(&self, store: &Store, blob: &Descriptor) -> Result<(), RegistryError> {
+        send_blob(store, self, blob.digest, &Blob::Stored(blob.size), None).map(drop)
+    }
+
+    /// Uploads a blob, unless it is there.
+    pub fn put_bytes(&self, store: &Store, bytes: &[u8]) -> Result<(), RegistryError> {
+        send_blob(store, self, BlobDigest::of(bytes), &Blob::Bytes(bytes.to_vec()), None).map(drop)
+    }
+}
+
 fn send_blob(
     store: &Store,
     repository: &Repository<'_>,

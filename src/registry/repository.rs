@@ -6,7 +6,7 @@ use crate::oci::Reference;
 
 /// A repository: pulled from by way of its mirrors, pushed to without them.
 pub struct Repository<'a> {
-    registry: &'a Registry<'a>,
+    registry: &'a Registry,
     /// `docker.io/library/alpine`, for messages.
     name: String,
     path: String,
@@ -15,7 +15,7 @@ pub struct Repository<'a> {
 }
 
 impl<'a> Repository<'a> {
-    pub(super) fn new(registry: &'a Registry<'a>, name: &Reference) -> Result<Self, RegistryError> {
+    pub(super) fn new(registry: &'a Registry, name: &Reference) -> Result<Self, RegistryError> {
         let of = name.registry();
         let own = registry.options.own(of);
         let mirrors = registry.options.mirrors(of).iter().map(|mirror| Host::new(registry, of, mirror, true));
@@ -24,7 +24,7 @@ impl<'a> Repository<'a> {
         Ok(Self { registry, name: format!("{of}/{path}"), path, hosts })
     }
 
-    pub(super) fn registry(&self) -> &'a Registry<'a> {
+    pub(super) fn registry(&self) -> &'a Registry {
         self.registry
     }
 

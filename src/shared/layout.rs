@@ -97,16 +97,16 @@ impl Place for Layout {
         Ok(self.growing().put_stored(store, blob)?)
     }
 
-    fn put_bytes(&self, blob: &Descriptor, bytes: &[u8]) -> Result<(), PlaceError> {
+    fn put_bytes(&self, _: &Store, blob: &Descriptor, bytes: &[u8]) -> Result<(), PlaceError> {
         match self.growing().has(blob) {
             true => Ok(()),
             false => Ok(self.growing().put_bytes(bytes)?),
         }
     }
 
-    fn put_entry(&self, tag: &str, manifest: &[u8]) -> Result<(), PlaceError> {
+    fn put_entry(&self, store: &Store, tag: &str, manifest: &[u8]) -> Result<(), PlaceError> {
         let mut entry = Descriptor::of(MediaType::OciManifest, manifest);
-        self.put_bytes(&entry, manifest)?;
+        self.put_bytes(store, &entry, manifest)?;
         entry.annotations.insert(REF_NAME.into(), tag.into());
         entry.artifact_type = Some(super::entry::TYPE.into());
         self.new.lock().expect("no panic while held").insert(tag.to_owned(), entry);

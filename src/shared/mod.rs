@@ -6,11 +6,11 @@
 
 mod entry;
 mod layout;
+mod remote;
 mod spec;
 mod writer;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::action::Observation;
@@ -21,6 +21,7 @@ use crate::store::{Record, Store};
 
 pub use entry::{Entry, EntryError, Shared};
 pub use layout::Layout;
+pub use remote::Remote;
 pub use spec::{Form, From, Mode, SpecError, To};
 pub use writer::{Offer, Writer, Written};
 
@@ -28,7 +29,7 @@ pub use writer::{Offer, Writer, Written};
 pub type PlaceError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where entries are kept: a layout, a registry.
-pub trait Place: BlobSource + Send {
+pub trait Place: BlobSource + Send + Sync {
     /// Its name in messages.
     fn shown(&self) -> &str;
 
@@ -42,10 +43,10 @@ pub trait Place: BlobSource + Send {
     fn put_stored(&self, store: &Store, blob: &Descriptor) -> Result<(), PlaceError>;
 
     /// Adds a small blob.
-    fn put_bytes(&self, blob: &Descriptor, bytes: &[u8]) -> Result<(), PlaceError>;
+    fn put_bytes(&self, store: &Store, blob: &Descriptor, bytes: &[u8]) -> Result<(), PlaceError>;
 
     /// Gives a manifest a tag. All that it names is there.
-    fn put_entry(&self, tag: &str, manifest: &[u8]) -> Result<(), PlaceError>;
+    fn put_entry(&self, store: &Store, tag: &str, manifest: &[u8]) -> Result<(), PlaceError>;
 
     /// Nothing more is written.
     fn finish(&self) -> Result<(), PlaceError>;
@@ -56,7 +57,7 @@ type Asked = Arc<OnceLock<Option<Entry>>>;
 
 /// A place that is read.
 struct Source {
-    place: Box<dyn Place>,
+    place: Arc<dyn Place>,
     asked: Mutex<HashMap<ActionKey, Asked>>,
     /// Why it is not asked any more.
     lost: OnceLock<String>,
@@ -76,19 +77,9 @@ impl std::fmt::Debug for Sources {
 }
 
 impl Sources {
-    pub fn new(places: Vec<Box<dyn Place>>) -> Self {
+    pub fn new(places: Vec<Arc<dyn Place>>) -> Self {
         let source = |place| Source { place, asked: Mutex::default(), lost: OnceLock::new() };
         Self { sources: places.into_iter().map(source).collect(), warnings: Mutex::default() }
-    }
-
-    /// Opens what `--cache-from` names.
-    pub fn open(specs: &[From]) -> Result<Self, PlaceError> {
-        let open = |from: &From| -> Result<Box<dyn Place>, PlaceError> {
-            match &from.form {
-                Form::Layout(dir) => Ok(Box::new(named(dir, Layout::read(dir))?)),
-            }
-        };
-        Ok(Self::new(specs.iter().map(open).collect::<Result<_, _>>()?))
     }
 
     /// What was wrong since this was last asked.
@@ -172,7 +163,15 @@ impl Sources {
     }
 }
 
-/// The place, or why there is none, by its name.
-fn named<T>(dir: &Path, opened: Result<T, PlaceError>) -> Result<T, PlaceError> {
-    opened.map_err(|error| format!("{}: {}", dir.display(), crate::diag::chain(&*error)).into())
+/// Where records are written, or why nowhere.
+#[derive(Clone)]
+pub struct Sink {
+    pub to: To,
+    pub place: Result<Arc<dyn Place>, String>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to.fmt(f)
+    }
 }

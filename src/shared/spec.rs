@@ -5,12 +5,19 @@ use std::str::FromStr;
 
 use crate::csv;
 use crate::diag::suggest;
+use crate::oci::{Reference, ReferenceError};
 
 /// What kind of place, and which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     /// An OCI layout in a directory.
     Layout(PathBuf),
+    /// A repository of a registry.
+    Registry {
+        name: Reference,
+        /// It is asked in the clear.
+        insecure: bool,
+    },
 }
 
 /// One `--cache-from`.
@@ -44,16 +51,22 @@ pub enum SpecError {
     Quote(String),
     #[error("{0:?} is not of the form KEY=VALUE")]
     NotAPair(String),
-    #[error("{0:?} does not say type=oci-layout or type=local")]
+    #[error("{0:?} does not say type=registry, type=oci-layout or type=local")]
     NoType(String),
-    #[error("type={0} is no kind of cache that lith has; there are oci-layout and local")]
+    #[error("type={0} is no kind of cache that lith has; there are registry, oci-layout and local")]
     Type(String),
     #[error("{key} is no option here{}", .similar.as_ref().map_or_else(|| format!("; there are {}", .known.join(", ")), |similar| format!("; did you mean {similar}?")))]
     Option { key: String, similar: Option<String>, known: &'static [&'static str] },
     #[error("{0} is given twice")]
     Twice(String),
-    #[error("{text:?} does not say {key}=DIR")]
+    #[error("{text:?} does not say {key}={}", if *.key == "ref" { "NAME" } else { "DIR" })]
     Missing { text: String, key: &'static str },
+    #[error("{0} says nothing of a cache of this type")]
+    Misplaced(String),
+    #[error("ref: {0}")]
+    Reference(#[from] ReferenceError),
+    #[error("ref={0}: tags are the records' own; name the repository alone")]
+    Tagged(String),
     #[error("mode={0} is neither min nor max")]
     Mode(String),
     #[error("{key}={value} is neither true nor false")]
@@ -64,7 +77,7 @@ impl FromStr for From {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let fields = Fields::read(text, &["type", "src"])?;
+        let fields = Fields::read(text, &["type", "src", "ref", "registry.insecure"])?;
         Ok(Self { form: fields.form("src")? })
     }
 }
@@ -73,17 +86,14 @@ impl FromStr for To {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let fields = Fields::read(text, &["type", "dest", "mode", "ignore-error"])?;
+        let fields =
+            Fields::read(text, &["type", "dest", "ref", "registry.insecure", "mode", "ignore-error"])?;
         let mode = match fields.get("mode") {
             None | Some("min") => Mode::Min,
             Some("max") => Mode::Max,
             Some(other) => return Err(SpecError::Mode(other.to_owned())),
         };
-        let ignore_error = match fields.get("ignore-error") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(value) => return Err(SpecError::Flag { key: "ignore-error", value: value.to_owned() }),
-        };
+        let ignore_error = fields.flag("ignore-error")?;
         Ok(Self { form: fields.form("dest")?, mode, ignore_error })
     }
 }
@@ -116,14 +126,44 @@ impl<'a> Fields<'a> {
         self.pairs.iter().find(|(there, _)| there == key).map(|(_, value)| value.as_str())
     }
 
+    fn flag(&self, key: &'static str) -> Result<bool, SpecError> {
+        match self.get(key) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(value) => Err(SpecError::Flag { key, value: value.to_owned() }),
+        }
+    }
+
     fn form(&self, place: &'static str) -> Result<Form, SpecError> {
         match self.get("type").ok_or_else(|| SpecError::NoType(self.text.to_owned()))? {
-            "oci-layout" | "local" => {}
-            other => return Err(SpecError::Type(other.to_owned())),
+            "oci-layout" | "local" => {
+                self.only_other_than(&["ref", "registry.insecure"])?;
+                Ok(Form::Layout(self.needed(place)?.into()))
+            }
+            "registry" => {
+                self.only_other_than(&[place])?;
+                let text = self.needed("ref")?;
+                let name: Reference = text.parse()?;
+                // The reference itself has a tag where none was said.
+                if name.digest().is_some() || text.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+                    return Err(SpecError::Tagged(text.to_owned()));
+                }
+                Ok(Form::Registry { name, insecure: self.flag("registry.insecure")? })
+            }
+            other => Err(SpecError::Type(other.to_owned())),
         }
-        let missing = || SpecError::Missing { text: self.text.to_owned(), key: place };
-        let dir = self.get(place).filter(|dir| !dir.is_empty()).ok_or_else(missing)?;
-        Ok(Form::Layout(dir.into()))
+    }
+
+    fn needed(&self, key: &'static str) -> Result<&str, SpecError> {
+        let missing = || SpecError::Missing { text: self.text.to_owned(), key };
+        self.get(key).filter(|value| !value.is_empty()).ok_or_else(missing)
+    }
+
+    fn only_other_than(&self, keys: &[&str]) -> Result<(), SpecError> {
+        match keys.iter().find(|key| self.get(key).is_some()) {
+            None => Ok(()),
+            Some(key) => Err(SpecError::Misplaced((*key).to_owned())),
+        }
     }
 }
 
@@ -137,6 +177,10 @@ mod tests {
         assert_eq!("type=local,\"src=a,b\"".parse(), Ok(From { form: layout.clone() }));
         let to = To { form: layout, mode: Mode::Max, ignore_error: true };
         assert_eq!("type=oci-layout,dest=\"a,b\",mode=max,ignore-error=true".parse(), Ok(to));
+        let remote = |insecure| Form::Registry { name: "a.example/cache".parse().unwrap(), insecure };
+        assert_eq!("type=registry,ref=a.example/cache".parse(), Ok(From { form: remote(false) }));
+        let to: To = "type=registry,ref=a.example/cache,registry.insecure=true,mode=max".parse().unwrap();
+        assert_eq!((to.form, to.mode), (remote(true), Mode::Max));
         let to: To = "type=local,dest=x".parse().unwrap();
         assert_eq!((to.mode, to.ignore_error), (Mode::Min, false));
     }
@@ -146,7 +190,12 @@ mod tests {
         let from = |text: &str| text.parse::<From>().unwrap_err().to_string();
         let to = |text: &str| text.parse::<To>().unwrap_err().to_string();
         assert_eq!(from("DIR"), "\"DIR\" is not of the form KEY=VALUE");
-        assert_eq!(from("src=x"), "\"src=x\" does not say type=oci-layout or type=local");
+        assert_eq!(from("src=x"), "\"src=x\" does not say type=registry, type=oci-layout or type=local");
+        assert_eq!(from("type=registry,src=x"), "src says nothing of a cache of this type");
+        assert_eq!(from("type=local,src=x,ref=y"), "ref says nothing of a cache of this type");
+        assert_eq!(from("type=registry"), "\"type=registry\" does not say ref=NAME");
+        assert!(from("type=registry,ref=a.example:5000/c:tag").contains("name the repository alone"));
+        assert!("type=registry,ref=a.example:5000/c".parse::<From>().is_ok());
         assert!(from("type=gha,src=x").contains("type=gha is no kind of cache"));
         assert_eq!(from("type=local,srd=x"), "srd is no option here; did you mean src?");
         assert_eq!(from("type=local"), "\"type=local\" does not say src=DIR");

@@ -1,12 +1,11 @@
 //! Writing what a build did, while it goes on.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::entry::{Encoded, Entry, Shared, TYPE};
-use super::layout::Layout;
-use super::spec::{Form, To};
-use super::{Place, PlaceError, named};
+use super::{Place, PlaceError};
 use crate::digest::{BlobDigest, ChainId};
 use crate::image::packed_layer;
 use crate::oci::Descriptor;
@@ -32,22 +31,15 @@ pub struct Written {
 /// Writes to one place.
 pub struct Writer<'a> {
     store: &'a Store,
-    place: Box<dyn Place>,
+    place: Arc<dyn Place>,
     /// Those that are known to be there.
     layers: HashSet<BlobDigest>,
     written: Written,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(store: &'a Store, place: Box<dyn Place>) -> Self {
+    pub fn new(store: &'a Store, place: Arc<dyn Place>) -> Self {
         Self { store, place, layers: HashSet::new(), written: Written::default() }
-    }
-
-    /// Opens what `--cache-to` names.
-    pub fn open(store: &'a Store, to: &To) -> Result<Self, PlaceError> {
-        match &to.form {
-            Form::Layout(dir) => Ok(Self::new(store, Box::new(named(dir, Layout::write(dir))?))),
-        }
     }
 
     /// Writes what it is told of until nobody tells any more. After an error the rest is listened to and left.
@@ -90,8 +82,8 @@ impl<'a> Writer<'a> {
 
     fn put(&self, tag: &str, entry: &Entry) -> Result<(), PlaceError> {
         let Encoded { manifest, config } = entry.encode();
-        self.place.put_bytes(&Descriptor::of(MediaType::from(TYPE), &config), &config)?;
-        self.place.put_entry(tag, &manifest)
+        self.place.put_bytes(self.store, &Descriptor::of(MediaType::from(TYPE), &config), &config)?;
+        self.place.put_entry(self.store, tag, &manifest)
     }
 
     fn is_there(&mut self, blob: &Descriptor) -> Result<bool, PlaceError> {

@@ -7,7 +7,7 @@ mod pull;
 mod push;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lith::digest::BlobDigest;
@@ -39,10 +39,10 @@ struct World {
 }
 
 /// The logins that a test knows, and what was asked for.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     logins: BTreeMap<String, Login>,
-    asked: Mutex<Vec<String>>,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Logins for Known {
@@ -81,8 +81,8 @@ fn stranger() -> World {
 }
 
 impl World {
-    fn client(&self) -> Registry<'_> {
-        Registry::new(self.options.clone(), &self.logins).unwrap()
+    fn client(&self) -> Registry {
+        Registry::new(self.options.clone(), Box::new(self.logins.clone())).unwrap()
     }
 
     fn pull(&self, name: &str) -> Result<Pulled, RegistryError> {
@@ -125,7 +125,7 @@ impl World {
         let mut options = self.options.clone();
         let own = Some(insecure(&source.host()));
         options.registries.insert(source.host(), Endpoints { mirrors: Vec::new(), own });
-        let client = Registry::new(options, &self.logins).unwrap();
+        let client = Registry::new(options, Box::new(self.logins.clone())).unwrap();
         let name = reference(&format!("{}/{REPOSITORY}:seed", source.host()));
         let pulled = client.pull(&self.store, &name, &"linux/amd64".parse().unwrap()).unwrap();
         StoredImage::open(&self.store, pulled.image.digest).unwrap()

@@ -12,10 +12,11 @@ use lith::registry::{Endpoint, Endpoints, Options, Registry, Scheme};
 use crate::support::{Lab, Ran, has, kernel_lab, skip};
 
 /// Debian's registry on loopback, ended with the test.
-struct Server {
+pub struct Server {
     process: Child,
     port: u16,
     storage: PathBuf,
+    log: PathBuf,
 }
 
 impl Drop for Server {
@@ -27,7 +28,7 @@ impl Drop for Server {
 
 /// What a server is like.
 #[derive(Default)]
-struct Kind<'a> {
+pub struct Kind<'a> {
     /// A certificate and its key.
     tls: Option<(&'a Path, &'a Path)>,
     /// Who may come in.
@@ -35,10 +36,10 @@ struct Kind<'a> {
     keeps: bool,
 }
 
-const CONFIG: &str = "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n";
+const CONFIG: &str = "version: 0.1\nlog: {level: error}\n";
 
 impl Server {
-    fn start(lab: &Lab, name: &str, kind: &Kind<'_>) -> Option<Self> {
+    pub fn start(lab: &Lab, name: &str, kind: &Kind<'_>) -> Option<Self> {
         if !has("docker-registry") {
             return skip("needs docker-registry");
         }
@@ -58,8 +59,11 @@ impl Server {
         );
         let config = lab.write(&format!("{name}.yml"), config);
         let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut server = Self { process: command.spawn().unwrap(), port, storage };
+        let log = lab.path(&format!("{name}.log"));
+        command.arg("serve").arg(config).stdin(Stdio::null()).stderr(Stdio::null());
+        let appended = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
+        command.stdout(appended);
+        let mut server = Self { process: command.spawn().unwrap(), port, storage, log };
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(server.process.try_wait().unwrap().is_none(), "the registry does not start");
@@ -69,17 +73,25 @@ impl Server {
         Some(server)
     }
 
-    fn name(&self, repository: &str) -> String {
+    pub fn name(&self, repository: &str) -> String {
         format!("127.0.0.1:{}/{repository}", self.port)
     }
 
+    /// What it was asked since this was last called: method and path.
+    pub fn asked(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.log).unwrap();
+        fs::OpenOptions::new().write(true).truncate(true).open(&self.log).unwrap();
+        let request = |line: &str| Some(line.split('"').nth(1)?.rsplit_once(' ')?.0.to_owned());
+        text.lines().filter_map(request).collect()
+    }
+
     /// A client of the library, without TLS.
-    fn client<'a>(&self, logins: &'a dyn Logins) -> Registry<'a> {
+    fn client(&self, logins: impl Logins + 'static) -> Registry {
         let host = format!("127.0.0.1:{}", self.port);
         let own = Endpoint { host: host.clone(), scheme: Scheme::Http, ..Endpoint::default() };
         let known = Endpoints { own: Some(own), ..Endpoints::default() };
         let options = Options { registries: [(host, known)].into(), ..Options::default() };
-        Registry::new(options, logins).unwrap()
+        Registry::new(options, Box::new(logins)).unwrap()
     }
 }
 
@@ -304,7 +316,7 @@ fn lists_of_tags_are_whole_and_manifests_go_by_digest() {
             .status();
         assert!(copied.unwrap().success());
     }
-    let client = server.client(&Me);
+    let client = server.client(Me);
     let reference = name.parse().unwrap();
     let repository = client.repository(&reference).unwrap();
     let all = repository.tags().unwrap();
@@ -319,7 +331,7 @@ fn lists_of_tags_are_whole_and_manifests_go_by_digest() {
     let Some(server) = Server::start(&lab, "keeper", &kind) else { return };
     let name = server.name("app:1");
     let pushed = digest(&lab.ok("a", &["push", "--plain-http", "app", &name]).out);
-    let client = server.client(&Me);
+    let client = server.client(Me);
     let reference = name.parse().unwrap();
     let refused =
         client.repository(&reference).unwrap().delete_manifest(pushed.parse().unwrap()).unwrap_err();

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::registries::{Kind, Server};
 use crate::rootless::{Ids, User};
 use crate::support::{Built, Lab, children, kernel_lab};
 
@@ -26,10 +27,6 @@ fn context(lab: &Lab, dir: &str) {
     lab.write(&format!("{dir}/Dockerfile"), DOCKERFILE);
     lab.write(&format!("{dir}/a"), "some text\n");
     lab.base("base", "alpine");
-}
-
-fn place<'a>(option: &'a str, value: &'a str) -> [&'a str; 2] {
-    [option, value]
 }
 
 /// A build by a machine of its own: a store and a copy of the context that no other has.
@@ -54,10 +51,10 @@ fn blobs(layout: &Path) -> BTreeSet<String> {
 #[test]
 fn another_machine_does_nothing_again() {
     let Some(lab) = kernel_lab() else { return };
-    let first = machine(&lab, "a", &place("--cache-to", "type=oci-layout,dest=cache,mode=max"));
+    let first = machine(&lab, "a", &["--cache-to", "type=oci-layout,dest=cache,mode=max"]);
     assert_eq!(first.with_status("built").len(), STEPS);
     assert_eq!(entries(&lab.path("cache")), STEPS);
-    let from = place("--cache-from", "type=oci-layout,src=cache");
+    let from = ["--cache-from", "type=oci-layout,src=cache"];
     let second = machine(&lab, "b", &from);
     assert_eq!((second.with_status("hit").len(), second.with_status("built").len()), (STEPS, 0));
     assert_eq!(second.manifest(), first.manifest());
@@ -85,9 +82,61 @@ fn another_machine_does_nothing_again() {
 }
 
 #[test]
+fn a_registry_keeps_what_machines_did() {
+    let Some(lab) = kernel_lab() else { return };
+    let Some(server) = Server::start(&lab, "registry", &Kind::default()) else { return };
+    let place = format!("type=registry,ref={},registry.insecure=true", server.name("team/cache"));
+    let (from, to) = (["--cache-from", &place], ["--cache-to", &format!("{place},mode=max")]);
+    // Nothing is there: each action asks once, and no more than that.
+    let cold = machine(&lab, "cold", &from);
+    assert_eq!(cold.with_status("built").len(), STEPS);
+    let asked = server.asked();
+    let is_lookup = |line: &&String| line.starts_with("GET ") && line.contains("/manifests/lith-");
+    assert_eq!((asked.iter().filter(is_lookup).count(), asked.len()), (STEPS, STEPS), "{asked:#?}");
+    let first = machine(&lab, "a", &[from, to].concat());
+    assert_eq!(first.with_status("built").len(), STEPS);
+    server.asked();
+    let second = machine(&lab, "b", &from);
+    assert_eq!((second.with_status("hit").len(), second.with_status("built").len()), (STEPS, 0));
+    assert_eq!((second.manifest(), first.manifest()), (cold.manifest(), cold.manifest()));
+    // One request for each record, one for each layer.
+    let asked = server.asked();
+    let is_layer = |line: &&String| line.starts_with("GET ") && line.contains("/blobs/");
+    assert_eq!(
+        (asked.iter().filter(is_lookup).count(), asked.iter().filter(is_layer).count()),
+        (STEPS, STEPS),
+        "{asked:#?}"
+    );
+    assert_eq!(asked.len(), 2 * STEPS, "{asked:#?}");
+    // What is here already is asked of nobody, and written nowhere again.
+    assert_eq!(lab.build("b", "b-ctx", &from).with_status("hit").len(), STEPS);
+    assert_eq!(server.asked(), Vec::<String>::new());
+    lab.build("b", "b-ctx", &to);
+    let asked = server.asked();
+    assert!(asked.iter().all(|line| !line.starts_with("PUT") && !line.starts_with("POST")), "{asked:#?}");
+    // One file is another.
+    context(&lab, "c-ctx");
+    lab.base("c", "alpine");
+    lab.write("c-ctx/a", "another text\n");
+    let changed = lab.build("c", "c-ctx", &from);
+    assert_eq!(changed.with_status("built"), ["COPY a /a", "RUN cat /a > b"]);
+    // One that is gone is said once, and the build goes on without it.
+    drop(server);
+    context(&lab, "d-ctx");
+    lab.base("d", "alpine");
+    let alone = lab.build("d", "d-ctx", &from);
+    assert_eq!((alone.with_status("built").len(), alone.manifest()), (STEPS, cold.manifest()));
+    let warned = alone.events.iter().filter(|event| event["event"] == "warning");
+    assert_eq!(
+        warned.filter(|event| event["message"].as_str().unwrap().contains("not asked again")).count(),
+        1
+    );
+}
+
+#[test]
 fn what_is_there_is_not_written_again_and_modes_say_what_is() {
     let Some(lab) = kernel_lab() else { return };
-    machine(&lab, "a", &place("--cache-to", "type=local,dest=min"));
+    machine(&lab, "a", &["--cache-to", "type=local,dest=min"]);
     assert_eq!(entries(&lab.path("min")), STEPS - 1, "the step of the other stage is in no image");
     // Hits are written as well, where they are missing.
     let args = ["build", "a-ctx", "--cache-to", "type=local,dest=max,mode=max"];
@@ -97,20 +146,20 @@ fn what_is_there_is_not_written_again_and_modes_say_what_is() {
     let ran = lab.ok("a", &args);
     assert!(!ran.err.contains("--cache-to"), "{}", ran.err);
     // A machine that did all itself has nothing to add: its layers are the same.
-    machine(&lab, "b", &place("--cache-to", "type=local,dest=max,mode=max"));
+    machine(&lab, "b", &["--cache-to", "type=local,dest=max,mode=max"]);
     assert_eq!(blobs(&lab.path("max")), whole);
     assert_eq!(entries(&lab.path("max")), STEPS);
     // Another parent's record goes beside.
     context(&lab, "c-ctx");
     lab.base("c", "alpine");
     lab.write("c-ctx/a", "another text\n");
-    lab.build("c", "c-ctx", &place("--cache-to", "type=local,dest=max,mode=max"));
+    lab.build("c", "c-ctx", &["--cache-to", "type=local,dest=max,mode=max"]);
     assert_eq!(entries(&lab.path("max")), STEPS + 1, "a copy of other bytes has a key of its own");
     for (store, text) in [("d", "some text\n"), ("e", "another text\n")] {
         lab.base(store, "alpine");
         lab.write("f-ctx/Dockerfile", DOCKERFILE);
         lab.write("f-ctx/a", text);
-        let built = lab.build(store, "f-ctx", &place("--cache-from", "type=local,src=max"));
+        let built = lab.build(store, "f-ctx", &["--cache-from", "type=local,src=max"]);
         assert_eq!(built.with_status("hit").len(), STEPS, "{text}");
     }
 }
@@ -118,7 +167,7 @@ fn what_is_there_is_not_written_again_and_modes_say_what_is() {
 #[test]
 fn users_take_what_root_wrote() {
     let Some(lab) = kernel_lab() else { return };
-    let first = machine(&lab, "a", &place("--cache-to", "type=local,dest=cache,mode=max"));
+    let first = machine(&lab, "a", &["--cache-to", "type=local,dest=cache,mode=max"]);
     for (tag, ids) in [("sharer", Ids::Range), ("shares", Ids::Single)] {
         let Some(user) = User::new(tag, ids) else { return };
         user.base("alpine");
@@ -134,7 +183,7 @@ fn users_take_what_root_wrote() {
 #[test]
 fn a_poisoned_or_damaged_place_is_a_miss_with_a_warning() {
     let Some(lab) = kernel_lab() else { return };
-    let first = machine(&lab, "a", &place("--cache-to", "type=local,dest=cache"));
+    let first = machine(&lab, "a", &["--cache-to", "type=local,dest=cache"]);
     let cache = lab.path("cache");
     let index: Value = serde_json::from_slice(&fs::read(cache.join("index.json")).unwrap()).unwrap();
     let manifests: Vec<Value> = index["manifests"].as_array().unwrap().clone();

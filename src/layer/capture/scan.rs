@@ -18,8 +18,22 @@ pub(super) fn scan(
     options: &CaptureOptions<'_>,
 ) -> Result<Plan, CaptureError> {
     let mut scan = Scan { disk, lower, options, plan: Plan::default() };
-    scan.children(&ImagePath::root(), Below::Merged)?;
+    scan.all()?;
     Ok(scan.plan)
+}
+
+/// What is still to be done. A tree may be deeper than a thread's stack.
+enum Step {
+    Child(ImagePath, Below),
+    /// A name below an opaque directory that it has not got itself.
+    Hidden(ImagePath),
+    /// All in a directory was looked at; where the plan stood before it.
+    Left {
+        path: ImagePath,
+        stat: Box<Statx>,
+        entries: usize,
+        removed: usize,
+    },
 }
 
 /// What a directory of the upper shows of the layers below.
@@ -38,8 +52,23 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Looks at all that a directory holds or hides, in layer order.
-    fn children(&mut self, dir: &ImagePath, below: Below) -> Result<(), CaptureError> {
+    fn all(&mut self) -> Result<(), CaptureError> {
+        let mut steps = self.children(&ImagePath::root(), Below::Merged)?;
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Child(path, below) => steps.extend(self.child(path, below)?),
+                Step::Hidden(path) => self.whiteout(path, None, Mend::Whiteout),
+                Step::Left { path, stat, entries, removed } if self.plan.entries.len() == entries + 1 => {
+                    self.reconsider_empty(path, &stat, removed);
+                }
+                Step::Left { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// All that a directory holds or hides, the last in layer order first.
+    fn children(&mut self, dir: &ImagePath, below: Below) -> Result<Vec<Step>, CaptureError> {
         let there = self.disk.names(dir)?;
         let hidden = match below {
             Below::Merged => Vec::new(),
@@ -48,16 +77,12 @@ impl Scan<'_> {
         let mut names: Vec<(&Vec<u8>, bool)> = there.iter().map(|name| (name, true)).collect();
         names.extend(hidden.iter().map(|name| (name, false)));
         names.sort();
-        for (name, is_there) in names {
+        let step = |(name, is_there): (&Vec<u8>, bool)| {
             let path = ImagePath::parse(dir.child(name).as_bytes())
                 .map_err(|source| CaptureError::Path { dir: dir.clone(), source })?;
-            if is_there {
-                self.child(path, below)?;
-            } else {
-                self.whiteout(path, None, Mend::Whiteout);
-            }
-        }
-        Ok(())
+            Ok(if is_there { Step::Child(path, below) } else { Step::Hidden(path) })
+        };
+        names.into_iter().rev().map(step).collect()
     }
 
     /// The names below an opaque directory that it has not got itself.
@@ -66,7 +91,8 @@ impl Scan<'_> {
         lower.filter(|name| there.binary_search(name).is_err()).collect()
     }
 
-    fn child(&mut self, path: ImagePath, below: Below) -> Result<(), CaptureError> {
+    /// Looks at one; gives what is to be done next.
+    fn child(&mut self, path: ImagePath, below: Below) -> Result<Vec<Step>, CaptureError> {
         let stat = self.disk.stat(&path)?;
         let kind = FileType::from_raw_mode(stat.stx_mode.into());
         if self.is_whiteout(&path, &stat, kind)? {
@@ -75,24 +101,23 @@ impl Scan<'_> {
                 Some(_) => self.whiteout(path, Some(seen(&stat)), Mend::Nothing),
                 None => self.plan.remove.push(Removal { path, is_dir: false }),
             }
-            return Ok(());
+            return Ok(vec![]);
         }
         if path.name().starts_with(WHITEOUT_PREFIX) {
             return Err(CaptureError::WhiteoutName { path });
         }
         match kind {
-            FileType::Directory => self.directory(path, &stat, below),
+            FileType::Directory => return self.directory(path, stat, below),
             FileType::Socket => {
                 self.plan.warnings.push(format!("{path} is a socket and is left out of the layer"));
                 self.plan.remove.push(Removal { path, is_dir: false });
-                Ok(())
             }
             _ if stat.stx_size == 0 && self.is_stub(&path, &stat) => {
                 self.plan.remove.push(Removal { path, is_dir: false });
-                Ok(())
             }
-            _ => self.leaf(path, &stat, kind),
+            _ => self.leaf(path, &stat, kind)?,
         }
+        Ok(vec![])
     }
 
     fn is_whiteout(&mut self, path: &ImagePath, stat: &Statx, kind: FileType) -> Result<bool, CaptureError> {
@@ -108,23 +133,21 @@ impl Scan<'_> {
         self.plan.entries.push(Planned { entry, verdict: Verdict::Changed, shared: None, seen, mend });
     }
 
-    fn directory(&mut self, path: ImagePath, stat: &Statx, below: Below) -> Result<(), CaptureError> {
-        let unlocked = self.disk.unlock(&path, stat)?;
+    fn directory(&mut self, path: ImagePath, stat: Statx, below: Below) -> Result<Vec<Step>, CaptureError> {
+        let unlocked = self.disk.unlock(&path, &stat)?;
         let facts = self.disk.directory(&path)?;
         let below = if facts.opaque { Below::Hidden } else { below };
-        let meta = self.meta(&path, stat, facts.xattrs, &Node::Dir);
+        let meta = self.meta(&path, &stat, facts.xattrs, &Node::Dir);
         let entry = TocEntry { path: path.clone(), meta, node: Node::Dir };
         let found = self.lower.get(&path);
-        let same = found.is_some_and(|found| equals(&found, &entry, time_of(stat)));
+        let same = found.is_some_and(|found| equals(&found, &entry, time_of(&stat)));
         let verdict = if same { Verdict::Same } else { Verdict::Changed };
         let mend = Mend::Directory { opaque: facts.opaque, unlocked };
-        let (at, removed) = (self.plan.entries.len(), self.plan.remove.len());
-        self.plan.entries.push(Planned { entry, verdict, shared: None, seen: Some(seen(stat)), mend });
-        self.children(&path, below)?;
-        if self.plan.entries.len() == at + 1 {
-            self.reconsider_empty(path, stat, removed);
-        }
-        Ok(())
+        let (entries, removed) = (self.plan.entries.len(), self.plan.remove.len());
+        self.plan.entries.push(Planned { entry, verdict, shared: None, seen: Some(seen(&stat)), mend });
+        let children = self.children(&path, below)?;
+        let left = Step::Left { path, stat: Box::new(stat), entries, removed };
+        Ok([left].into_iter().chain(children).collect())
     }
 
     /// A directory, the last of the plan, in which nothing is: the sandbox may have made it, or may have changed its

@@ -98,8 +98,8 @@ impl Launcher {
         Self { helper: helper.into(), ..self }
     }
 
-    /// The helper is forked, which takes a fraction of the time that executing it does. For a process with a single
-    /// thread, executed from what [`super::open_sealed`] gives, whose memory holds nothing that the helper may not have.
+    /// The helper is forked: nothing has to be loaded once more. For a process with a single thread, executed from what
+    /// [`super::open_sealed`] gives, whose memory holds nothing that the helper may not have.
     pub fn forked(self) -> Self {
         Self { forks: true, ..self }
     }

@@ -1,8 +1,8 @@
 //! The layer of mount points: what the layers below it lack, made without mounting them for writing.
 //!
-//! An overlay would copy a directory up when something is made in it; here that is done by hand, which takes a tenth of
-//! the time and leaves no work directory behind. What is copied is what overlayfs copies: owner, mode, times and
-//! extended attributes but its own.
+//! An overlay would copy a directory up when something is made in it; here that is done by hand, which takes no mount for
+//! writing and leaves no work directory behind. What is copied is what overlayfs copies: owner, mode, times and extended
+//! attributes but its own.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

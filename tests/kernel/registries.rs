@@ -291,6 +291,37 @@ fn who_logs_in_comes_in_over_tls() {
     refused(&["pull", &server.name("none:1")], "", &["lith login"]);
 }
 
+/// A mirror whose repositories are below a path, with a certificate that counts for it alone.
+#[test]
+fn registries_are_asked_where_and_as_the_user_says() {
+    let Some(lab) = kernel_lab() else { return };
+    let (certificate, key) = certificate(&lab);
+    let kind = Kind { tls: Some((&certificate, &key)), ..Kind::default() };
+    let Some(server) = Server::start(&lab, "registry", &kind) else { return };
+    image(&lab, "a");
+    let host = format!("127.0.0.1:{}", server.port);
+    let lith = |said: &str, args: &[&str]| {
+        let file = lab.write("registries.kdl", said);
+        Ran::of(lab.command("a", args).env("LITH_REGISTRIES", file).output().unwrap())
+    };
+    let known = format!("registry \"{host}\" {{ ca \"tls.pem\"; }}\n");
+    let pushed = lith(&known, &["push", "app", &server.name("proxy/hub/team/app:1")]);
+    assert_eq!(pushed.code, 0, "{}", pushed.err);
+    server.asked();
+    let mirrored = format!("{known}registry \"absent.invalid\" {{ mirror \"{host}/proxy/hub\"; }}\n");
+    let pulled = lith(&mirrored, &["pull", "absent.invalid/team/app:1"]);
+    assert_eq!(pulled.code, 0, "{}", pulled.err);
+    assert_eq!(pulled.out, format!("absent.invalid/team/app@{}\n", digest(&pushed.out)));
+    let asked = server.asked();
+    assert!(asked.iter().any(|line| line.contains("/v2/proxy/hub/team/app/manifests/1")), "{asked:#?}");
+    // What vouches for one registry vouches for no other.
+    let other = format!(
+        "registry \"b.invalid\" {{ ca \"tls.pem\"; }}\nregistry \"absent.invalid\" {{ mirror \"{host}/proxy/hub\"; }}\n"
+    );
+    let ran = lith(&other, &["pull", "absent.invalid/team/app:1"]);
+    assert!(ran.code != 0 && ran.err.contains("absent.invalid"), "{} {}", ran.code, ran.err);
+}
+
 struct Me;
 
 impl Logins for Me {

@@ -36,6 +36,14 @@ pub fn record(text: &str) -> Option<Vec<Field>> {
     (!quoted).then_some(fields)
 }
 
+/// One field as [`record`] reads it back.
+pub fn field(text: &str) -> String {
+    match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -151,7 +151,8 @@ impl Build {
         options.provenance = self.results.provenance()?;
         options.sbom = self.results.sbom()?;
         options.debug = self.debug;
-        options.cache_from = Arc::new(sharing::sources(&self.cache_from)?);
+        options.cache_from = Arc::new(sharing::sources(&self.cache_from, &session.fetcher)?);
+        options.reads_layers = self.results.has_outputs();
         options.cache_to = sharing::sinks(&self.cache_to);
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
@@ -254,6 +255,7 @@ impl What {
             pins,
             machine: Machine::new(now().seconds()),
             no_sandbox: None,
+            reads_layers: false,
             cache_from: Arc::default(),
             cache_to: vec![],
         };

@@ -59,7 +59,7 @@ enum Network {
 
 impl Bundle {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
-        let Session { store, no_sandbox } = session::open(root, Need::FileSystems)?;
+        let Session { store, no_sandbox, .. } = session::open(root, Need::FileSystems)?;
         let record = find::image(&store, &self.image)?;
         let manifest = record.manifest.ok_or_else(|| {
             CliError::Usage(format!("{} is an intermediate image and cannot be exported", self.image))

@@ -197,6 +197,8 @@ fn store_code(error: &StoreError) -> u8 {
         | StoreError::TooLarge { .. }
         | StoreError::MissingToc(_)
         | StoreError::CorruptToc { .. }
+        | StoreError::Promise { .. }
+        | StoreError::Broken { .. }
         | StoreError::Unpack { .. } => 1,
     }
 }

@@ -9,13 +9,15 @@ use super::logins::logins;
 use super::pull::view;
 use super::session::{self, Need};
 use super::{CliError, find, out};
+use crate::digest::BlobDigest;
 use crate::fetch::Watcher;
 use crate::image::StoredImage;
 use crate::image::output::{Existing, Layers};
 use crate::oci::attest::Attestation;
 use crate::oci::media::Packing;
 use crate::registry::{Push as Request, push};
-use crate::store::ImageRecord;
+use crate::shared::{Form, From};
+use crate::store::{ImageRecord, Store};
 
 /// Arguments of `lith push`.
 #[derive(Debug, Args)]
@@ -39,6 +41,14 @@ pub struct Push {
     quiet: bool,
     #[command(flatten)]
     registry: RegistryArgs,
+}
+
+/// The repository of a registry that promised a blob.
+fn repository_with(store: &Store, digest: BlobDigest, registry: &str) -> Option<String> {
+    match store.promised(&digest)?.place.parse::<From>().ok()?.form {
+        Form::Registry { name, .. } if name.registry() == registry => Some(name.repository().to_owned()),
+        Form::Registry { .. } | Form::Layout(_) => None,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -75,7 +85,14 @@ impl Push {
             Box::new(logins),
             Watcher::new(view(self.quiet)),
         )?;
-        let request = Request { images: &images, tag: name.tag(), layers: Some(self.layers()), mount: None };
+        let elsewhere = |digest| repository_with(&store, digest, name.registry());
+        let request = Request {
+            images: &images,
+            tag: name.tag(),
+            layers: Some(self.layers()),
+            mount: None,
+            elsewhere: &elsewhere,
+        };
         let pushed = push(&store, &client.repository(name)?, &request)?;
         out::print(&format!("{}@{}\n", name.familiar_name(), pushed.top.digest));
         Ok(())

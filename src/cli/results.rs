@@ -90,6 +90,11 @@ impl Results {
         }
     }
 
+    /// Whether images are written to files.
+    pub fn has_outputs(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Finds out what is wrong with the outputs before anything is built.
     pub fn check_outputs(&self, targets: &[String], platforms: &[Platform]) -> Result<(), CliError> {
         let of_one = |spec: &&OutputSpec| matches!(spec.kind, OutputKind::DockerArchive { .. });

@@ -1,9 +1,11 @@
 //! What a verb needs of its surroundings: the store's place, how this process can unpack, the environment.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::CliError;
+use super::{CliError, sharing};
 use crate::sandbox::userns::{self, Entry};
+use crate::shared::Fetcher;
 use crate::store::{Store, Unpacking};
 
 /// How much of a root file system a verb needs.
@@ -18,6 +20,8 @@ pub enum Need {
 /// An open store and what this process can do with it.
 pub struct Session {
     pub store: Store,
+    /// Brings layers that are elsewhere.
+    pub fetcher: Arc<Fetcher>,
     /// Why no process can be run, if so.
     pub no_sandbox: Option<String>,
 }
@@ -65,7 +69,10 @@ fn named_root(given: Option<&Path>) -> Result<PathBuf, CliError> {
 pub fn open(given: Option<&Path>, need: Need) -> Result<Session, CliError> {
     let root = root(given)?;
     let (unpacking, no_sandbox) = enter(need);
-    Ok(Session { store: Store::open(&root, unpacking)?, no_sandbox })
+    let store = Store::open(&root, unpacking)?;
+    let fetcher = Arc::new(Fetcher::new(Box::new(sharing::open)));
+    store.set_bringer(fetcher.clone());
+    Ok(Session { store, fetcher, no_sandbox })
 }
 
 /// What this process can do with file systems, and why it cannot run processes, if so. To be called once, before

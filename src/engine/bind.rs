@@ -109,12 +109,7 @@ impl Inputs<'_> {
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
         platform: &Platform,
     ) -> Result<(BoundMount, Material), BuildError> {
-        let wanted = match mount {
-            Mount::Bind(bind) => Some((&bind.from, &bind.source)),
-            Mount::Cache(cache) => cache.seed.as_ref().map(|seed| (seed, &cache.source)),
-            Mount::Tmpfs(_) | Mount::Secret(_) | Mount::Ssh(_) => None,
-        };
-        let (files, material) = match wanted {
+        let (files, material) = match mount.files() {
             None => (None, Material::None),
             Some((from, path)) => {
                 let (files, material) = self.material(from, path, stages, platform)?;

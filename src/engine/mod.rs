@@ -93,6 +93,8 @@ pub struct Options {
     /// Where packages come from, if a file does not say.
     pub machine: Machine,
     pub no_sandbox: Option<String>,
+    /// Something reads the images' layers after the build.
+    pub reads_layers: bool,
     /// Where records of other machines are looked up.
     pub cache_from: Arc<Sources>,
     /// Where records are written for other machines.

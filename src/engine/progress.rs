@@ -7,6 +7,7 @@ use super::report::{End, Event, StepInfo, Ui};
 use super::why::Case;
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
+use crate::digest::ActionKey;
 use crate::exec::observe::{Rootfs, chain};
 use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
 use crate::plan::{Phase, StepId};
@@ -82,7 +83,10 @@ pub fn run(
         last: last.flatten().collect(),
         offer,
     };
-    sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node))?;
+    let keys = running.early_keys();
+    prepared.rules.shared.while_asking(&keys, || {
+        sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node))
+    })?;
     Ok(running.steps.into_inner().expect("no panic while held"))
 }
 
@@ -128,6 +132,23 @@ impl Steps {
 }
 
 impl Running<'_> {
+    /// The keys of actions that take in no files, so that they are known before anything is done, and of which the store
+    /// knows nothing.
+    fn early_keys(&self) -> Vec<ActionKey> {
+        let settles = self.prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle);
+        let known_early = settles.map(|node| node.step).filter(|step| {
+            !self.prepared.is_fresh(step.stage)
+                && match self.op(*step) {
+                    Op::Run(run) => run.mounts.iter().all(|mount| mount.files().is_none()),
+                    Op::MakeDir { .. } | Op::Packages(_) => true,
+                    Op::Copy(_) | Op::Config => false,
+                }
+        });
+        // What is wrong with a step is said when it is its turn.
+        let keys = known_early.filter_map(|step| Some(self.job(step).ok()?.0.key));
+        keys.filter(|key| !self.prepared.store.knows_action(*key)).collect()
+    }
+
     fn node(&self, node: usize) -> Result<(), BuildError> {
         let node = &self.prepared.plan.nodes[node];
         let info = self.prepared.info(node.step);

@@ -6,6 +6,7 @@ use std::thread::scope;
 use super::progress::{self, Steps};
 use super::report::{Event, Ui};
 use super::{BuildError, Prepared};
+use crate::diag;
 use crate::recipe::{Base, Recipe};
 use crate::shared::{Mode, Offer, PlaceError, To, Writer, Written};
 use crate::size::human;
@@ -27,11 +28,11 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, 
             let (sender, offers) = channel();
             outlets.push(Outlet { mode: sink.to.mode, sender });
             writers.push(scope.spawn(move || match &sink.place {
-                Ok(place) => Writer::new(prepared.store, place.clone()).write(&offers),
+                Ok(place) => Writer::new(prepared.store, place.clone(), sink.to.packing).write(&offers),
                 Err(reason) => Err(reason.clone().into()),
             }));
         }
-        let done = progress::run(prepared, ui, &|stage, offer| {
+        let done = until_kept(prepared, ui, &|stage, offer| {
             for outlet in outlets.iter().filter(|outlet| outlet.mode == Mode::Max || in_images[stage]) {
                 // A writer that failed says so at the end.
                 let _ = outlet.sender.send(offer.clone());
@@ -45,6 +46,47 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, 
         }
         (done, written)
     })
+}
+
+/// Runs the plan. A layer that was promised and then not to be had is made here: what named it is no record any more, and
+/// the plan is run again, in which all that was done is a hit.
+fn until_kept(
+    prepared: &Prepared<'_>,
+    ui: &dyn Ui,
+    offer: &(dyn Fn(usize, Offer) + Sync),
+) -> Result<Steps, BuildError> {
+    loop {
+        let done = progress::run(prepared, ui, offer).and_then(|steps| {
+            bring_read(prepared, &steps)?;
+            Ok(steps)
+        });
+        let error = match done {
+            Ok(steps) => return Ok(steps),
+            Err(error) => error,
+        };
+        // Each is broken once, so this comes to an end.
+        let unkept = prepared.store.unkept_promises();
+        if unkept.is_empty() {
+            return Err(error);
+        }
+        for promise in unkept {
+            prepared.store.break_promise(&promise)?;
+        }
+        ui.event(Event::Note(&format!("warning: {}; it is made here", diag::chain(&error))));
+    }
+}
+
+/// Brings the layers that are read after all steps are done: whatever is wrong with one is found while it can be made here.
+fn bring_read(prepared: &Prepared<'_>, steps: &Steps) -> Result<(), BuildError> {
+    let recipe = &prepared.recipe;
+    let merges = |stage: &usize| !recipe.stages[*stage].layers.is_empty();
+    let is_all = prepared.options.reads_layers || prepared.options.sbom.is_some();
+    let wanted = (0..recipe.stages.len()).filter(|stage| prepared.plan.wanted[*stage]);
+    for stage in wanted.filter(|stage| is_all && recipe.targets.contains(stage) || merges(stage)) {
+        let rootfs = steps.end(prepared, stage).expect("all steps are done");
+        prepared.store.bring_all(&rootfs)?;
+    }
+    Ok(())
 }
 
 fn tell(to: &To, result: Result<Written, PlaceError>, ui: &dyn Ui) -> Result<(), BuildError> {

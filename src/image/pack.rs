@@ -128,25 +128,16 @@ fn pack_layer(
     Ok(Descriptor { annotations: layer.annotations.clone(), ..Descriptor::new(media_type, digest, size) })
 }
 
-/// A layer as it travels: packed with zstd, unless it is here in a packed form already.
-pub fn packed_layer(store: &Store, diff: DiffId) -> Result<Descriptor, ExportError> {
-    let (packing, (digest, size)) =
-        match (store.compressed(diff, Codec::Zstd)?, store.compressed(diff, Codec::Gzip)?) {
-            (Some(zstd), _) => (Packing::Zstd, zstd),
-            (None, Some(gzip)) => (Packing::Gzip, gzip),
-            (None, None) => (Packing::Zstd, packed_blob(store, diff, Packing::Zstd)?),
-        };
+/// A layer as it travels.
+pub fn packed_layer(store: &Store, diff: DiffId, packing: Packing) -> Result<Descriptor, ExportError> {
+    let (digest, size) = packed_blob(store, diff, packing)?;
     Ok(Descriptor::new(MediaType::layer(Flavor::Oci, packing), digest, size))
 }
 
 /// The blob of a layer so packed; made once a store.
 fn packed_blob(store: &Store, diff: DiffId, packing: Packing) -> Result<(BlobDigest, u64), ExportError> {
-    let codec = match packing {
-        Packing::Plain => return Ok((diff.into(), store.layer_size(diff)?)),
-        Packing::Gzip => Codec::Gzip,
-        Packing::Zstd => Codec::Zstd,
-    };
-    if let Some(known) = store.compressed(diff, codec)? {
+    let Some(codec) = Codec::of(packing) else { return Ok((diff.into(), store.layer_size(diff)?)) };
+    if let Some(known) = store.compressed(diff, codec) {
         return Ok(known);
     }
     let pack_error = |source| ExportError::Pack { layer: diff, source };

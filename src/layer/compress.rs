@@ -13,6 +13,8 @@ use zstd::zstd_safe::CParameter;
 
 use gzip::Gzip;
 
+use crate::oci::media::Packing;
+
 pub use inflate::{DecompressError, DecompressLimits, Decompressor, Format};
 
 /// The version of spec/compression.md: a change of level, block size or library that changes bytes needs a new one.
@@ -32,6 +34,15 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// What packs a layer so; none for one that is not packed.
+    pub const fn of(packing: Packing) -> Option<Self> {
+        match packing {
+            Packing::Plain => None,
+            Packing::Gzip => Some(Codec::Gzip),
+            Packing::Zstd => Some(Codec::Zstd),
+        }
+    }
+
     /// The level that the format version pins; part of the name of a compressed blob.
     pub const fn level(self) -> i32 {
         match self {

@@ -13,6 +13,17 @@ pub enum Mount {
     Ssh(SshMount),
 }
 
+impl Mount {
+    /// Whose files it brings, and which.
+    pub fn files(&self) -> Option<(&FilesFrom, &ImagePath)> {
+        match self {
+            Self::Bind(bind) => Some((&bind.from, &bind.source)),
+            Self::Cache(cache) => cache.seed.as_ref().map(|seed| (seed, &cache.source)),
+            Self::Tmpfs(_) | Self::Secret(_) | Self::Ssh(_) => None,
+        }
+    }
+}
+
 /// Files of the context, of a stage or of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindMount {

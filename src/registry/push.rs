@@ -29,6 +29,8 @@ pub struct Push<'a> {
     pub layers: Option<Layers>,
     /// Another repository of the same registry that may have some of the blobs, and that the user may read.
     pub mount: Option<&'a str>,
+    /// The repository of the same registry that has a blob that is not here.
+    pub elsewhere: &'a (dyn Fn(BlobDigest) -> Option<String> + Sync),
 }
 
 /// What was pushed.
@@ -45,7 +47,7 @@ pub struct Pushed {
 /// Pushes to a repository.
 pub fn push(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Result<Pushed, RegistryError> {
     let packed = packed(store, repository, push)?;
-    let sent = send_blobs(store, repository, &blobs(&packed), push.mount)?;
+    let sent = send_blobs(store, repository, &blobs(&packed), push)?;
     for image in &packed {
         put(
             repository,
@@ -139,7 +141,7 @@ fn send_blobs(
     store: &Store,
     repository: &Repository<'_>,
     blobs: &[(BlobDigest, &Blob)],
-    mount: Option<&str>,
+    push: &Push<'_>,
 ) -> Result<Vec<Sent>, RegistryError> {
     let next = AtomicUsize::new(0);
     let results: Mutex<BTreeMap<usize, Result<Sent, RegistryError>>> = Mutex::default();
@@ -150,13 +152,37 @@ fn send_blobs(
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((digest, blob)) = blobs.get(at).filter(|_| !has_failed()) else { return };
-                    let sent = send_blob(store, repository, *digest, blob, mount);
+                    let sent = match spare(store, repository, *digest, push) {
+                        Ok(None) => send_blob(store, repository, *digest, blob, push.mount),
+                        Ok(Some(sent)) => Ok(sent),
+                        Err(error) => Err(error),
+                    };
                     results.lock().expect("no panic while held").insert(at, sent);
                 }
             });
         }
     });
     results.into_inner().expect("no panic while held").into_values().collect()
+}
+
+/// A blob that is elsewhere is not brought only to find that it was there, or that the registry has it.
+fn spare(
+    store: &Store,
+    repository: &Repository<'_>,
+    digest: BlobDigest,
+    push: &Push<'_>,
+) -> Result<Option<Sent>, RegistryError> {
+    if store.has_blob(&digest) || store.promised(&digest).is_none() {
+        return Ok(None);
+    }
+    let mount = (push.elsewhere)(digest);
+    let task =
+        repository.registry().options.watch.task(Act::Push, &repository.named(&Target::Digest(digest)));
+    let spared = Upload::new(repository, digest, Content::Bytes(&[]), mount.as_deref(), &task).spare()?;
+    if spared.is_some() {
+        task.done();
+    }
+    Ok(spared)
 }
 
 impl Repository<'_> {

@@ -109,6 +109,23 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// What there is to it without its bytes: it is there, or another repository has it. `None`: it has to be sent.
+    pub fn spare(&self) -> Result<Option<Sent>, RegistryError> {
+        let mut tries = self.host().tries();
+        if self.repository.has_blob_for(self.digest, &self.scopes, &mut tries)? {
+            return Ok(Some(Sent::There));
+        }
+        if self.mount.is_none() {
+            return Ok(None);
+        }
+        match self.begin(&mut tries) {
+            Ok(Begun::Mounted) => Ok(Some(Sent::Mounted)),
+            // An upload that nothing is sent to is forgotten by the registry.
+            Ok(Begun::Session(_)) | Err(Stop::Anew(..)) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
     fn attempt(&self, tries: &mut Tries) -> Result<Sent, Stop> {
         if self.repository.has_blob_for(self.digest, &self.scopes, tries)? {
             return Ok(Sent::There);

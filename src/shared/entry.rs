@@ -10,10 +10,10 @@ use crate::digest::{ActionKey, BlobDigest, ChainId};
 use crate::oci::json::{self, MAX_DOCUMENT};
 use crate::oci::media::{Flavor, MediaType};
 use crate::oci::{Descriptor, Document, Manifest};
-use crate::store::Record;
+use crate::store::{Promise, Record};
 
 /// The version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The type of the artifact and of its config.
 pub const TYPE: &str = "application/vnd.lith.actions.v1+json";
 /// How many records an entry keeps.
@@ -36,6 +36,10 @@ pub struct Shared {
     pub layer: LayerRef,
     /// The layer's blob.
     pub blob: Descriptor,
+    /// The codec of lith that made the blob, by its name in the store; `None` if it is the tar itself.
+    pub codec: Option<String>,
+    /// The layer's table as a blob.
+    pub toc: Option<Descriptor>,
 }
 
 /// Why bytes are no entry.
@@ -75,6 +79,8 @@ struct Line {
     observations: Vec<Observation>,
     layer: LayerRef,
     blob: usize,
+    codec: Option<String>,
+    toc: Option<usize>,
 }
 
 /// The part that says which version all else is of.
@@ -124,6 +130,8 @@ impl Entry {
             observations: record.observations.clone(),
             layer: record.layer,
             blob: place(&record.blob),
+            codec: record.codec.clone(),
+            toc: record.toc.as_ref().map(&mut place),
         });
         let records = Records { version: VERSION, key: self.key, records: records.collect() };
         let config = json::to_bytes(&records);
@@ -159,10 +167,11 @@ impl Entry {
         if records.key != key {
             return Err(EntryError::OtherKey(records.key));
         }
+        let named = |at: usize| manifest.layers.get(at).cloned().ok_or(EntryError::NoBlob(at));
         let shared = |line: Line| {
-            let blob = manifest.layers.get(line.blob).ok_or(EntryError::NoBlob(line.blob))?;
-            let Line { parent, observations, layer, .. } = line;
-            Ok(Shared { parent, observations, layer, blob: blob.clone() })
+            let (blob, toc) = (named(line.blob)?, line.toc.map(named).transpose()?);
+            let Line { parent, observations, layer, codec, .. } = line;
+            Ok(Shared { parent, observations, layer, blob, codec, toc })
         };
         let records =
             records.records.into_iter().take(KEEP).map(shared).collect::<Result<_, EntryError>>()?;
@@ -174,6 +183,19 @@ impl Shared {
     /// The record as the store keeps it.
     pub fn record(&self, key: ActionKey) -> Record {
         Record { key, observations: self.observations.clone(), layer: self.layer }
+    }
+
+    /// What a place that has the record has of its layer.
+    pub fn promise(&self, place: String) -> Promise {
+        Promise {
+            diff_id: self.layer.diff_id,
+            size: Some(self.layer.size),
+            blob: self.blob.clone(),
+            codec: self.codec.clone(),
+            toc: self.toc.clone(),
+            place,
+            is_broken: false,
+        }
     }
 }
 
@@ -191,7 +213,13 @@ mod tests {
         let layer = LayerRef { diff_id: DiffId::from_bytes([byte; 32]), size: 2048 };
         let blob = Descriptor::new(MediaType::OciLayerZstd, BlobDigest::from_bytes([byte; 32]), 77);
         let parent = Some(ChainId::from_bytes([byte; 32]));
-        Shared { parent, observations: vec![Observation::Rootfs(parent)], layer, blob }
+        let toc = Descriptor::new(
+            MediaType::from("application/vnd.test"),
+            BlobDigest::from_bytes([byte ^ 64; 32]),
+            9,
+        );
+        let codec = Some("zstd-3-v1".into());
+        Shared { parent, observations: vec![Observation::Rootfs(parent)], layer, blob, codec, toc: Some(toc) }
     }
 
     fn copied() -> Shared {
@@ -200,7 +228,7 @@ mod tests {
             aspect: Aspect::Entry,
             seen: "dir 755 0:0".into(),
         };
-        Shared { parent: None, observations: vec![seen], ..shared(1) }
+        Shared { parent: None, observations: vec![seen], codec: None, toc: None, ..shared(1) }
     }
 
     #[test]
@@ -210,7 +238,7 @@ mod tests {
         assert_eq!(Entry::decode(&encoded.manifest, key(7)).unwrap(), entry);
         let manifest = Document::parse(&encoded.manifest, None).unwrap();
         let Document::Manifest(manifest) = manifest else { panic!("it is a manifest") };
-        assert_eq!(manifest.layers.len(), 2, "a blob stands there once");
+        assert_eq!(manifest.layers.len(), 4, "a blob stands there once");
         assert_eq!(manifest.subject, None);
         let digest = BlobDigest::of(&encoded.manifest).to_string();
         assert_eq!(digest, "sha256:1247431b10810e554a09b1dfcab1b409cb47ccf5b9c4b8722f2cc4200a1b4432");
@@ -245,13 +273,13 @@ mod tests {
 
     #[test]
     fn of_another_version_nothing_else_is_read() {
-        let config = br#"{"version":2,"anything":[]}"#;
+        let config = br#"{"version":3,"anything":[]}"#;
         let mut descriptor = Descriptor::of(MediaType::from(TYPE), config);
         descriptor.other.insert("data".into(), Value::String(STANDARD.encode(config)));
         let manifest =
             Manifest { artifact_type: Some(TYPE.into()), ..Manifest::new(Flavor::Oci, descriptor, vec![]) };
         let error = Entry::decode(&manifest.to_bytes(), key(7)).unwrap_err();
-        assert!(matches!(error, EntryError::Version(2)), "{error}");
+        assert!(matches!(error, EntryError::Version(3)), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::{Place, PlaceError};
+use super::{Form, Place, PlaceError};
 use crate::image::files::{Files, FilesError};
 use crate::image::load::REF_NAME;
 use crate::image::{BlobSource, Growing};
@@ -17,6 +17,7 @@ use crate::store::Store;
 /// A layout that is read, and written to if that was asked for.
 pub struct Layout {
     shown: String,
+    address: Form,
     /// None if there is no such directory yet.
     files: Option<Files>,
     /// The manifests of the index, by tag.
@@ -40,7 +41,8 @@ impl Layout {
         };
         let tags = index.map_or(Ok(BTreeMap::new()), |bytes| tags(&bytes))?;
         let shown = crate::diag::escape(dir.as_os_str().as_encoded_bytes());
-        Ok(Self { shown, files, tags, growing: None, new: Mutex::default() })
+        let address = Form::Layout(std::path::absolute(dir)?);
+        Ok(Self { shown, address, files, tags, growing: None, new: Mutex::default() })
     }
 
     /// One to write to, which may hold entries already.
@@ -79,6 +81,10 @@ impl Place for Layout {
         &self.shown
     }
 
+    fn address(&self) -> String {
+        self.address.to_string()
+    }
+
     fn entry(&self, tag: &str) -> Result<Option<Vec<u8>>, PlaceError> {
         let (Some(files), Some(manifest)) = (&self.files, self.tags.get(tag)) else { return Ok(None) };
         let bytes = files.read(&blob_path(manifest), MAX_DOCUMENT as u64)?;
@@ -90,7 +96,11 @@ impl Place for Layout {
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, PlaceError> {
-        Ok(self.growing().has(blob))
+        if let Some(growing) = &self.growing {
+            return Ok(growing.has(blob));
+        }
+        let Some(files) = &self.files else { return Ok(false) };
+        Ok(files.open(&blob_path(blob)).is_ok_and(|(_, size)| size == blob.size))
     }
 
     fn put_stored(&self, store: &Store, blob: &Descriptor) -> Result<(), PlaceError> {

@@ -5,25 +5,33 @@
 //! warning.
 
 mod entry;
+mod fetcher;
 mod layout;
 mod remote;
 mod spec;
+mod table;
 mod writer;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 
 use crate::action::Observation;
 use crate::digest::{ActionKey, ChainId};
-use crate::image::{BlobSource, bring_layer};
+use crate::image::BlobSource;
 use crate::oci::Descriptor;
-use crate::store::{Record, Store};
+use crate::store::{LayerRef, Record, Store};
 
 pub use entry::{Entry, EntryError, Shared};
+pub use fetcher::Fetcher;
 pub use layout::Layout;
 pub use remote::Remote;
 pub use spec::{Form, From, Mode, SpecError, To};
 pub use writer::{Offer, Writer, Written};
+
+/// How many records are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// Why a place did not do what was asked.
 pub type PlaceError = Box<dyn std::error::Error + Send + Sync>;
@@ -33,10 +41,13 @@ pub trait Place: BlobSource + Send + Sync {
     /// Its name in messages.
     fn shown(&self) -> &str;
 
+    /// It, as [`From`] is written.
+    fn address(&self) -> String;
+
     /// The manifest that has a tag; `None` if none has.
     fn entry(&self, tag: &str) -> Result<Option<Vec<u8>>, PlaceError>;
 
-    /// Whether a blob is there.
+    /// Whether a blob is there, as far as that can be told without reading it.
     fn has(&self, blob: &Descriptor) -> Result<bool, PlaceError>;
 
     /// Adds a blob of the store.
@@ -58,6 +69,7 @@ type Asked = Arc<OnceLock<Option<Entry>>>;
 /// A place that is read.
 struct Source {
     place: Arc<dyn Place>,
+    is_lazy: bool,
     asked: Mutex<HashMap<ActionKey, Asked>>,
     /// Why it is not asked any more.
     lost: OnceLock<String>,
@@ -77,8 +89,10 @@ impl std::fmt::Debug for Sources {
 }
 
 impl Sources {
-    pub fn new(places: Vec<Arc<dyn Place>>) -> Self {
-        let source = |place| Source { place, asked: Mutex::default(), lost: OnceLock::new() };
+    /// Each place, and whether layers are left there until something reads them.
+    pub fn new(places: Vec<(Arc<dyn Place>, bool)>) -> Self {
+        let source =
+            |(place, is_lazy)| Source { place, is_lazy, asked: Mutex::default(), lost: OnceLock::new() };
         Self { sources: places.into_iter().map(source).collect(), warnings: Mutex::default() }
     }
 
@@ -91,12 +105,34 @@ impl Sources {
         self.warnings.lock().expect("no panic while held").push(text);
     }
 
+    /// Does some work, and asks for the records of actions meanwhile, several at once: whoever comes to one of them then
+    /// waits for no answer.
+    pub fn while_asking<R>(&self, keys: &[ActionKey], work: impl FnOnce() -> R) -> R {
+        if self.sources.is_empty() || keys.is_empty() {
+            return work();
+        }
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE.min(keys.len()) {
+                scope.spawn(|| {
+                    while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.knows(*key);
+                    }
+                });
+            }
+            let done = work();
+            // Nobody comes to the rest.
+            next.store(keys.len(), Ordering::Relaxed);
+            done
+        })
+    }
+
     /// Whether some place has records of an action.
     pub fn knows(&self, key: ActionKey) -> bool {
         self.sources.iter().any(|source| !self.records(source, key).is_empty())
     }
 
-    /// A record of an action that holds on a parent, its layer brought into the store.
+    /// A record of an action that holds on a parent, its layer brought into the store or promised to it.
     pub fn bring(
         &self,
         store: &Store,
@@ -110,17 +146,10 @@ impl Sources {
             let elsewhere =
                 records.iter().filter(|record| record.parent != parent && holds(&record.observations));
             for record in on_it.chain(elsewhere) {
-                match bring_layer(store, &*source.place, (&record.blob, record.layer.diff_id)) {
-                    Ok(_) if !store.has_layer(record.layer.diff_id, record.layer.size) => {
-                        self.warn(format!(
-                            "{}: layer {} has another size",
-                            self.of(source, key),
-                            record.layer.diff_id
-                        ));
-                    }
-                    Ok(_) => return Some(record.record(key)),
+                match source.give(store, record) {
+                    Ok(()) => return Some(record.record(key)),
                     Err(error) => {
-                        self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&error)))
+                        self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&*error)))
                     }
                 }
             }
@@ -160,6 +189,30 @@ impl Sources {
 
     fn of(&self, source: &Source, key: ActionKey) -> String {
         format!("{}: the record of action {} is not used", source.place.shown(), key.short())
+    }
+}
+
+impl Source {
+    /// Gives the store the layer of a record, or the promise of it. A layer whose promise was broken is given at once.
+    fn give(&self, store: &Store, record: &Shared) -> Result<(), PlaceError> {
+        let LayerRef { diff_id, size } = record.layer;
+        if store.has_layer(diff_id, size) {
+            return Ok(());
+        }
+        let promise = record.promise(self.place.address());
+        if !self.is_lazy || store.is_broken(&diff_id.into()) {
+            fetcher::bring(store, &*self.place, &promise)?;
+            return match store.is_here(diff_id, size) {
+                true => Ok(()),
+                false => Err(format!("layer {diff_id} has another size").into()),
+            };
+        }
+        match self.place.has(&record.blob)? {
+            true => Ok(store.promise(&promise)?),
+            false => {
+                Err(format!("blob {} of {} bytes is not there", record.blob.digest, record.blob.size).into())
+            }
+        }
     }
 }
 

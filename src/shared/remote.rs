@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::{Place, PlaceError};
+use super::{Form, Place, PlaceError};
 use crate::image::{BlobSource, IngestError};
 use crate::oci::media::MediaType;
 use crate::oci::{Descriptor, Reference};
@@ -12,13 +12,16 @@ use crate::store::Store;
 /// A repository, and how its registry is spoken to.
 pub struct Remote {
     shown: String,
+    address: Form,
     registry: Registry,
     name: Reference,
 }
 
 impl Remote {
-    pub fn new(registry: Registry, name: Reference) -> Self {
-        Self { shown: name.familiar_name(), registry, name }
+    /// `insecure`: the registry is asked in the clear.
+    pub fn new(registry: Registry, name: Reference, insecure: bool) -> Self {
+        let address = Form::Registry { name: name.clone(), insecure };
+        Self { shown: name.familiar_name(), address, registry, name }
     }
 
     fn repository(&self) -> Result<Repository<'_>, RegistryError> {
@@ -41,6 +44,10 @@ impl BlobSource for Remote {
 impl Place for Remote {
     fn shown(&self) -> &str {
         &self.shown
+    }
+
+    fn address(&self) -> String {
+        self.address.to_string()
     }
 
     fn entry(&self, tag: &str) -> Result<Option<Vec<u8>>, PlaceError> {

@@ -1,10 +1,12 @@
 //! `--cache-from` and `--cache-to`, in buildx' comma-separated form. Pure.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::csv;
 use crate::diag::suggest;
+use crate::oci::media::Packing;
 use crate::oci::{Reference, ReferenceError};
 
 /// What kind of place, and which.
@@ -24,6 +26,8 @@ pub enum Form {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct From {
     pub form: Form,
+    /// Layers are brought when something reads them, not when a record is used.
+    pub is_lazy: bool,
 }
 
 /// One `--cache-to`.
@@ -31,6 +35,8 @@ pub struct From {
 pub struct To {
     pub form: Form,
     pub mode: Mode,
+    /// How layers are packed there.
+    pub packing: Packing,
     /// That nothing could be written is a warning.
     pub ignore_error: bool,
 }
@@ -69,6 +75,8 @@ pub enum SpecError {
     Tagged(String),
     #[error("mode={0} is neither min nor max")]
     Mode(String),
+    #[error("compression={0} is none of gzip, zstd and uncompressed")]
+    Compression(String),
     #[error("{key}={value} is neither true nor false")]
     Flag { key: &'static str, value: String },
 }
@@ -77,8 +85,8 @@ impl FromStr for From {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let fields = Fields::read(text, &["type", "src", "ref", "registry.insecure"])?;
-        Ok(Self { form: fields.form("src")? })
+        let fields = Fields::read(text, &["type", "src", "ref", "registry.insecure", "lazy"])?;
+        Ok(Self { form: fields.form("src")?, is_lazy: fields.flag("lazy", true)? })
     }
 }
 
@@ -86,15 +94,36 @@ impl FromStr for To {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let fields =
-            Fields::read(text, &["type", "dest", "ref", "registry.insecure", "mode", "ignore-error"])?;
+        let known = &["type", "dest", "ref", "registry.insecure", "mode", "compression", "ignore-error"];
+        let fields = Fields::read(text, known)?;
         let mode = match fields.get("mode") {
             None | Some("min") => Mode::Min,
             Some("max") => Mode::Max,
             Some(other) => return Err(SpecError::Mode(other.to_owned())),
         };
-        let ignore_error = fields.flag("ignore-error")?;
-        Ok(Self { form: fields.form("dest")?, mode, ignore_error })
+        let packing = match fields.get("compression") {
+            None | Some("gzip") => Packing::Gzip,
+            Some("zstd") => Packing::Zstd,
+            Some("uncompressed") => Packing::Plain,
+            Some(other) => return Err(SpecError::Compression(other.to_owned())),
+        };
+        let ignore_error = fields.flag("ignore-error", false)?;
+        Ok(Self { form: fields.form("dest")?, mode, packing, ignore_error })
+    }
+}
+
+impl fmt::Display for Form {
+    /// As `--cache-from` reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout(dir) => {
+                write!(f, "type=oci-layout,{}", csv::field(&format!("src={}", dir.display())))
+            }
+            Self::Registry { name, insecure } => {
+                write!(f, "type=registry,ref={}", name.familiar_name())?;
+                if *insecure { f.write_str(",registry.insecure=true") } else { Ok(()) }
+            }
+        }
     }
 }
 
@@ -126,9 +155,10 @@ impl<'a> Fields<'a> {
         self.pairs.iter().find(|(there, _)| there == key).map(|(_, value)| value.as_str())
     }
 
-    fn flag(&self, key: &'static str) -> Result<bool, SpecError> {
+    fn flag(&self, key: &'static str, otherwise: bool) -> Result<bool, SpecError> {
         match self.get(key) {
-            None | Some("false") => Ok(false),
+            None => Ok(otherwise),
+            Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(value) => Err(SpecError::Flag { key, value: value.to_owned() }),
         }
@@ -148,7 +178,7 @@ impl<'a> Fields<'a> {
                 if name.digest().is_some() || text.rsplit('/').next().is_some_and(|last| last.contains(':')) {
                     return Err(SpecError::Tagged(text.to_owned()));
                 }
-                Ok(Form::Registry { name, insecure: self.flag("registry.insecure")? })
+                Ok(Form::Registry { name, insecure: self.flag("registry.insecure", false)? })
             }
             other => Err(SpecError::Type(other.to_owned())),
         }
@@ -174,15 +204,20 @@ mod tests {
     #[test]
     fn places_are_read() {
         let layout = Form::Layout("a,b".into());
-        assert_eq!("type=local,\"src=a,b\"".parse(), Ok(From { form: layout.clone() }));
-        let to = To { form: layout, mode: Mode::Max, ignore_error: true };
-        assert_eq!("type=oci-layout,dest=\"a,b\",mode=max,ignore-error=true".parse(), Ok(to));
+        let from = |form: &Form, is_lazy| Ok(From { form: form.clone(), is_lazy });
+        assert_eq!("type=local,\"src=a,b\"".parse(), from(&layout, true));
+        let to = To { form: layout.clone(), mode: Mode::Max, packing: Packing::Zstd, ignore_error: true };
+        let text = "type=oci-layout,dest=\"a,b\",mode=max,compression=zstd,ignore-error=true";
+        assert_eq!(text.parse(), Ok(to));
         let remote = |insecure| Form::Registry { name: "a.example/cache".parse().unwrap(), insecure };
-        assert_eq!("type=registry,ref=a.example/cache".parse(), Ok(From { form: remote(false) }));
+        assert_eq!("type=registry,ref=a.example/cache,lazy=false".parse(), from(&remote(false), false));
+        for form in [layout, remote(true), remote(false), Form::Layout("/a b/\"c\"".into())] {
+            assert_eq!(form.to_string().parse(), from(&form, true), "{form}");
+        }
         let to: To = "type=registry,ref=a.example/cache,registry.insecure=true,mode=max".parse().unwrap();
         assert_eq!((to.form, to.mode), (remote(true), Mode::Max));
         let to: To = "type=local,dest=x".parse().unwrap();
-        assert_eq!((to.mode, to.ignore_error), (Mode::Min, false));
+        assert_eq!((to.mode, to.packing, to.ignore_error), (Mode::Min, Packing::Gzip, false));
     }
 
     #[test]
@@ -203,5 +238,10 @@ mod tests {
         assert_eq!(to("type=local,dest=a,mode=all"), "mode=all is neither min nor max");
         assert_eq!(to("type=local,dest=a,ignore-error=1"), "ignore-error=1 is neither true nor false");
         assert!(to("type=local,\"dest=a").contains("open quote"));
+        assert_eq!(
+            to("type=local,dest=a,compression=xz"),
+            "compression=xz is none of gzip, zstd and uncompressed"
+        );
+        assert_eq!(from("type=local,src=a,lazy=no"), "lazy=no is neither true nor false");
     }
 }

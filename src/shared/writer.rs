@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::entry::{Encoded, Entry, Shared, TYPE};
-use super::{Place, PlaceError};
-use crate::digest::{BlobDigest, ChainId};
+use super::{Place, PlaceError, table};
+use crate::digest::{BlobDigest, ChainId, DiffId};
 use crate::image::packed_layer;
+use crate::layer::compress::Codec;
 use crate::oci::Descriptor;
-use crate::oci::media::MediaType;
+use crate::oci::media::{MediaType, Packing};
 use crate::store::{Record, Store};
 
 /// A record that may be written, and what its action was done on.
@@ -32,14 +33,16 @@ pub struct Written {
 pub struct Writer<'a> {
     store: &'a Store,
     place: Arc<dyn Place>,
+    packing: Packing,
     /// Those that are known to be there.
     layers: HashSet<BlobDigest>,
     written: Written,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(store: &'a Store, place: Arc<dyn Place>) -> Self {
-        Self { store, place, layers: HashSet::new(), written: Written::default() }
+    /// `packing` is how layers are packed there.
+    pub fn new(store: &'a Store, place: Arc<dyn Place>, packing: Packing) -> Self {
+        Self { store, place, packing, layers: HashSet::new(), written: Written::default() }
     }
 
     /// Writes what it is told of until nobody tells any more. After an error the rest is listened to and left.
@@ -67,10 +70,12 @@ impl<'a> Writer<'a> {
         {
             return Ok(());
         }
-        let blob = packed_layer(self.store, record.layer.diff_id)?;
+        let blob = packed_layer(self.store, record.layer.diff_id, self.packing)?;
         self.put_layer(&blob)?;
+        let toc = self.put_table(record.layer.diff_id)?;
         let Record { observations, layer, .. } = record.clone();
-        let new = Shared { parent: *parent, observations, layer, blob };
+        let codec = Codec::of(self.packing).map(Codec::memo_name);
+        let new = Shared { parent: *parent, observations, layer, blob, codec, toc };
         entry.add(new.clone());
         if self.put(&tag, &entry).is_err() {
             // Blobs of the others may have gone from there.
@@ -92,6 +97,15 @@ impl<'a> Writer<'a> {
             self.layers.insert(blob.digest);
         }
         Ok(there)
+    }
+
+    /// A table of ordinary size; who wants another reads the layer.
+    fn put_table(&mut self, diff: DiffId) -> Result<Option<Descriptor>, PlaceError> {
+        let Some((table, bytes)) = table::pack(&*self.store.toc(diff)?)? else { return Ok(None) };
+        if !self.is_there(&table)? {
+            self.place.put_bytes(self.store, &table, &bytes)?;
+        }
+        Ok(Some(table))
     }
 
     fn put_layer(&mut self, blob: &Descriptor) -> Result<(), PlaceError> {

@@ -61,6 +61,14 @@ impl Store {
         self.read_records(&self.records_path(key, None), key)
     }
 
+    /// Whether there is a record of a static key, on whatever root file system.
+    pub fn knows_action(&self, key: ActionKey) -> bool {
+        let hex = key.hex();
+        let shard = self.root.join("actions").join(&hex[..2]);
+        let names = crate::sys::dir::list_path(&shard).unwrap_or_default();
+        names.iter().any(|entry| entry.name.starts_with(&hex.as_bytes()[2..]))
+    }
+
     fn read_records(&self, path: &Path, key: ActionKey) -> Vec<Record> {
         let Ok(bytes) = fs::read(path) else { return Vec::new() };
         let records: Vec<Record> = open_sealed("action", RECORD_VERSION, &bytes).unwrap_or_default();

@@ -150,8 +150,16 @@ impl Store {
         self.blob_path(digest).exists()
     }
 
-    /// Opens a blob; its size in bytes comes with it. The content is not hashed.
+    /// Opens a blob; its size in bytes comes with it. The content is not hashed. One that is elsewhere is brought.
     pub fn open_blob(&self, digest: &BlobDigest) -> Result<(File, u64), StoreError> {
+        match self.open_here(digest) {
+            Err(StoreError::MissingBlob(_)) if self.bring(digest)? => self.open_here(digest),
+            opened => opened,
+        }
+    }
+
+    /// Opens a blob that is here.
+    pub(super) fn open_here(&self, digest: &BlobDigest) -> Result<(File, u64), StoreError> {
         let path = self.blob_path(digest);
         match file::open_regular(&path) {
             Ok(file) => {

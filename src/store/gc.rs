@@ -75,13 +75,7 @@ impl Store {
         } else {
             Lock::attempt(&path, Hold::Exclusive)?
         };
-        Ok(lease.map(|lease| Self {
-            root: root.to_owned(),
-            unpacking,
-            tocs: std::sync::Mutex::default(),
-            self_contained: std::sync::Mutex::default(),
-            _lease: lease,
-        }))
+        Ok(lease.map(|lease| Self::held(root, unpacking, lease)))
     }
 
     /// What can go. The store must be held alone for the plan to stay true. Names that begin with a dot are
@@ -111,6 +105,7 @@ impl Store {
         self.doom(&mut plan, "layerdb/sha256", |name| self.chain_is_reached(name, &reach))?;
         let diff = |name: &str| DiffId::from_hex(name).is_ok_and(|diff| reach.diffs.contains(&diff));
         self.doom(&mut plan, "tocs", diff)?;
+        self.doom(&mut plan, "promises", |name| self.is_reached_promise(name, &reach))?;
         self.doom(&mut plan, "compressed", |name| name.split('.').next().is_some_and(diff))?;
         self.doom(&mut plan, "overlay", |name| name == "mapping" || reach.caches.contains(name))?;
         let links: BTreeSet<String> = reach.caches.iter().map(|cache| Self::short_link(cache)).collect();
@@ -220,6 +215,12 @@ impl Store {
         }
         let memo = fs::read_to_string(self.root.join("compressed").join(name)).unwrap_or_default();
         reach.blobs.extend(memo.split(' ').next().and_then(|digest| digest.parse::<BlobDigest>().ok()));
+    }
+
+    /// One that was broken is kept as well, as long as something needs the layer: it says why that is not here.
+    fn is_reached_promise(&self, name: &str, reach: &Reach) -> bool {
+        let Ok(digest) = BlobDigest::from_hex(name) else { return false };
+        self.promise_of(&digest).is_some_and(|promise| reach.diffs.contains(&promise.diff_id))
     }
 
     fn chain_is_reached(&self, chain: &str, reach: &Reach) -> bool {

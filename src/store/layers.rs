@@ -32,14 +32,19 @@ impl Store {
 
     /// Remembers what a layer holds. Its tar is, or becomes, the blob of the same sha256.
     pub fn add_layer(&self, diff: DiffId, toc: &Toc) -> Result<(), StoreError> {
-        if self.check_toc(diff).is_err() {
+        if self.toc_on_disk(diff).ok().as_ref() != Some(toc) {
             file::replace(&self.toc_path(diff), &toc.encode(), Durability::Cached)?;
         }
         Ok(())
     }
 
-    /// Whether the layer's tar and table are both here, the tar of `size` bytes.
+    /// Whether the layer's tar and table are both here, the tar of `size` bytes, or somebody has such a layer.
     pub fn has_layer(&self, diff: DiffId, size: u64) -> bool {
+        self.is_here(diff, size) || self.is_promised(diff, size)
+    }
+
+    /// Whether the layer's tar and table are both here, the tar of `size` bytes.
+    pub fn is_here(&self, diff: DiffId, size: u64) -> bool {
         fs::metadata(self.blob_path(&diff.into())).is_ok_and(|m| m.len() == size)
             && self.toc_path(diff).exists()
     }
@@ -60,7 +65,7 @@ impl Store {
         let bytes = match file::read_regular(&path, u64::MAX - 1) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StoreError::MissingToc(diff));
+                return self.bring_toc(diff)?.ok_or(StoreError::MissingToc(diff));
             }
             Err(error) => return Err(file::context(error, "read", &path).into()),
         };
@@ -68,12 +73,7 @@ impl Store {
             .or_else(|source| self.remake_toc(diff).ok_or(StoreError::CorruptToc { diff, source }))
     }
 
-    /// Reads a table as it is on disk, without mending it.
-    pub(super) fn check_toc(&self, diff: DiffId) -> Result<(), StoreError> {
-        self.toc_on_disk(diff).map(drop)
-    }
-
-    /// The table as it is on disk.
+    /// The table as it is on disk, without mending it.
     pub(super) fn toc_on_disk(&self, diff: DiffId) -> Result<Toc, StoreError> {
         let path = self.toc_path(diff);
         let bytes = file::read_regular(&path, u64::MAX - 1).map_err(|e| file::context(e, "read", &path))?;
@@ -110,15 +110,22 @@ impl Store {
         Ok(self.open_blob(&diff.into())?.0)
     }
 
-    /// The tar's size in bytes.
+    /// The tar's size in bytes; of one that is elsewhere, as far as it is known.
     pub fn layer_size(&self, diff: DiffId) -> Result<u64, StoreError> {
-        Ok(self.open_blob(&diff.into())?.1)
+        match self.open_here(&diff.into()) {
+            Ok((_, size)) => Ok(size),
+            Err(missing @ StoreError::MissingBlob(_)) => {
+                self.promised(&diff.into()).map(|promise| promise.tar_size()).ok_or(missing)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Enters a stack of layers, bottom first, into the layer db: `diff`, `parent`, `cache-id`, `size`. An entry that is
-    /// not what it should be is made again.
+    /// not what it should be is made again. Of a layer that is elsewhere, and what stands on it, there is none.
     pub fn register_chain(&self, layers: &[DiffId]) -> Result<(), StoreError> {
-        for top in 1..=layers.len() {
+        let here = layers.iter().take_while(|diff| self.has_blob(&(**diff).into())).count();
+        for top in 1..=here {
             if !self.is_registered(&layers[..top])? {
                 self.chain_entry(&layers[..top])?.write()?;
             }
@@ -164,21 +171,24 @@ impl Store {
         self.root.join("compressed").join(format!("{}.{}", diff.hex(), codec.memo_name()))
     }
 
-    /// The blob that this codec makes of a layer, if it was made before and is still here: digest and size.
-    pub fn compressed(&self, diff: DiffId, codec: Codec) -> Result<Option<(BlobDigest, u64)>, StoreError> {
-        let Ok(text) = fs::read_to_string(self.compressed_path(diff, codec)) else { return Ok(None) };
-        let parsed = text
-            .trim()
-            .split_once(' ')
-            .and_then(|(digest, size)| Some((digest.parse::<BlobDigest>().ok()?, size.parse::<u64>().ok()?)));
-        Ok(parsed
-            .filter(|(digest, size)| fs::metadata(self.blob_path(digest)).is_ok_and(|m| m.len() == *size)))
+    /// The blob that this codec makes of a layer, if it was made before and is still here, or somebody has it: digest
+    /// and size.
+    pub fn compressed(&self, diff: DiffId, codec: Codec) -> Option<(BlobDigest, u64)> {
+        self.compressed_here(diff, codec).or_else(|| self.promised_packing(diff, codec))
+    }
+
+    fn compressed_here(&self, diff: DiffId, codec: Codec) -> Option<(BlobDigest, u64)> {
+        let text = fs::read_to_string(self.compressed_path(diff, codec)).ok()?;
+        let (digest, size) = text.trim().split_once(' ')?;
+        let (digest, size) = (digest.parse::<BlobDigest>().ok()?, size.parse::<u64>().ok()?);
+        let is_here = fs::metadata(self.blob_path(&digest)).is_ok_and(|m| m.len() == size);
+        is_here.then_some((digest, size))
     }
 
     /// Forgets packed forms of a layer that are not what they were, so that they are packed again.
     fn forget_rotten_packings(&self, diff: DiffId) -> Result<(), StoreError> {
         for codec in [Codec::Gzip, Codec::Zstd] {
-            let Some((packed, _)) = self.compressed(diff, codec)? else { continue };
+            let Some((packed, _)) = self.compressed_here(diff, codec) else { continue };
             if self.verify_blob(&packed).is_err() {
                 let memo = self.compressed_path(diff, codec);
                 fs::remove_file(&memo).map_err(|e| file::context(e, "remove", &memo))?;

@@ -17,6 +17,7 @@ pub mod layers;
 pub mod logs;
 pub mod mounts;
 pub mod partials;
+pub mod promises;
 pub mod repair;
 pub mod selections;
 pub mod snapshots;
@@ -27,7 +28,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::digest::{BlobDigest, DiffId};
 use crate::layer::Toc;
@@ -38,7 +39,8 @@ pub use blobs::BlobWriter;
 pub use containers::{ContainerId, ContainerLayers, Containers, Created, Going, NewContainer};
 pub use images::{ImageRecord, RefRecord};
 pub use indexes::{IndexRecord, IndexedImage};
-pub use snapshots::{Scratch, Unpacking};
+pub use promises::{Bringer, Promise, Unkept};
+pub use snapshots::{EMPTY_LAYER, Scratch, Unpacking};
 
 /// The version of the layout in `spec/store-layout.md`. A store of another version is refused.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -70,6 +72,12 @@ pub enum StoreError {
     CorruptToc { diff: DiffId, source: crate::layer::toc::TocError },
     #[error("unpack layer {diff}: {source}")]
     Unpack { diff: DiffId, source: crate::layer::unpack::UnpackError },
+    #[error("layer {diff}, which {place} has, cannot be had: {source}")]
+    Promise { diff: DiffId, place: String, source: promises::Cause },
+    #[error(
+        "layer {diff} is not here, and {place}, which had it, gave something else; build the image again"
+    )]
+    Broken { diff: DiffId, place: String },
     #[error("image {0} is not in the store")]
     MissingImage(String),
     #[error("{0:?} matches several images: {1}")]
@@ -77,16 +85,25 @@ pub enum StoreError {
 }
 
 /// An open store. Holding it holds the store's lease: nothing reachable or just made is removed meanwhile.
-#[derive(Debug)]
 pub struct Store {
     root: PathBuf,
     unpacking: Unpacking,
     tocs: Mutex<HashMap<DiffId, Arc<Toc>>>,
     self_contained: Mutex<HashMap<DiffId, bool>>,
+    /// Brings layers that are elsewhere.
+    bringer: OnceLock<Arc<dyn Bringer>>,
+    /// What it could not.
+    unkept: Mutex<Vec<Promise>>,
     _lease: Lock,
 }
 
-const DIRS: [&str; 25] = [
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+const DIRS: [&str; 26] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -110,6 +127,7 @@ const DIRS: [&str; 25] = [
     "mounts",
     "packages",
     "partial",
+    "promises",
     "tmp",
     "volumes",
 ];
@@ -120,13 +138,19 @@ impl Store {
     pub fn open(root: &Path, unpacking: Unpacking) -> Result<Self, StoreError> {
         prepare(root)?;
         let lease = Lock::wait(&root.join("lock"), Hold::Shared)?;
-        Ok(Self {
+        Ok(Self::held(root, unpacking, lease))
+    }
+
+    fn held(root: &Path, unpacking: Unpacking, lease: Lock) -> Self {
+        Self {
             root: root.to_owned(),
             unpacking,
             tocs: Mutex::default(),
             self_contained: Mutex::default(),
+            bringer: OnceLock::new(),
+            unkept: Mutex::default(),
             _lease: lease,
-        })
+        }
     }
 
     /// The directory of the store.

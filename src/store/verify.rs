@@ -194,7 +194,8 @@ impl Store {
             let mut reach = Reach::default();
             self.reach_image(&mut reach, *image, Some(*manifest));
             reach.blobs.extend(reach.diffs.iter().map(|diff| BlobDigest::from(*diff)).collect::<Vec<_>>());
-            let gone = reach.blobs.into_iter().filter(|digest| !self.has_blob(digest));
+            let is_gone = |digest: &BlobDigest| !self.has_blob(digest) && self.promised(digest).is_none();
+            let gone = reach.blobs.into_iter().filter(is_gone);
             missing.extend(gone.map(|digest| Finding::MissingBlob { digest, needed_by: who.clone() }));
             if self.image(image).is_none() {
                 let record = ImageRecord { id: *image, manifest: Some(*manifest), parent: None };

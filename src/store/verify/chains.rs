@@ -42,6 +42,12 @@ impl Store {
     }
 
     fn damaged_chain(&self, stack: Vec<DiffId>) -> Result<Option<Finding>, StoreError> {
+        // What stands on a layer that came later has no entry.
+        let was_elsewhere = |diff: &DiffId| self.promise_of(&(*diff).into()).is_some();
+        let chain = *chain_ids(&stack).last().expect("a stack has a top");
+        if stack.iter().any(was_elsewhere) && !self.chain_dir(chain).exists() {
+            return Ok(None);
+        }
         // Without its tar and table an entry cannot be told; that they are missing is said.
         let Ok(entry) = self.chain_entry(&stack) else { return Ok(None) };
         let faults = entry.faults()?;

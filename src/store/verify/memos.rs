@@ -14,8 +14,13 @@ use crate::store::{Store, StoreError};
 use crate::sys::{dir, file};
 
 /// Directories of sealed files, and the kind that each names in its seal.
-const SEALED: [(&str, &str); 4] =
-    [("actions", "action"), ("builds", "build"), ("downloads", "download"), ("packages", "packages")];
+const SEALED: [(&str, &str); 5] = [
+    ("actions", "action"),
+    ("builds", "build"),
+    ("downloads", "download"),
+    ("packages", "packages"),
+    ("promises", "promise"),
+];
 /// More bytes than a memo has.
 const MEMO: u64 = 256;
 /// More bytes than a sealed file has.
@@ -52,7 +57,7 @@ impl Store {
             let why = match file::read_regular(&path, MEMO) {
                 Ok(bytes) => match parse(&bytes) {
                     None => "it is not a digest and a size".to_owned(),
-                    Some((digest, size)) => match self.open_blob(&digest) {
+                    Some((digest, size)) => match self.open_here(&digest) {
                         Ok((_, found)) if found != size => {
                             format!("blob {digest} has {found} bytes, not {size}")
                         }

@@ -1,0 +1,103 @@
+//! Layers that places promised, brought when something reads them.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::sync::{Arc, Mutex};
+
+use super::{Form, From, Place, PlaceError, table};
+use crate::digest::BlobDigest;
+use crate::image::{IngestError, bring_layer};
+use crate::layer::Toc;
+use crate::layer::compress::Codec;
+use crate::store::{Bringer, Promise, Store, StoreError, Unkept};
+
+/// Opens a place to read from it.
+type Open = dyn Fn(&Form) -> Result<Arc<dyn Place>, PlaceError> + Send + Sync;
+
+/// Knows the places that promises name; opens those that it is not told of.
+pub struct Fetcher {
+    open: Box<Open>,
+    places: Mutex<BTreeMap<String, Arc<dyn Place>>>,
+}
+
+impl Fetcher {
+    pub fn new(open: Box<Open>) -> Self {
+        Self { open, places: Mutex::default() }
+    }
+
+    /// Tells of a place that is open.
+    pub fn know(&self, place: Arc<dyn Place>) {
+        self.places.lock().expect("no panic while held").insert(place.address(), place);
+    }
+
+    fn place(&self, address: &str) -> Result<Arc<dyn Place>, Unkept> {
+        let mut places = self.places.lock().expect("no panic while held");
+        if let Some(place) = places.get(address) {
+            return Ok(place.clone());
+        }
+        let opened = || -> Result<Arc<dyn Place>, PlaceError> { (self.open)(&address.parse::<From>()?.form) };
+        let place = opened().map_err(Unkept::Absent)?;
+        places.insert(address.to_owned(), place.clone());
+        Ok(place)
+    }
+}
+
+impl Bringer for Fetcher {
+    fn blob(&self, store: &Store, promise: &Promise) -> Result<(), Unkept> {
+        self.place(&promise.place)?.bring(store, &promise.blob).map_err(unkept)?;
+        note_packing(store, promise).map_err(|error| unkept(error.into()))
+    }
+
+    fn layer(&self, store: &Store, promise: &Promise) -> Result<(), Unkept> {
+        bring(store, &*self.place(&promise.place)?, promise).map_err(unkept)?;
+        // That it is as large as was said is part of what was said.
+        match promise.size {
+            Some(size) if !store.is_here(promise.diff_id, size) => {
+                Err(Unkept::Other("it has another size".into()))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn table(&self, _: &Store, promise: &Promise) -> Result<Option<Toc>, Unkept> {
+        let Some(blob) = promise.toc.as_ref().filter(|blob| blob.size <= table::MOST) else {
+            return Ok(None);
+        };
+        let place = self.place(&promise.place)?;
+        let absent = |error: std::io::Error| Unkept::Absent(error.into());
+        let mut bytes = Vec::new();
+        place.open(blob).map_err(absent)?.take(blob.size + 1).read_to_end(&mut bytes).map_err(absent)?;
+        if BlobDigest::of(&bytes) != blob.digest {
+            return Err(Unkept::Other(format!("its table is not {}", blob.digest).into()));
+        }
+        table::unpack(&bytes).map(Some).map_err(Unkept::Other)
+    }
+}
+
+/// Brings a layer as one of a pulled image is, and remembers what it was packed as.
+pub fn bring(store: &Store, place: &dyn Place, promise: &Promise) -> Result<(), IngestError> {
+    bring_layer(store, place, (&promise.blob, promise.diff_id))?;
+    Ok(note_packing(store, promise)?)
+}
+
+fn note_packing(store: &Store, promise: &Promise) -> Result<(), StoreError> {
+    match [Codec::Gzip, Codec::Zstd].into_iter().find(|codec| Some(codec.memo_name()) == promise.codec) {
+        Some(codec) => {
+            store.remember_compressed(promise.diff_id, codec, promise.blob.digest, promise.blob.size)
+        }
+        None => Ok(()),
+    }
+}
+
+/// What was given and is something else, apart from what could not be had.
+fn unkept(error: IngestError) -> Unkept {
+    match error {
+        IngestError::Size { .. }
+        | IngestError::LayerType { .. }
+        | IngestError::Packing { .. }
+        | IngestError::Layer { .. }
+        | IngestError::DiffId { .. }
+        | IngestError::Store(StoreError::CorruptBlob { .. }) => Unkept::Other(error.into()),
+        _ => Unkept::Absent(error.into()),
+    }
+}

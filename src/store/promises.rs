@@ -1,0 +1,266 @@
+//! Layers that are not here and can be had: what was promised, by which place (spec/store-layout.md, "Promises").
+//!
+//! Knows no place: how to get to one is a [`Bringer`]'s. A layer is brought when something reads it, so whoever opens a
+//! blob or a table of the store needs to know nothing of promises.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::actions::{open_sealed, seal};
+use super::{EMPTY_LAYER, LayerRef, Store, StoreError};
+use crate::digest::{BlobDigest, DiffId};
+use crate::layer::Toc;
+use crate::layer::compress::Codec;
+use crate::oci::Descriptor;
+use crate::sys::file::{self, Durability};
+
+/// The version of a promise's file.
+pub const PROMISE_VERSION: u32 = 1;
+
+/// The largest file that is read.
+const MOST: u64 = 1 << 20;
+
+/// A layer that a place has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Promise {
+    pub diff_id: DiffId,
+    /// Of the tar, in bytes; `None` where nobody says.
+    pub size: Option<u64>,
+    /// The blob that the layer is packed in there.
+    pub blob: Descriptor,
+    /// The codec of ours that made the blob, by its name in the store; `None` if another did or may have.
+    pub codec: Option<String>,
+    /// The layer's table as a blob.
+    pub toc: Option<Descriptor>,
+    /// As a [`Bringer`] knows it.
+    pub place: String,
+    /// It was not kept. The layer is then brought at once or not at all.
+    #[serde(default)]
+    pub is_broken: bool,
+}
+
+/// Why a promise was not kept.
+#[derive(Debug)]
+pub enum Unkept {
+    /// The place could not be asked, or has it no more.
+    Absent(Cause),
+    /// What it gave is something else.
+    Other(Cause),
+}
+
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Gets to the places of promises.
+pub trait Bringer: Send + Sync {
+    /// Puts the packed blob into the store.
+    fn blob(&self, store: &Store, promise: &Promise) -> Result<(), Unkept>;
+
+    /// Puts the layer into the store, its tar and its table.
+    fn layer(&self, store: &Store, promise: &Promise) -> Result<(), Unkept>;
+
+    /// The layer's table, if the place has it.
+    fn table(&self, store: &Store, promise: &Promise) -> Result<Option<Toc>, Unkept>;
+}
+
+impl Promise {
+    /// Bytes of the tar. Where nobody says, more than an empty layer has.
+    pub fn tar_size(&self) -> u64 {
+        self.size.unwrap_or(self.blob.size.max(EMPTY_LAYER + 1))
+    }
+
+    fn is_of(&self, digest: &BlobDigest) -> bool {
+        self.blob.digest == *digest || BlobDigest::from(self.diff_id) == *digest
+    }
+}
+
+impl Store {
+    /// Whoever is given here brings what was promised. Without one nothing is.
+    pub fn set_bringer(&self, bringer: Arc<dyn Bringer>) {
+        // The first stays: there is one a process.
+        let _ = self.bringer.set(bringer);
+    }
+
+    fn promise_path(&self, digest: &BlobDigest) -> PathBuf {
+        self.root.join("promises").join(digest.hex())
+    }
+
+    /// Remembers who has a layer.
+    pub fn promise(&self, promise: &Promise) -> Result<(), StoreError> {
+        let dir = self.root.join("promises");
+        std::fs::create_dir_all(&dir).map_err(|e| file::context(e, "create", &dir))?;
+        let sealed = seal("promise", PROMISE_VERSION, promise);
+        for digest in [promise.blob.digest, promise.diff_id.into()] {
+            file::replace(&self.promise_path(&digest), &sealed, Durability::Synced)?;
+        }
+        Ok(())
+    }
+
+    /// What was promised of a layer or of its packed blob, and was not broken.
+    pub fn promised(&self, digest: &BlobDigest) -> Option<Promise> {
+        self.promise_of(digest).filter(|promise| !promise.is_broken)
+    }
+
+    /// Whether the blob was promised, and something else was given.
+    pub fn is_broken(&self, digest: &BlobDigest) -> bool {
+        self.promise_of(digest).is_some_and(|promise| promise.is_broken)
+    }
+
+    pub(super) fn promise_of(&self, digest: &BlobDigest) -> Option<Promise> {
+        let bytes = file::read_regular(&self.promise_path(digest), MOST).ok()?;
+        open_sealed("promise", PROMISE_VERSION, &bytes).filter(|promise: &Promise| promise.is_of(digest))
+    }
+
+    /// Whether a layer of this size was promised.
+    pub(super) fn is_promised(&self, diff: DiffId, size: u64) -> bool {
+        self.promised(&diff.into()).is_some_and(|promise| promise.tar_size() == size)
+    }
+
+    /// The blob that a codec makes of a layer, if somebody has it.
+    pub(super) fn promised_packing(&self, diff: DiffId, codec: Codec) -> Option<(BlobDigest, u64)> {
+        let promise = self.promised(&diff.into())?;
+        (promise.codec == Some(codec.memo_name())).then_some((promise.blob.digest, promise.blob.size))
+    }
+
+    /// Brings a layer or its packed blob that was promised. `false` if it was not.
+    pub(super) fn bring(&self, digest: &BlobDigest) -> Result<bool, StoreError> {
+        let (Some(promise), Some(bringer)) = (self.promise_of(digest), self.bringer.get()) else {
+            return Ok(false);
+        };
+        if promise.is_broken {
+            let (diff, place) = (promise.diff_id, promise.place);
+            return Err(StoreError::Broken { diff, place });
+        }
+        let _once = self.work_lock(&format!("bring-{}", promise.diff_id.hex()))?;
+        if self.has_blob(digest) {
+            return Ok(true);
+        }
+        let believed = self.toc_on_disk(promise.diff_id).ok();
+        // A blob that is the tar itself is more than a blob.
+        let is_packed = promise.blob.digest == *digest && *digest != promise.diff_id.into();
+        let brought = match is_packed {
+            true => bringer.blob(self, &promise),
+            false => bringer.layer(self, &promise),
+        };
+        brought
+            .and_then(|()| self.check_believed(promise.diff_id, believed))
+            .map_err(|unkept| self.unkept(promise, unkept))?;
+        Ok(true)
+    }
+
+    /// A table that came before its layer is what the layer's tar says.
+    fn check_believed(&self, diff: DiffId, believed: Option<Toc>) -> Result<(), Unkept> {
+        let (Some(believed), Ok(is)) = (believed, self.toc_on_disk(diff)) else { return Ok(()) };
+        if believed == is {
+            return Ok(());
+        }
+        self.know_toc(diff, Arc::new(is));
+        Err(Unkept::Other("its table of contents says other things than the layer".into()))
+    }
+
+    /// Makes sure that all of these layers are here; those that are elsewhere are brought at the same time.
+    pub fn bring_all(&self, layers: &[LayerRef]) -> Result<(), StoreError> {
+        let is_elsewhere = |layer: &&LayerRef| !self.has_blob(&layer.diff_id.into());
+        let elsewhere: Vec<&LayerRef> = layers.iter().filter(is_elsewhere).collect();
+        elsewhere.par_iter().try_for_each(|layer| self.layer_tar(layer.diff_id).map(drop))
+    }
+
+    /// The table of a layer that is not here: from who promised the layer, or made from that.
+    pub(super) fn bring_toc(&self, diff: DiffId) -> Result<Option<Toc>, StoreError> {
+        let (Some(promise), Some(bringer)) = (self.promised(&diff.into()), self.bringer.get()) else {
+            return Ok(None);
+        };
+        if !self.has_blob(&diff.into())
+            && let Some(toc) =
+                bringer.table(self, &promise).map_err(|unkept| self.unkept(promise.clone(), unkept))?
+        {
+            self.add_layer(diff, &toc)?;
+            return Ok(Some(toc));
+        }
+        // The layer's table comes with it.
+        self.open_blob(&diff.into())?;
+        Ok(self.toc_on_disk(diff).ok())
+    }
+
+    /// Notes that a promise was not kept; one that was kept with something else is broken for good.
+    fn unkept(&self, promise: Promise, unkept: Unkept) -> StoreError {
+        let (source, is_other) = match unkept {
+            Unkept::Absent(source) => (source, false),
+            Unkept::Other(source) => (source, true),
+        };
+        if is_other {
+            // It is found out again if this cannot be written.
+            let _ = self.break_promise(&promise);
+        }
+        let (diff, place) = (promise.diff_id, promise.place.clone());
+        self.unkept.lock().expect("no panic while held").push(promise);
+        StoreError::Promise { diff, place, source }
+    }
+
+    /// The promises that were not kept since this was last asked.
+    pub fn unkept_promises(&self) -> Vec<Promise> {
+        std::mem::take(&mut *self.unkept.lock().expect("no panic while held"))
+    }
+
+    /// From now on the layer is not here.
+    pub fn break_promise(&self, promise: &Promise) -> Result<(), StoreError> {
+        self.promise(&Promise { is_broken: true, ..promise.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::media::MediaType;
+    use crate::store::Unpacking;
+
+    fn promise() -> Promise {
+        Promise {
+            diff_id: DiffId::from_bytes([1; 32]),
+            size: Some(2048),
+            blob: Descriptor::new(MediaType::OciLayerGzip, BlobDigest::from_bytes([2; 32]), 77),
+            codec: Some(Codec::Gzip.memo_name()),
+            toc: None,
+            place: "oci-layout:/somewhere".into(),
+            is_broken: false,
+        }
+    }
+
+    #[test]
+    fn a_promise_stands_for_its_layer_until_it_is_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("s"), Unpacking::Root).unwrap();
+        let (promise, diff) = (promise(), promise().diff_id);
+        assert!(!store.has_layer(diff, 2048));
+        store.promise(&promise).unwrap();
+        assert!(store.has_layer(diff, 2048));
+        assert!(!store.has_layer(diff, 2049));
+        assert_eq!(store.layer_size(diff).unwrap(), 2048);
+        assert_eq!(store.compressed(diff, Codec::Gzip), Some((promise.blob.digest, 77)));
+        assert_eq!(store.compressed(diff, Codec::Zstd), None);
+        assert_eq!(store.promised(&promise.blob.digest), Some(promise.clone()));
+        // Nobody here gets to the place.
+        assert!(matches!(store.layer_tar(diff), Err(StoreError::MissingBlob(_))));
+        store.break_promise(&promise).unwrap();
+        assert!(!store.has_layer(diff, 2048));
+        assert!(store.is_broken(&promise.blob.digest));
+        assert_eq!(store.compressed(diff, Codec::Gzip), None);
+    }
+
+    #[test]
+    fn a_promise_moved_to_another_name_or_damaged_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("s"), Unpacking::Root).unwrap();
+        store.promise(&promise()).unwrap();
+        let (from, other) = (store.promise_path(&promise().blob.digest), BlobDigest::from_bytes([3; 32]));
+        std::fs::copy(&from, store.promise_path(&other)).unwrap();
+        assert_eq!(store.promised(&other), None);
+        let mut bytes = std::fs::read(&from).unwrap();
+        let last = bytes.len() - 4;
+        bytes[last] ^= 1;
+        std::fs::write(&from, bytes).unwrap();
+        assert_eq!(store.promised(&promise().blob.digest), None);
+    }
+}

@@ -16,6 +16,7 @@ use super::language::LanguageArgs;
 use super::limits::LimitArgs;
 use super::pins::{PinArgs, write_completed};
 use super::progress;
+use super::pulling::{Policy, Pulling};
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
@@ -23,6 +24,7 @@ use super::sharing;
 use super::{CliError, out};
 use crate::debian::{Asking, Machine};
 use crate::diag::{Diagnostic, Source};
+use crate::engine::bases::{Puller, Pulls, When};
 use crate::engine::contexts::{ContextSource, NamedContext, Packed};
 use crate::engine::finish::Built;
 use crate::engine::pins::{Pins, completed};
@@ -61,6 +63,12 @@ pub struct What {
     hermetic: bool,
     #[command(flatten)]
     pins: PinArgs,
+    /// When registries are asked for bases; --pull alone is --pull=always
+    #[arg(
+        long, value_enum, value_name = "WHEN", default_value_t, default_missing_value = "always",
+        num_args = 0..=1, require_equals = true
+    )]
+    pull: Policy,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -152,7 +160,9 @@ impl Build {
         options.sbom = self.results.sbom()?;
         options.debug = self.debug;
         options.cache_from = Arc::new(sharing::sources(&self.cache_from, &session.fetcher)?);
-        options.reads_layers = self.results.has_outputs();
+        // What is built here is whole here, unless it is to stay at a shared cache.
+        let is_lazy = self.cache_from.iter().any(|from| from.is_lazy);
+        options.reads_layers = !is_lazy || self.results.has_outputs();
         options.cache_to = sharing::sinks(&self.cache_to);
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
@@ -217,9 +227,17 @@ impl What {
         self.options_with(store, self.pins.read(&self.language.contexts.files)?, watch)
     }
 
+    /// Which bases are pulled.
+    fn pulls(&self, watch: Watcher) -> Pulls {
+        let puller: Arc<dyn Puller> = Arc::new(Pulling { watch });
+        let is_asked = !self.pins.is_offline() && self.pull != Policy::Never;
+        let when = if self.pull == Policy::Always { When::Always } else { When::Missing };
+        Pulls { puller: is_asked.then_some(puller), when, only_pinned: self.hermetic }
+    }
+
     /// The same, with other pins.
     pub fn options_with(&self, store: &Store, pins: Pins, watch: Watcher) -> Result<Options, CliError> {
-        let fetch = FetchOptions { watch, ..self.pins.fetch_options()? };
+        let fetch = FetchOptions { watch: watch.clone(), ..self.pins.fetch_options()? };
         let secrets = self.secrets.read()?;
         let access = Access { secrets: &secrets, agent: secrets.agent("default") };
         let reach = Reach { store, fetch: &fetch, access };
@@ -255,6 +273,7 @@ impl What {
             pins,
             machine: Machine::new(now().seconds()),
             no_sandbox: None,
+            pulls: self.pulls(watch),
             reads_layers: false,
             cache_from: Arc::default(),
             cache_to: vec![],

@@ -9,6 +9,7 @@ use super::build::What;
 use super::session::{self, Need};
 use super::{CliError, out, pins, progress};
 use crate::diag::suggest;
+use crate::engine::bases::When;
 use crate::engine::pins::{Pins, Unused, lock};
 use crate::fetch::Watcher;
 use crate::lock::Lock;
@@ -59,7 +60,11 @@ impl LockFile {
         let mut pins = there.clone().unwrap_or_else(|| Pins { file: shown.clone(), ..Pins::default() });
         let old = pins.lock.clone();
         forget(&mut pins, &self.update)?;
-        let options = self.what.options_with(&store, pins, Watcher::new(progress::of_fetching()))?;
+        let mut options = self.what.options_with(&store, pins, Watcher::new(progress::of_fetching()))?;
+        options.pulls.only_pinned = false;
+        if options.pulls.when == When::Missing && !self.update.is_empty() {
+            options.pulls.when = When::Again;
+        }
         let unused = if self.prune { Unused::Drop } else { Unused::Keep };
         let new =
             lock(&store, &options, unused).map_err(|error| CliError::of_build(error, &options.dockerfile))?;

@@ -35,6 +35,7 @@ mod process_flags;
 mod progress;
 mod prompt;
 mod pull;
+mod pulling;
 mod push;
 mod registries;
 mod results;

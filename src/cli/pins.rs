@@ -37,6 +37,11 @@ impl PinArgs {
         self.lock_file.clone().or_else(|| files.lock())
     }
 
+    /// Whether no other machine is asked.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// The pins of the lock; there are none without one. A lock that is asked for must be there.
     pub fn read(&self, files: &Files) -> Result<Pins, CliError> {
         let pins = self.read_if_there(files)?;

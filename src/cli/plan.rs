@@ -34,7 +34,9 @@ enum Format {
 impl Plan {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
-        let options = self.what.options(&store, Watcher::default())?;
+        let mut options = self.what.options(&store, Watcher::default())?;
+        // A plan is made of what is here.
+        options.pulls.puller = None;
         let result = engine::prepare(&store, &options, Asking::Never).and_then(|prepared| {
             let stages = preview(&prepared)?;
             Ok((stages, prepared.warnings))

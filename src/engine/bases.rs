@@ -37,6 +37,16 @@ pub enum BaseError {
         .similar.as_ref().map_or_else(String::new, |similar| format!(" (did you mean {similar}?)"))
     )]
     Missing { name: String, similar: Option<String> },
+    #[error(
+        "image {name} is not in the store{}, and cannot be pulled: {source}",
+        .similar.as_ref().map_or_else(String::new, |similar| format!(" (did you mean {similar}?)"))
+    )]
+    Pull { name: String, similar: Option<String>, source: Cause },
+    #[error(
+        "image {name} is not in the store, and a hermetic build pulls only what is known beforehand: \
+         pin it with `lith lock`, or name its digest"
+    )]
+    NotPinned { name: String },
     #[error("image {name}: {source}")]
     Platform { name: String, source: ChoiceError },
     #[error(transparent)]
@@ -77,13 +87,19 @@ impl BaseError {
     pub fn or_stage<'a>(self, stages: impl Iterator<Item = &'a str>) -> Self {
         match self {
             Self::Missing { name, similar: None } => {
-                let stage = crate::diag::suggest(name.trim_end_matches(":latest"), stages.take(1000))
-                    .map(|stage| format!("stage {stage}"));
-                Self::Missing { name, similar: stage }
+                Self::Missing { similar: similar_stage(&name, stages), name }
+            }
+            Self::Pull { name, similar: None, source } => {
+                Self::Pull { similar: similar_stage(&name, stages), name, source }
             }
             other => other,
         }
     }
+}
+
+fn similar_stage<'a>(name: &str, stages: impl Iterator<Item = &'a str>) -> Option<String> {
+    let similar = crate::diag::suggest(name.trim_end_matches(":latest"), stages.take(1000));
+    similar.map(|stage| format!("stage {stage}"))
 }
 
 /// A file or directory that holds an image.
@@ -93,9 +109,52 @@ enum Archive {
     Rootfs { path: PathBuf },
 }
 
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Brings images of registries into the store.
+pub trait Puller: Send + Sync {
+    /// Pulls what a name, or a digest of its repository, is for a platform; gives the image's manifest. Layers may stay
+    /// where they are until something reads them.
+    fn pull(
+        &self,
+        store: &Store,
+        name: &str,
+        digest: Option<BlobDigest>,
+        platform: &Platform,
+    ) -> Result<BlobDigest, Cause>;
+}
+
+/// Which images are pulled.
+#[derive(Clone, Default)]
+pub struct Pulls {
+    /// Nothing is, without one.
+    pub puller: Option<Arc<dyn Puller>>,
+    pub when: When,
+    /// Only what cannot be another image tomorrow.
+    pub only_pinned: bool,
+}
+
+/// When a registry is asked for a name; for a digest it is if that is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum When {
+    /// If the store has nothing of that name.
+    #[default]
+    Missing,
+    /// Also if what it has came by a build.
+    Again,
+    Always,
+}
+
+impl std::fmt::Debug for Pulls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pulls").field("when", &self.when).finish_non_exhaustive()
+    }
+}
+
 /// Where images are looked for.
 pub struct Bases<'a> {
     pub store: &'a Store,
+    pub pulls: &'a Pulls,
     pub names: &'a NamedContexts,
     pub contexts: &'a BTreeMap<String, NamedContext>,
     pub epoch: Epoch,
@@ -112,7 +171,7 @@ impl Bases<'_> {
         let reference = reference.strip_prefix("docker-image://").unwrap_or(reference);
         let manifest = match source(reference) {
             Some(archive) => self.bring(archive, platform)?,
-            None => self.in_store(reference, platform)?,
+            None => self.named(reference, platform)?,
         };
         self.open(manifest)
     }
@@ -149,13 +208,76 @@ impl Bases<'_> {
         Ok(image.digest)
     }
 
-    fn in_store(&self, text: &str, platform: &Platform) -> Result<BlobDigest, BaseError> {
+    /// An image by its name: of the store, else of its registry.
+    fn named(&self, text: &str, platform: &Platform) -> Result<BlobDigest, BaseError> {
         let reference: Reference = text.parse()?;
+        let (digest, full) = (reference.digest(), reference.to_string());
+        let when = match (&self.pulls.puller, digest) {
+            (Some(_), None) => self.pulls.when,
+            (None, _) | (_, Some(_)) => When::Missing,
+        };
+        let missing = match self.in_store(text, &reference, platform) {
+            Ok(found) if when != When::Always => return Ok(found),
+            Ok(_) => BaseError::Missing { name: text.to_owned(), similar: None },
+            Err(missing @ BaseError::Missing { .. }) => missing,
+            Err(error) => return Err(error),
+        };
+        if when == When::Missing
+            && let Some(pulled) = self.store.pull(&full, platform)
+            && self.is_known(pulled)
+        {
+            return Ok(pulled);
+        }
+        match (&self.pulls.puller, missing) {
+            (Some(_), BaseError::Missing { name, .. }) if self.pulls.only_pinned && digest.is_none() => {
+                Err(BaseError::NotPinned { name })
+            }
+            (Some(puller), BaseError::Missing { name, similar }) => {
+                let pulled = puller.pull(self.store, text, digest, platform);
+                let pulled = pulled.map_err(|source| BaseError::Pull { name, similar, source })?;
+                self.store.put_pull(&full, platform, pulled)?;
+                Ok(pulled)
+            }
+            (_, missing) => Err(missing),
+        }
+    }
+
+    /// Brings an image of a name's repository by its digest; `false` if nobody can.
+    pub fn pull_pinned(
+        &self,
+        reference: &str,
+        manifest: BlobDigest,
+        platform: &Platform,
+    ) -> Result<bool, BaseError> {
+        let text = reference.strip_prefix("docker-image://").unwrap_or(reference);
+        let Some(puller) = &self.pulls.puller else { return Ok(false) };
+        let pulled = puller.pull(self.store, text, Some(manifest), platform);
+        let pull_error = |source| BaseError::Pull { name: text.to_owned(), similar: None, source };
+        Ok(pulled.map_err(pull_error)? == manifest)
+    }
+
+    /// Whether an image and all of its layers can be had.
+    pub fn is_known(&self, manifest: BlobDigest) -> bool {
+        let has_all =
+            |image: StoredImage| image.layers().iter().all(|layer| self.store.layer_size(*layer).is_ok());
+        StoredImage::open(self.store, manifest).is_ok_and(has_all)
+    }
+
+    fn in_store(
+        &self,
+        text: &str,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<BlobDigest, BaseError> {
         if let Some(digest) = reference.digest() {
             let missing = || BaseError::Missing { name: text.to_owned(), similar: None };
+            let is_there = match self.pulls.puller {
+                Some(_) => self.is_known(digest),
+                None => self.store.has_blob(&digest),
+            };
             return match self.store.index(&digest) {
                 Some(index) => indexed_for(text, &index, platform),
-                None if self.store.has_blob(&digest) => Ok(digest),
+                None if is_there => Ok(digest),
                 None => Err(missing()),
             };
         }

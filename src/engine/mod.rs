@@ -45,7 +45,7 @@ use crate::sbom::Form;
 use crate::shared::{Sink, Sources};
 use crate::store::{Store, StoreError};
 
-use bases::{BaseError, Resolved};
+use bases::{BaseError, Pulls, Resolved};
 use bind::Inputs;
 use contexts::{ContextSource, NamedContext};
 pub use foreign::ForeignStep;
@@ -93,6 +93,8 @@ pub struct Options {
     /// Where packages come from, if a file does not say.
     pub machine: Machine,
     pub no_sandbox: Option<String>,
+    /// Which images come from registries.
+    pub pulls: Pulls,
     /// Something reads the images' layers after the build.
     pub reads_layers: bool,
     /// Where records of other machines are looked up.

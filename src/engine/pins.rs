@@ -13,7 +13,7 @@ use crate::digest::BlobDigest;
 use crate::exec::ExecError;
 use crate::fetch::{Commit, Commits, FetchError, Fetched, Fetcher, Vendored};
 use crate::frontend::{BuildFile, ImageUse, NamedContexts};
-use crate::image::{LoadError, LoadOptions, Platforms, StoredImage, load_path};
+use crate::image::{LoadError, LoadOptions, Platforms, load_path};
 use crate::lock::{GitPin, Lock, PackageName, UrlPin, git_name, url_name};
 use crate::oci::Reference;
 use crate::platform::Platform;
@@ -324,7 +324,7 @@ pub(super) fn resolve(
     let pins = &options.pins;
     let Some(pinned) = pins.image(finder.names, reference, platform) else {
         if let Some(digest) = own_digest(reference) {
-            unpack_vendored(finder.store, options, digest, platform)?;
+            unpack_vendored(finder, options, digest, platform)?;
         }
         return finder.resolve(reference, platform);
     };
@@ -335,7 +335,8 @@ pub(super) fn resolve(
             false => Err(moved(options, reference, pinned, Some(found.manifest))),
         };
     }
-    match unpack_vendored(finder.store, options, pinned, platform)? {
+    let is_here = unpack_vendored(finder, options, pinned, platform)?;
+    match is_here || finder.pull_pinned(reference, pinned, platform)? {
         true => finder.open(pinned),
         false => Err(moved(options, reference, pinned, None)),
     }
@@ -356,13 +357,13 @@ fn moved(options: &Options, reference: &str, pinned: BlobDigest, found: Option<B
 
 /// Takes an image that is vendored into the store, unless it is there; whether it is there now.
 fn unpack_vendored(
-    store: &Store,
+    finder: &Bases<'_>,
     options: &Options,
     manifest: BlobDigest,
     platform: &Platform,
 ) -> Result<bool, BaseError> {
     // With all its layers: a load that was killed leaves a manifest without them.
-    if is_whole(store, manifest) {
+    if finder.is_known(manifest) {
         return Ok(true);
     }
     let Some(vendored) = &options.fetch.vendored else { return Ok(false) };
@@ -372,17 +373,12 @@ fn unpack_vendored(
     }
     let platforms = Platforms::One(platform.clone());
     let wanted = LoadOptions { platforms, name: Some(Vendored::image_name(&manifest)) };
-    match load_path(store, &path, &wanted) {
+    match load_path(finder.store, &path, &wanted) {
         Err(LoadError::NoSuchName { .. }) => Ok(false),
         Err(error) => Err(error.into()),
         Ok(loaded) if loaded.iter().any(|loaded| loaded.image.digest == manifest) => Ok(true),
         Ok(_) => Err(BaseError::Vendored { path, manifest }),
     }
-}
-
-fn is_whole(store: &Store, manifest: BlobDigest) -> bool {
-    StoredImage::open(store, manifest)
-        .is_ok_and(|image| image.layers().iter().all(|layer| store.layer_size(*layer).is_ok()))
 }
 
 /// The digest that a reference says itself.

@@ -108,6 +108,7 @@ fn lower_for(
     let broken = |found| BuildError::File(check::with_warnings(file, options, found));
     let finder = Bases {
         store,
+        pulls: &options.pulls,
         names: &options.frontend.named_contexts,
         contexts: &options.contexts,
         epoch: options.epoch,

@@ -15,13 +15,14 @@ use crate::sys::file::Section;
 /// The archive's entries as a directory source, or `None` if the file is no archive.
 pub fn open(store: &Store, source: &Source) -> Result<Option<Source>, ExecError> {
     let SourceNode::File { body, size, .. } = &source.top.node else { return Ok(None) };
-    if !looks_like_tar(body, *size)? {
+    if !looks_like_tar(store, body, *size)? {
         return Ok(None);
     }
     let error = |error| ExecError::Archive { name: source.shown.clone(), source: error };
     let mut plain = crate::sys::file::Unnamed::new(&store.root().join("tmp"))?;
     let limits = Limits::default();
-    let mut reader = Decompressor::new(reader(body, *size)?, limits.unpacking()).map_err(ExecError::Io)?;
+    let mut reader =
+        Decompressor::new(reader(store, body, *size)?, limits.unpacking()).map_err(ExecError::Io)?;
     let copied = io::copy(&mut reader, &mut plain).and_then(|_| plain.flush());
     copied.map_err(ExecError::Io)?;
     let mut file = plain.file().try_clone()?;
@@ -61,8 +62,8 @@ fn directory(source: &Source, tar: Arc<File>, entries: &[crate::layer::TocEntry]
 }
 
 /// The kinds BuildKit unpacks: gzip, bzip2, xz, zstd or nothing, around a sound first tar entry.
-fn looks_like_tar(body: &Body, size: u64) -> Result<bool, ExecError> {
-    let Ok(reader) = Decompressor::new(reader(body, size)?, Limits::default().unpacking()) else {
+fn looks_like_tar(store: &Store, body: &Body, size: u64) -> Result<bool, ExecError> {
+    let Ok(reader) = Decompressor::new(reader(store, body, size)?, Limits::default().unpacking()) else {
         return Ok(false);
     };
     let first = read::archive_entries(reader, &Limits::default(), |_, _| Err(First::Entry));
@@ -83,11 +84,14 @@ impl From<read::ReadError> for First {
     }
 }
 
-fn reader(body: &Body, size: u64) -> Result<Box<dyn Read + Send>, ExecError> {
+fn reader(store: &Store, body: &Body, size: u64) -> Result<Box<dyn Read + Send>, ExecError> {
     Ok(match body {
         Body::Bytes(bytes) => Box::new(io::Cursor::new(bytes.clone())),
         Body::Context { context, path, stamp } => Box::new(context.open_file(path, stamp)?),
         Body::Blob(file) => Box::new(Section { file: file.clone(), at: 0, left: size }),
+        Body::Layer { tar, offset } => {
+            Box::new(Section { file: Arc::new(tar.open(store)?.try_clone()?), at: *offset, left: size })
+        }
         Body::Tar { tar, offset } => Box::new(Section { file: tar.clone(), at: *offset, left: size }),
     })
 }

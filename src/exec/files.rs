@@ -88,7 +88,7 @@ pub fn pack_source(store: &Store, source: &Source) -> Result<LayerRef, ExecError
     let placement =
         Placement { dest: &root, dest_is_dir: true, chown: None, chmod: None, epoch: Epoch::ZERO };
     let planned = copy::land(&observer, &placement, std::slice::from_ref(source))?;
-    let (sink, written) = pack::pack(&planned, store.layer_sink()?)?;
+    let (sink, written) = pack::pack(store, &planned)?;
     store.commit_layer(sink, &written)?;
     Ok(LayerRef { diff_id: written.diff_id, size: written.size })
 }

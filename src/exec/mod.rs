@@ -21,6 +21,7 @@ pub mod source;
 pub mod trees;
 pub mod users;
 
+use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
 
@@ -279,8 +280,12 @@ impl<'a> Executor<'a> {
         if !self.rules.shared.knows(key) {
             return Ok(None);
         }
-        let observer = self.observer(parent)?;
-        let holds = |observations: &[Observation]| observer.contradiction(observations).is_none();
+        // Only what was done on another parent is held against this one, whose tables that takes.
+        let observer = OnceCell::new();
+        let holds = |observations: &[Observation]| {
+            let observer = observer.get_or_init(|| self.observer(parent).ok());
+            observer.as_ref().is_some_and(|observer| observer.contradiction(observations).is_none())
+        };
         let Some(record) = self.rules.shared.bring(self.store, key, observe::chain(parent), holds) else {
             return Ok(None);
         };
@@ -345,7 +350,7 @@ impl<'a> Executor<'a> {
     }
 
     fn store_layer(&self, planned: &copy::Planned) -> Result<LayerRef, ExecError> {
-        let (sink, written) = pack::pack(planned, self.store.layer_sink()?)?;
+        let (sink, written) = pack::pack(self.store, planned)?;
         self.store.commit_layer(sink, &written)?;
         Ok(LayerRef { diff_id: written.diff_id, size: written.size })
     }

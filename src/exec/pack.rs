@@ -15,6 +15,7 @@ use crate::digest::ContentDigest;
 use crate::layer::Node;
 use crate::layer::write::{LayerWriter, Written};
 use crate::path::ImagePath;
+use crate::store::Store;
 use crate::store::blobs::LayerSink;
 use crate::sys::file::Section;
 
@@ -25,16 +26,16 @@ const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_ENTRIES: usize = 1024;
 
 /// Writes a layer. Every file's bytes are checked against the digest they were planned with.
-pub fn pack(planned: &Planned, sink: LayerSink) -> Result<(LayerSink, Written), ExecError> {
-    let mut writer = LayerWriter::new(sink);
+pub fn pack(store: &Store, planned: &Planned) -> Result<(LayerSink, Written), ExecError> {
+    let mut writer = LayerWriter::new(store.layer_sink()?);
     let batches = batches(planned);
-    let mut ahead = batches.first().map(|range| read_ahead(&planned[range.clone()])).transpose()?;
+    let mut ahead = batches.first().map(|range| read_ahead(store, &planned[range.clone()])).transpose()?;
     for (at, range) in batches.iter().enumerate() {
         let bodies = ahead.take().expect("read with the batch before");
         let next = batches.get(at + 1);
         let (written, read) = rayon::join(
-            || write_batch(&mut writer, &planned[range.clone()], &bodies),
-            || next.map(|range| read_ahead(&planned[range.clone()])).transpose(),
+            || write_batch(store, &mut writer, &planned[range.clone()], &bodies),
+            || next.map(|range| read_ahead(store, &planned[range.clone()])).transpose(),
         );
         written?;
         ahead = read?;
@@ -66,11 +67,11 @@ fn small_size(entry: &Entry) -> Option<u64> {
     }
 }
 
-fn read_ahead(batch: &[(ImagePath, Entry)]) -> Result<Vec<Option<Vec<u8>>>, ExecError> {
-    batch.par_iter().with_min_len(16).map(|(path, entry)| read_small(path, entry)).collect()
+fn read_ahead(store: &Store, batch: &[(ImagePath, Entry)]) -> Result<Vec<Option<Vec<u8>>>, ExecError> {
+    batch.par_iter().with_min_len(16).map(|(path, entry)| read_small(store, path, entry)).collect()
 }
 
-fn read_small(path: &ImagePath, entry: &Entry) -> Result<Option<Vec<u8>>, ExecError> {
+fn read_small(store: &Store, path: &ImagePath, entry: &Entry) -> Result<Option<Vec<u8>>, ExecError> {
     let (Some(size), SourceNode::File { content, body, .. }) = (small_size(entry), &entry.node) else {
         return Ok(None);
     };
@@ -78,6 +79,10 @@ fn read_small(path: &ImagePath, entry: &Entry) -> Result<Option<Vec<u8>>, ExecEr
     match body {
         Body::Bytes(whole) => bytes.copy_from_slice(whole),
         Body::Tar { tar, offset } => tar
+            .read_exact_at(&mut bytes, *offset)
+            .map_err(|source| ExecError::ReadLayer { path: path.clone(), source })?,
+        Body::Layer { tar, offset } => tar
+            .open(store)?
             .read_exact_at(&mut bytes, *offset)
             .map_err(|source| ExecError::ReadLayer { path: path.clone(), source })?,
         Body::Blob(file) => file
@@ -104,11 +109,14 @@ fn check(
     }
     Err(match body {
         Body::Context { path, .. } => ContextError::Changed(path.clone()).into(),
-        Body::Tar { .. } | Body::Bytes(_) | Body::Blob(_) => ExecError::Damaged { path: path.clone() },
+        Body::Tar { .. } | Body::Layer { .. } | Body::Bytes(_) | Body::Blob(_) => {
+            ExecError::Damaged { path: path.clone() }
+        }
     })
 }
 
 fn write_batch(
+    store: &Store,
     writer: &mut LayerWriter<LayerSink>,
     batch: &[(ImagePath, Entry)],
     bodies: &[Option<Vec<u8>>],
@@ -119,7 +127,7 @@ fn write_batch(
                 writer.bytes(path, &entry.meta, bytes, *content)?
             }
             (SourceNode::File { size, content, body }, None) => {
-                let actual = stream(writer, path, entry, *size, body)?;
+                let actual = stream(store, writer, path, entry, (*size, body))?;
                 check(path, body, actual, *content)?;
             }
             (SourceNode::Dir, _) => writer.node(path, &entry.meta, &Node::Dir)?,
@@ -131,16 +139,20 @@ fn write_batch(
 }
 
 fn stream(
+    store: &Store,
     writer: &mut LayerWriter<LayerSink>,
     path: &ImagePath,
     entry: &Entry,
-    size: u64,
-    body: &Body,
+    (size, body): (u64, &Body),
 ) -> Result<ContentDigest, ExecError> {
     Ok(match body {
         Body::Bytes(bytes) => writer.stream(path, &entry.meta, size, &mut &bytes[..])?,
         Body::Tar { tar, offset } => {
             let mut reader = Section { file: tar.as_ref(), at: *offset, left: size };
+            writer.stream(path, &entry.meta, size, &mut reader)?
+        }
+        Body::Layer { tar, offset } => {
+            let mut reader = Section { file: tar.open(store)?, at: *offset, left: size };
             writer.stream(path, &entry.meta, size, &mut reader)?
         }
         Body::Blob(file) => {

@@ -86,6 +86,8 @@ pub fn resolve(
     let argv = argv(run, overrides)?;
     let cwd = cwd(run, overrides)?;
     let rootfs = rootfs(store, config)?;
+    // All of it will be mounted.
+    store.bring_all(&rootfs)?;
     let tree = Tree::new(rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?);
     let observer = Observer::new(store, &rootfs, Arc::new(tree));
     let user = users::process(user(run, overrides), &observer)?;

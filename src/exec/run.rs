@@ -111,6 +111,7 @@ impl Executor<'_> {
         parent: &Rootfs,
         output: &mut dyn Sink,
     ) -> Result<LayerRef, ExecError> {
+        self.store.bring_all(parent)?;
         let scratch = self.store.scratch()?;
         let mounts = self.mounts(job, run, output)?;
         let spec = self.spec(job, run, parent, &scratch, &mounts)?;

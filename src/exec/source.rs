@@ -4,7 +4,7 @@
 use std::collections::btree_map::Entry as MapEntry;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -12,14 +12,14 @@ use super::ExecError;
 use crate::action::{KeepMeta, SourceDigest};
 use crate::canon::{Hasher, Sink as _};
 use crate::context::{self, Context, Filter, Stamp, StatIndex};
-use crate::digest::ContentDigest;
+use crate::digest::{ContentDigest, DiffId};
 use crate::epoch::Epoch;
 use crate::fetch::git::GitDir;
 use crate::fetch::{Fetched, GitTree};
 use crate::layer::tree::{FollowLast, Found, Tree};
 use crate::layer::{Meta, Mtime, Node};
 use crate::path::ImagePath;
-use crate::store::{LayerRef, Store};
+use crate::store::{LayerRef, Store, StoreError};
 
 /// Version of the digest in `spec/step-hash.md`, "Source digest".
 const SOURCE_VERSION: u32 = 1;
@@ -85,9 +85,35 @@ pub enum Body {
         tar: Arc<File>,
         offset: u64,
     },
+    /// At an offset of a layer's tar.
+    Layer {
+        tar: Arc<LayerTar>,
+        offset: u64,
+    },
     Bytes(Arc<[u8]>),
     /// A blob of the store, whole.
     Blob(Arc<File>),
+}
+
+/// The tar of a layer, opened when something reads it: until then it may be elsewhere.
+#[derive(Debug)]
+pub struct LayerTar {
+    diff_id: DiffId,
+    file: OnceLock<File>,
+}
+
+impl LayerTar {
+    fn new(layer: &LayerRef) -> Arc<Self> {
+        Arc::new(Self { diff_id: layer.diff_id, file: OnceLock::new() })
+    }
+
+    pub fn open(&self, store: &Store) -> Result<&File, StoreError> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = store.layer_tar(self.diff_id)?;
+        Ok(self.file.get_or_init(|| file))
+    }
 }
 
 /// How modes of the context are taken.
@@ -422,14 +448,18 @@ fn hash_file(
 }
 
 /// The merged view of a root file system, and the tar of each of its layers.
-fn tree_and_tars(store: &Store, rootfs: &[LayerRef]) -> Result<(Tree, Vec<Arc<File>>), ExecError> {
+fn tree_and_tars(store: &Store, rootfs: &[LayerRef]) -> Result<(Tree, Vec<Arc<LayerTar>>), ExecError> {
     let tocs = rootfs.iter().map(|layer| store.toc(layer.diff_id)).collect::<Result<_, _>>()?;
-    let tars =
-        rootfs.iter().map(|layer| store.layer_tar(layer.diff_id).map(Arc::new)).collect::<Result<_, _>>()?;
-    Ok((Tree::new(tocs), tars))
+    Ok((Tree::new(tocs), rootfs.iter().map(LayerTar::new).collect()))
 }
 
-fn from_tree(tree: &Tree, tars: &[Arc<File>], name: Vec<u8>, path: &ImagePath, filter: &Filter) -> Source {
+fn from_tree(
+    tree: &Tree,
+    tars: &[Arc<LayerTar>],
+    name: Vec<u8>,
+    path: &ImagePath,
+    filter: &Filter,
+) -> Source {
     let top = tree.get(path).expect("just selected");
     let mut links = Links::default();
     let below = filtered(tree, path, filter)
@@ -455,7 +485,7 @@ fn filtered<'a>(tree: &'a Tree, path: &ImagePath, filter: &Filter) -> Vec<(Image
 /// An entry as one of a directory of the host would be taken.
 fn packed_entry(
     found: &Found<'_>,
-    tars: &[Arc<File>],
+    tars: &[Arc<LayerTar>],
     modes: Modes,
     epoch: Epoch,
 ) -> Result<Entry, ExecError> {
@@ -463,7 +493,7 @@ fn packed_entry(
     let special = |kind| Err(context::ContextError::Special { path: path(), kind }.into());
     let node = match (&found.entry.node, found.file()) {
         (_, Some((size, content, offset))) => {
-            let body = Body::Tar { tar: tars[found.layer].clone(), offset };
+            let body = Body::Layer { tar: tars[found.layer].clone(), offset };
             SourceNode::File { size, content, body }
         }
         (Node::Dir, None) => SourceNode::Dir,
@@ -482,7 +512,7 @@ fn packed_entry(
 /// The first name, in this source, of each file of a layer: by layer and by the name that holds the bytes there.
 type Links = std::collections::BTreeMap<(usize, ImagePath), ImagePath>;
 
-fn tree_entry(found: &Found<'_>, tars: &[Arc<File>], links: &mut Links, relative: &ImagePath) -> Entry {
+fn tree_entry(found: &Found<'_>, tars: &[Arc<LayerTar>], links: &mut Links, relative: &ImagePath) -> Entry {
     let holder = match &found.entry.node {
         Node::Hardlink(to) => to,
         _ => &found.entry.path,
@@ -492,7 +522,7 @@ fn tree_entry(found: &Found<'_>, tars: &[Arc<File>], links: &mut Links, relative
             MapEntry::Occupied(first) => SourceNode::Hardlink(first.get().clone()),
             MapEntry::Vacant(vacant) => {
                 vacant.insert(relative.clone());
-                let body = Body::Tar { tar: tars[found.layer].clone(), offset };
+                let body = Body::Layer { tar: tars[found.layer].clone(), offset };
                 SourceNode::File { size, content, body }
             }
         },

@@ -22,7 +22,7 @@ use crate::oci::{
     ConfigError, Descriptor, DescriptorPlatform, Document, DocumentError, ImageConfig, Manifest,
 };
 use crate::platform::Platform;
-use crate::store::{ImageRecord, Store, StoreError};
+use crate::store::{ImageRecord, Promise, Store, StoreError};
 
 /// The most indexes on the way to a manifest.
 const MAX_INDEX_DEPTH: usize = 8;
@@ -105,6 +105,53 @@ pub fn ingest(
     let image = take(store, source, &descriptor, &manifest)?;
     record(store, &image)?;
     Ok(image)
+}
+
+/// The same, but that layers stay where they are, at a `place` that a [`crate::store::Bringer`] knows, until something
+/// reads them.
+pub fn ingest_promised(
+    store: &Store,
+    source: &dyn BlobSource,
+    (top, wanted): (&Descriptor, &Platform),
+    place: &str,
+) -> Result<Ingested, IngestError> {
+    let (descriptor, manifest) = find_manifest(store, source, top, wanted)?;
+    let config = read_config(store, source, &descriptor, &manifest)?;
+    check_platform(&manifest, &config, descriptor.platform.as_ref())?;
+    for (layer, diff) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+        promise_layer(store, source, (layer, *diff), place)?;
+    }
+    store.register_chain(&config.rootfs.diff_ids)?;
+    let id = manifest.config.digest.into();
+    let image = Ingested { id, digest: descriptor.digest, config, warnings: Vec::new() };
+    record(store, &image)?;
+    Ok(image)
+}
+
+fn promise_layer(
+    store: &Store,
+    source: &dyn BlobSource,
+    (layer, diff): (&Descriptor, DiffId),
+    place: &str,
+) -> Result<(), IngestError> {
+    announced(layer)?;
+    let is_here = store.has_blob(&diff.into()) && store.has_blob(&layer.digest);
+    if is_here || store.promised(&layer.digest).is_some() {
+        return Ok(());
+    }
+    // What was once something else is not promised again.
+    if store.is_broken(&layer.digest) {
+        return bring_layer(store, source, (layer, diff)).map(drop);
+    }
+    Ok(store.promise(&Promise {
+        diff_id: diff,
+        size: None,
+        blob: layer.clone(),
+        codec: None,
+        toc: None,
+        place: place.to_owned(),
+        is_broken: false,
+    })?)
 }
 
 /// Takes in an image whose manifest was read. It is not recorded yet.

@@ -25,7 +25,7 @@ pub use assemble::{AssembleError, Assembled, Assembly, Base, assemble};
 pub use choose::{ChoiceError, choose};
 pub use export::{ExportError, Exported, PlatformImage, add_to_layout, docker_archive, export, export_index};
 pub use import::{ImportError, ImportOptions, import};
-pub use ingest::{BlobSource, IngestError, Ingested, bring_layer, ingest};
+pub use ingest::{BlobSource, IngestError, Ingested, bring_layer, ingest, ingest_promised};
 pub use layout::Growing;
 pub use load::{LoadError, LoadOptions, Loaded, Platforms, load_path, load_stream};
 pub use output::{OutputError, OutputKind, OutputSpec};

@@ -1,7 +1,7 @@
 //! An image pulled into the store (spec/registry.md, "Pull"): its name is asked about once, digests lead from there.
 
 use super::{Registry, RegistryError, Repository, Target};
-use crate::image::{IngestError, Ingested, ingest};
+use crate::image::{IngestError, Ingested, ingest, ingest_promised};
 use crate::oci::{Descriptor, Reference};
 use crate::platform::Platform;
 use crate::store::Store;
@@ -25,6 +25,19 @@ impl Registry {
     ) -> Result<Pulled, RegistryError> {
         pull(store, &self.repository(name)?, name, platform)
     }
+
+    /// The same, but that layers stay where they are until something reads them; `place` is what is to be found there.
+    pub fn pull_promised(
+        &self,
+        store: &Store,
+        name: &Reference,
+        platform: &Platform,
+        place: &str,
+    ) -> Result<Pulled, RegistryError> {
+        let repository = self.repository(name)?;
+        let take = |top: &Descriptor| ingest_promised(store, &repository, (top, platform), place);
+        pull_with(store, &repository, name, &take)
+    }
 }
 
 /// Pulls the image that a name of a repository has for a platform.
@@ -34,14 +47,22 @@ pub fn pull(
     name: &Reference,
     platform: &Platform,
 ) -> Result<Pulled, RegistryError> {
+    pull_with(store, repository, name, &|top| ingest(store, repository, top, platform))
+}
+
+fn pull_with(
+    store: &Store,
+    repository: &Repository<'_>,
+    name: &Reference,
+    take: &dyn Fn(&Descriptor) -> Result<Ingested, IngestError>,
+) -> Result<Pulled, RegistryError> {
     let target = match (name.digest(), name.tag()) {
         (Some(digest), _) => Target::Digest(digest),
         (None, tag) => Target::Tag(tag.unwrap_or("latest")),
     };
     let resolved = repository.manifest(target)?;
     store.put_blob(&resolved.bytes, Durability::Synced)?;
-    let image = ingest(store, repository, &resolved.descriptor, platform);
-    let image = image.map_err(|error| explained(error, repository.named(&target)))?;
+    let image = take(&resolved.descriptor).map_err(|error| explained(error, repository.named(&target)))?;
     Ok(Pulled { top: resolved.descriptor, image })
 }
 

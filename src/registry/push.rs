@@ -29,7 +29,7 @@ pub struct Push<'a> {
     pub layers: Option<Layers>,
     /// Another repository of the same registry that may have some of the blobs, and that the user may read.
     pub mount: Option<&'a str>,
-    /// The repository of the same registry that has a blob that is not here.
+    /// The repository of the same registry that a blob is known to be in.
     pub elsewhere: &'a (dyn Fn(BlobDigest) -> Option<String> + Sync),
 }
 
@@ -152,11 +152,7 @@ fn send_blobs(
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((digest, blob)) = blobs.get(at).filter(|_| !has_failed()) else { return };
-                    let sent = match spare(store, repository, *digest, push) {
-                        Ok(None) => send_blob(store, repository, *digest, blob, push.mount),
-                        Ok(Some(sent)) => Ok(sent),
-                        Err(error) => Err(error),
-                    };
+                    let sent = send_one(store, repository, (*digest, blob), push);
                     results.lock().expect("no panic while held").insert(at, sent);
                 }
             });
@@ -165,24 +161,25 @@ fn send_blobs(
     results.into_inner().expect("no panic while held").into_values().collect()
 }
 
-/// A blob that is elsewhere is not brought only to find that it was there, or that the registry has it.
-fn spare(
+/// Sends one of an image's blobs. One that is not here is not brought only to find that it was there, or that another
+/// repository of the registry has it.
+fn send_one(
     store: &Store,
     repository: &Repository<'_>,
-    digest: BlobDigest,
+    (digest, blob): (BlobDigest, &Blob),
     push: &Push<'_>,
-) -> Result<Option<Sent>, RegistryError> {
-    if store.has_blob(&digest) || store.promised(&digest).is_none() {
-        return Ok(None);
+) -> Result<Sent, RegistryError> {
+    let elsewhere = (push.elsewhere)(digest);
+    let mount = elsewhere.as_deref().or(push.mount);
+    if !store.has_blob(&digest) && store.promised(&digest).is_some() {
+        let what = repository.named(&Target::Digest(digest));
+        let task = repository.registry().options.watch.task(Act::Push, &what);
+        if let Some(spared) = Upload::new(repository, digest, Content::Bytes(&[]), mount, &task).spare()? {
+            task.done();
+            return Ok(spared);
+        }
     }
-    let mount = (push.elsewhere)(digest);
-    let task =
-        repository.registry().options.watch.task(Act::Push, &repository.named(&Target::Digest(digest)));
-    let spared = Upload::new(repository, digest, Content::Bytes(&[]), mount.as_deref(), &task).spare()?;
-    if spared.is_some() {
-        task.done();
-    }
-    Ok(spared)
+    send_blob(store, repository, digest, blob, mount)
 }
 
 impl Repository<'_> {

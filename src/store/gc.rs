@@ -84,7 +84,7 @@ impl Store {
         let reach = self.reach(scope)?;
         let mut plan = GcPlan::default();
         // What points goes before what it points to: a sweep that is killed leaves no record of what is gone.
-        for dir in ["actions", "builds", "packages", "downloads", "git", "logs"] {
+        for dir in ["actions", "builds", "packages", "downloads", "pulls", "git", "logs"] {
             self.doom(&mut plan, dir, |_| scope == Scope::Garbage)?;
         }
         if scope == Scope::Garbage {

@@ -18,6 +18,7 @@ pub mod logs;
 pub mod mounts;
 pub mod partials;
 pub mod promises;
+pub mod pulls;
 pub mod repair;
 pub mod selections;
 pub mod snapshots;
@@ -103,7 +104,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-const DIRS: [&str; 26] = [
+const DIRS: [&str; 27] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -128,6 +129,7 @@ const DIRS: [&str; 26] = [
     "packages",
     "partial",
     "promises",
+    "pulls",
     "tmp",
     "volumes",
 ];

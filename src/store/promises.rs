@@ -5,8 +5,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::actions::{open_sealed, seal};
@@ -22,6 +23,9 @@ pub const PROMISE_VERSION: u32 = 1;
 
 /// The largest file that is read.
 const MOST: u64 = 1 << 20;
+
+/// How many layers are brought at once.
+const AT_ONCE: usize = 4;
 
 /// A layer that a place has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,7 +168,18 @@ impl Store {
     pub fn bring_all(&self, layers: &[LayerRef]) -> Result<(), StoreError> {
         let is_elsewhere = |layer: &&LayerRef| !self.has_blob(&layer.diff_id.into());
         let elsewhere: Vec<&LayerRef> = layers.iter().filter(is_elsewhere).collect();
-        elsewhere.par_iter().try_for_each(|layer| self.layer_tar(layer.diff_id).map(drop))
+        let next = AtomicUsize::new(0);
+        let bring = || -> Result<(), StoreError> {
+            while let Some(layer) = elsewhere.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.layer_tar(layer.diff_id)?;
+            }
+            Ok(())
+        };
+        // They wait for servers more than they work.
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..AT_ONCE.min(elsewhere.len())).map(|_| scope.spawn(bring)).collect();
+            workers.into_iter().try_for_each(|worker| worker.join().expect("bringing does not panic"))
+        })
     }
 
     /// The table of a layer that is not here: from who promised the layer, or made from that.

@@ -190,6 +190,7 @@ impl Store {
         let dirs = match there.into_iter().collect::<Option<Vec<_>>>() {
             Some(all) => all,
             None => {
+                self.bring_all(stack)?;
                 tops.into_par_iter().map(|top| self.unpacked(&diffs[..=top])).collect::<Result<_, _>>()?
             }
         };

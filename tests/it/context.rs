@@ -247,7 +247,7 @@ fn torn(size: usize, change: impl FnOnce(&Path)) -> Result<(), ExecError> {
     change(&path);
     let store = Store::open(&lab.path("store"), Unpacking::Never).unwrap();
     let planned = selected.into_iter().map(|s| (ImagePath::parse(b"f").unwrap(), s.top)).collect();
-    pack(&planned, store.layer_sink().unwrap()).map(drop)
+    pack(&store, &planned).map(drop)
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn d9_a_directory_swapped_for_a_symlink_is_not_followed() {
     symlink(lab.path("outside"), lab.path("ctx/d")).unwrap();
     let store = Store::open(&lab.path("store"), Unpacking::Never).unwrap();
     let planned = selected.into_iter().map(|s| (ImagePath::parse(b"f").unwrap(), s.top)).collect();
-    let error = pack(&planned, store.layer_sink().unwrap()).map(drop).unwrap_err();
+    let error = pack(&store, &planned).map(drop).unwrap_err();
     assert!(matches!(error, ExecError::Context(ContextError::Changed(_))), "{error:?}");
 }
 

@@ -234,7 +234,11 @@ fn a_poisoned_or_damaged_place_is_a_miss_with_a_warning() {
         let _ = fs::remove_file(path);
         fs::write(path, bytes).unwrap();
     };
-    harm("short", &|dir| write(&dir.join(&one), &fs::read(dir.join(&one)).unwrap()[..20]), "20 bytes");
+    harm(
+        "short",
+        &|dir| write(&dir.join(&one), &fs::read(dir.join(&one)).unwrap()[..20]),
+        "of 110 bytes is not there",
+    );
     harm("missing", &|dir| fs::remove_file(dir.join(&one)).unwrap(), "is not used");
     harm("swapped", &|dir| fs::rename(dir.join(&two), dir.join(&one)).unwrap(), "is not used");
     let retag = |dir: &Path, change: &dyn Fn(&mut Vec<Value>)| {

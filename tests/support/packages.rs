@@ -109,6 +109,7 @@ pub fn options(machine: Machine) -> Options {
         sbom: None,
         no_sandbox: None,
         cache_from: Arc::default(),
+        pulls: Default::default(),
         reads_layers: false,
         cache_to: vec![],
     }

@@ -14,12 +14,13 @@ use crate::store::{Store, StoreError};
 use crate::sys::{dir, file};
 
 /// Directories of sealed files, and the kind that each names in its seal.
-const SEALED: [(&str, &str); 5] = [
+const SEALED: [(&str, &str); 6] = [
     ("actions", "action"),
     ("builds", "build"),
     ("downloads", "download"),
     ("packages", "packages"),
     ("promises", "promise"),
+    ("pulls", "pull"),
 ];
 /// More bytes than a memo has.
 const MEMO: u64 = 256;

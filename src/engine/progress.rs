@@ -248,7 +248,8 @@ impl Running<'_> {
         let hit = outcome.how == How::Hit;
         let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
         let end = if hit { End::Hit } else { End::Built { why: why.clone() } };
-        let offer = Offer { record: outcome.record.clone(), parent: chain(parent) };
+        let base = self.image_below(info.id.stage).filter(|base| base == parent).unwrap_or_default();
+        let offer = Offer { record: outcome.record.clone(), parent: chain(parent), base };
         (self.offer)(info.id.stage, offer);
         let mut rootfs = Rootfs::clone(parent);
         rootfs.push(outcome.record.layer);
@@ -258,6 +259,15 @@ impl Running<'_> {
         steps.rootfs.insert(info.id, Arc::new(rootfs));
         drop(steps);
         self.ui.event(Event::Ended { step: info, end });
+    }
+
+    /// The layers of the image that a stage stands on.
+    fn image_below(&self, stage: usize) -> Option<Arc<Rootfs>> {
+        let stage = &self.prepared.recipe.stages[stage];
+        match &stage.base {
+            Base::Image(reference) => Some(self.prepared.image(reference, &stage.platform).rootfs.clone()),
+            Base::Scratch | Base::Stage(_) | Base::Packages(_) => None,
+        }
     }
 
     fn why(&self, info: &StepInfo, fields: &[(String, String)], outcome: &Outcome) -> String {

@@ -10,7 +10,7 @@ use crate::digest::{ActionKey, BlobDigest, ChainId};
 use crate::oci::json::{self, MAX_DOCUMENT};
 use crate::oci::media::{Flavor, MediaType};
 use crate::oci::{Descriptor, Document, Manifest};
-use crate::store::{Promise, Record};
+use crate::store::{Promise, PromisedToc, Record};
 
 /// The version of the format.
 pub const VERSION: u32 = 2;
@@ -39,6 +39,15 @@ pub struct Shared {
     /// The codec of lith that made the blob, by its name in the store; `None` if it is the tar itself.
     pub codec: Option<String>,
     /// The layer's table as a blob.
+    pub toc: Option<Descriptor>,
+    /// The layers that it was done on, if no action made them: those of an image.
+    pub base: Vec<BaseLayer>,
+}
+
+/// What is known of a layer that no action made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BaseLayer {
+    pub layer: LayerRef,
     pub toc: Option<Descriptor>,
 }
 
@@ -80,6 +89,15 @@ struct Line {
     layer: LayerRef,
     blob: usize,
     codec: Option<String>,
+    toc: Option<usize>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    base: Vec<BaseLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BaseLine {
+    layer: LayerRef,
     toc: Option<usize>,
 }
 
@@ -132,6 +150,9 @@ impl Entry {
             blob: place(&record.blob),
             codec: record.codec.clone(),
             toc: record.toc.as_ref().map(&mut place),
+            base: (record.base.iter())
+                .map(|base| BaseLine { layer: base.layer, toc: base.toc.as_ref().map(&mut place) })
+                .collect(),
         });
         let records = Records { version: VERSION, key: self.key, records: records.collect() };
         let config = json::to_bytes(&records);
@@ -170,8 +191,11 @@ impl Entry {
         let named = |at: usize| manifest.layers.get(at).cloned().ok_or(EntryError::NoBlob(at));
         let shared = |line: Line| {
             let (blob, toc) = (named(line.blob)?, line.toc.map(named).transpose()?);
+            let of_base =
+                |base: BaseLine| Ok(BaseLayer { layer: base.layer, toc: base.toc.map(named).transpose()? });
+            let base = line.base.into_iter().map(of_base).collect::<Result<_, EntryError>>()?;
             let Line { parent, observations, layer, codec, .. } = line;
-            Ok(Shared { parent, observations, layer, blob, codec, toc })
+            Ok(Shared { parent, observations, layer, blob, codec, toc, base })
         };
         let records =
             records.records.into_iter().take(KEEP).map(shared).collect::<Result<_, EntryError>>()?;
@@ -192,7 +216,7 @@ impl Shared {
             size: Some(self.layer.size),
             blob: self.blob.clone(),
             codec: self.codec.clone(),
-            toc: self.toc.clone(),
+            toc: self.toc.clone().map(|blob| PromisedToc { blob, place: place.clone() }),
             place,
             is_broken: false,
         }
@@ -219,7 +243,9 @@ mod tests {
             9,
         );
         let codec = Some("zstd-3-v1".into());
-        Shared { parent, observations: vec![Observation::Rootfs(parent)], layer, blob, codec, toc: Some(toc) }
+        let base = vec![BaseLayer { layer, toc: Some(toc.clone()) }, BaseLayer { layer, toc: None }];
+        let (observations, toc) = (vec![Observation::Rootfs(parent)], Some(toc));
+        Shared { parent, observations, layer, blob, codec, toc, base }
     }
 
     fn copied() -> Shared {
@@ -228,7 +254,7 @@ mod tests {
             aspect: Aspect::Entry,
             seen: "dir 755 0:0".into(),
         };
-        Shared { parent: None, observations: vec![seen], codec: None, toc: None, ..shared(1) }
+        Shared { parent: None, observations: vec![seen], codec: None, toc: None, base: vec![], ..shared(1) }
     }
 
     #[test]

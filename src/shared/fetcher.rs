@@ -9,7 +9,7 @@ use crate::digest::BlobDigest;
 use crate::image::{IngestError, bring_layer};
 use crate::layer::Toc;
 use crate::layer::compress::Codec;
-use crate::store::{Bringer, Promise, Store, StoreError, Unkept};
+use crate::store::{Bringer, Promise, PromisedToc, Store, StoreError, Unkept};
 
 /// Opens a place to read from it.
 type Open = dyn Fn(&Form) -> Result<Arc<dyn Place>, PlaceError> + Send + Sync;
@@ -60,10 +60,11 @@ impl Bringer for Fetcher {
     }
 
     fn table(&self, _: &Store, promise: &Promise) -> Result<Option<Toc>, Unkept> {
-        let Some(blob) = promise.toc.as_ref().filter(|blob| blob.size <= table::MOST) else {
+        let Some(PromisedToc { blob, place }) = &promise.toc else { return Ok(None) };
+        if blob.size > table::MOST {
             return Ok(None);
-        };
-        let place = self.place(&promise.place)?;
+        }
+        let place = self.place(place)?;
         let absent = |error: std::io::Error| Unkept::Absent(error.into());
         let mut bytes = Vec::new();
         place.open(blob).map_err(absent)?.take(blob.size + 1).read_to_end(&mut bytes).map_err(absent)?;

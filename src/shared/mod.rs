@@ -21,9 +21,9 @@ use crate::action::Observation;
 use crate::digest::{ActionKey, ChainId};
 use crate::image::BlobSource;
 use crate::oci::Descriptor;
-use crate::store::{LayerRef, Record, Store};
+use crate::store::{LayerRef, PromisedToc, Record, Store};
 
-pub use entry::{Entry, EntryError, Shared};
+pub use entry::{BaseLayer, Entry, EntryError, Shared};
 pub use fetcher::Fetcher;
 pub use layout::Layout;
 pub use remote::Remote;
@@ -195,6 +195,10 @@ impl Sources {
 impl Source {
     /// Gives the store the layer of a record, or the promise of it. A layer whose promise was broken is given at once.
     fn give(&self, store: &Store, record: &Shared) -> Result<(), PlaceError> {
+        for BaseLayer { layer, toc } in &record.base {
+            let place = || self.place.address();
+            store.amend_promise(*layer, toc.clone().map(|blob| PromisedToc { blob, place: place() }))?;
+        }
         let LayerRef { diff_id, size } = record.layer;
         if store.has_layer(diff_id, size) {
             return Ok(());

@@ -4,20 +4,22 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use super::entry::{Encoded, Entry, Shared, TYPE};
+use super::entry::{BaseLayer, Encoded, Entry, Shared, TYPE};
 use super::{Place, PlaceError, table};
 use crate::digest::{BlobDigest, ChainId, DiffId};
 use crate::image::packed_layer;
 use crate::layer::compress::Codec;
 use crate::oci::Descriptor;
 use crate::oci::media::{MediaType, Packing};
-use crate::store::{Record, Store};
+use crate::store::{LayerRef, Record, Store};
 
 /// A record that may be written, and what its action was done on.
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub record: Record,
     pub parent: Option<ChainId>,
+    /// The layers of that, if no action made them.
+    pub base: Arc<Vec<LayerRef>>,
 }
 
 /// What was written to a place.
@@ -60,7 +62,7 @@ impl<'a> Writer<'a> {
     }
 
     fn add(&mut self, offer: &Offer) -> Result<(), PlaceError> {
-        let Offer { record, parent } = offer;
+        let Offer { record, parent, base } = offer;
         let tag = Entry::tag(record.key);
         // What cannot be read there is written anew.
         let known = self.place.entry(&tag)?.and_then(|bytes| Entry::decode(&bytes, record.key).ok());
@@ -75,7 +77,11 @@ impl<'a> Writer<'a> {
         let toc = self.put_table(record.layer.diff_id)?;
         let Record { observations, layer, .. } = record.clone();
         let codec = Codec::of(self.packing).map(Codec::memo_name);
-        let new = Shared { parent: *parent, observations, layer, blob, codec, toc };
+        let mut of_base = |layer: &LayerRef| -> Result<BaseLayer, PlaceError> {
+            Ok(BaseLayer { layer: *layer, toc: self.put_table(layer.diff_id)? })
+        };
+        let base = base.iter().map(&mut of_base).collect::<Result<_, _>>()?;
+        let new = Shared { parent: *parent, observations, layer, blob, codec, toc, base };
         entry.add(new.clone());
         if self.put(&tag, &entry).is_err() {
             // Blobs of the others may have gone from there.
@@ -101,6 +107,10 @@ impl<'a> Writer<'a> {
 
     /// A table of ordinary size; who wants another reads the layer.
     fn put_table(&mut self, diff: DiffId) -> Result<Option<Descriptor>, PlaceError> {
+        // One that is elsewhere is not brought for its table.
+        if !self.store.has_toc(diff) {
+            return Ok(None);
+        }
         let Some((table, bytes)) = table::pack(&*self.store.toc(diff)?)? else { return Ok(None) };
         if !self.is_there(&table)? {
             self.place.put_bytes(self.store, &table, &bytes)?;

@@ -60,6 +60,11 @@ impl Store {
         Ok(toc)
     }
 
+    /// Whether a layer's table is here.
+    pub fn has_toc(&self, diff: DiffId) -> bool {
+        self.toc_path(diff).exists()
+    }
+
     fn read_toc(&self, diff: DiffId) -> Result<Toc, StoreError> {
         let path = self.toc_path(diff);
         let bytes = match file::read_regular(&path, u64::MAX - 1) {

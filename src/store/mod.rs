@@ -40,7 +40,7 @@ pub use blobs::BlobWriter;
 pub use containers::{ContainerId, ContainerLayers, Containers, Created, Going, NewContainer};
 pub use images::{ImageRecord, RefRecord};
 pub use indexes::{IndexRecord, IndexedImage};
-pub use promises::{Bringer, Promise, Unkept};
+pub use promises::{Bringer, Promise, PromisedToc, Unkept};
 pub use snapshots::{EMPTY_LAYER, Scratch, Unpacking};
 
 /// The version of the layout in `spec/store-layout.md`. A store of another version is refused.

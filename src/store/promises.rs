@@ -37,13 +37,19 @@ pub struct Promise {
     pub blob: Descriptor,
     /// The codec of ours that made the blob, by its name in the store; `None` if another did or may have.
     pub codec: Option<String>,
-    /// The layer's table as a blob.
-    pub toc: Option<Descriptor>,
+    pub toc: Option<PromisedToc>,
     /// As a [`Bringer`] knows it.
     pub place: String,
     /// It was not kept. The layer is then brought at once or not at all.
     #[serde(default)]
     pub is_broken: bool,
+}
+
+/// A layer's table, as a blob of a place: not always that which has the layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PromisedToc {
+    pub blob: Descriptor,
+    pub place: String,
 }
 
 /// Why a promise was not kept.
@@ -100,6 +106,15 @@ impl Store {
             file::replace(&self.promise_path(&digest), &sealed, Durability::Synced)?;
         }
         Ok(())
+    }
+
+    /// Adds what is known of a layer that was promised and is not here.
+    pub fn amend_promise(&self, layer: LayerRef, toc: Option<PromisedToc>) -> Result<(), StoreError> {
+        let promised = self.promised(&layer.diff_id.into()).filter(|_| !self.has_blob(&layer.diff_id.into()));
+        match promised.filter(|promise| promise.toc.is_none() && promise.size.is_none()) {
+            Some(promise) => self.promise(&Promise { size: Some(layer.size), toc, ..promise }),
+            None => Ok(()),
+        }
     }
 
     /// What was promised of a layer or of its packed blob, and was not broken.

@@ -182,6 +182,7 @@ impl Store {
     /// parallel. A layer that is there twice counts where it is topmost, which shows all that it has; overlayfs takes
     /// no directory twice.
     pub fn lowers(&self, stack: &[LayerRef]) -> Result<Vec<PathBuf>, StoreError> {
+        self.bring_all(stack)?;
         let diffs: Vec<DiffId> = stack.iter().map(|layer| layer.diff_id).collect();
         let tops = mounted(stack);
         let there =
@@ -190,7 +191,6 @@ impl Store {
         let dirs = match there.into_iter().collect::<Option<Vec<_>>>() {
             Some(all) => all,
             None => {
-                self.bring_all(stack)?;
                 tops.into_par_iter().map(|top| self.unpacked(&diffs[..=top])).collect::<Result<_, _>>()?
             }
         };

@@ -6,6 +6,7 @@
 mod support;
 
 mod add;
+mod bases;
 mod bind;
 mod build;
 mod bundle;

@@ -63,7 +63,7 @@ fn another_machine_does_nothing_again() {
     let first = machine(&lab, "a", &["--cache-to", "type=oci-layout,dest=cache,mode=max"]);
     assert_eq!(first.with_status("built").len(), STEPS);
     assert_eq!(entries(&lab.path("cache")), STEPS);
-    let from = ["--cache-from", "type=oci-layout,src=cache"];
+    let from = ["--cache-from", "type=oci-layout,src=cache,lazy=false"];
     let second = machine(&lab, "b", &from);
     assert_eq!((second.with_status("hit").len(), second.with_status("built").len()), (STEPS, 0));
     assert_eq!(second.manifest(), first.manifest());

@@ -18,6 +18,9 @@ mod support;
 #[path = "builds/packages.rs"]
 mod packages;
 
+#[path = "builds/shared.rs"]
+mod shared;
+
 #[path = "builds/verify.rs"]
 mod verify;
 
@@ -320,7 +323,7 @@ fn main() {
         std::thread::available_parallelism().unwrap()
     );
     type Piece = (&'static str, fn(&Bench));
-    let works: [Piece; 8] = [
+    let works: [Piece; 9] = [
         ("seed", Bench::seed),
         ("many", Bench::many_files),
         ("large", Bench::one_large_file),
@@ -328,6 +331,7 @@ fn main() {
         ("hundred", Bench::hundred_runs),
         ("files", Bench::write_and_remove),
         ("packages", Bench::packages),
+        ("shared", Bench::shared),
         ("verify", Bench::verify),
     ];
     for (name, work) in works {

@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(manifest.layers.len(), 4, "a blob stands there once");
         assert_eq!(manifest.subject, None);
         let digest = BlobDigest::of(&encoded.manifest).to_string();
-        assert_eq!(digest, "sha256:1247431b10810e554a09b1dfcab1b409cb47ccf5b9c4b8722f2cc4200a1b4432");
+        assert_eq!(digest, "sha256:d27ef3063b51161b782ba586ddbbb5d019a61e6fad6c94970153f826c32221da");
     }
 
     #[test]

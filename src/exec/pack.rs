@@ -28,6 +28,7 @@ const BATCH_ENTRIES: usize = 1024;
 /// Writes a layer. Every file's bytes are checked against the digest they were planned with.
 pub fn pack(store: &Store, planned: &Planned) -> Result<(LayerSink, Written), ExecError> {
     let mut writer = LayerWriter::new(store.layer_sink()?);
+    open_layers(store, planned)?;
     let batches = batches(planned);
     let mut ahead = batches.first().map(|range| read_ahead(store, &planned[range.clone()])).transpose()?;
     for (at, range) in batches.iter().enumerate() {
@@ -41,6 +42,16 @@ pub fn pack(store: &Store, planned: &Planned) -> Result<(LayerSink, Written), Ex
         ahead = read?;
     }
     Ok(writer.finish()?)
+}
+
+/// Layers that are elsewhere are brought before several threads read from them.
+fn open_layers(store: &Store, planned: &Planned) -> Result<(), ExecError> {
+    for (_, entry) in planned {
+        if let SourceNode::File { body: Body::Layer { tar, .. }, .. } = &entry.node {
+            tar.open(store)?;
+        }
+    }
+    Ok(())
 }
 
 fn batches(planned: &Planned) -> Vec<Range<usize>> {

@@ -4,6 +4,7 @@
 //! once it is whole; a kill at any moment leaves only garbage that [`gc`] removes.
 
 pub mod actions;
+mod apart;
 pub mod blobs;
 pub mod builds;
 pub mod caches;

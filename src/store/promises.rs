@@ -5,12 +5,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 use super::actions::{open_sealed, seal};
+use super::apart;
 use super::{EMPTY_LAYER, LayerRef, Store, StoreError};
 use crate::digest::{BlobDigest, DiffId};
 use crate::layer::Toc;
@@ -152,6 +151,7 @@ impl Store {
             let (diff, place) = (promise.diff_id, promise.place);
             return Err(StoreError::Broken { diff, place });
         }
+        debug_assert!(apart::may_lock(), "a layer is brought by a thread of rayon's pool");
         let _once = self.work_lock(&format!("bring-{}", promise.diff_id.hex()))?;
         if self.has_blob(digest) {
             return Ok(true);
@@ -183,18 +183,8 @@ impl Store {
     pub fn bring_all(&self, layers: &[LayerRef]) -> Result<(), StoreError> {
         let is_elsewhere = |layer: &&LayerRef| !self.has_blob(&layer.diff_id.into());
         let elsewhere: Vec<&LayerRef> = layers.iter().filter(is_elsewhere).collect();
-        let next = AtomicUsize::new(0);
-        let bring = || -> Result<(), StoreError> {
-            while let Some(layer) = elsewhere.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.layer_tar(layer.diff_id)?;
-            }
-            Ok(())
-        };
         // They wait for servers more than they work.
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..AT_ONCE.min(elsewhere.len())).map(|_| scope.spawn(bring)).collect();
-            workers.into_iter().try_for_each(|worker| worker.join().expect("bringing does not panic"))
-        })
+        apart::each(&elsewhere, AT_ONCE, |layer| self.layer_tar(layer.diff_id)).map(drop)
     }
 
     /// The table of a layer that is not here: from who promised the layer, or made from that.

@@ -9,9 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
-use super::{LayerRef, Store, StoreError};
+use super::{LayerRef, Store, StoreError, apart};
 use crate::digest::{DiffId, chain_ids};
 use crate::layer::unpack::{Devices, TreeOwners, UnpackOptions, unpack};
 use crate::layer::{Owners, Tree};
@@ -169,6 +167,7 @@ impl Store {
         let cache_id = self.cache_id(stack)?;
         let dir = self.root.join("overlay").join(&cache_id);
         if !self.is_unpacked(&dir)? {
+            debug_assert!(apart::may_lock(), "a layer is unpacked by a thread of rayon's pool");
             let _once = self.work_lock(&format!("unpack-{cache_id}"))?;
             if !self.is_unpacked(&dir)? {
                 let scratch = self.unpack_new(stack)?;
@@ -191,7 +190,8 @@ impl Store {
         let dirs = match there.into_iter().collect::<Option<Vec<_>>>() {
             Some(all) => all,
             None => {
-                tops.into_par_iter().map(|top| self.unpacked(&diffs[..=top])).collect::<Result<_, _>>()?
+                let at_once = rayon::current_num_threads();
+                apart::each(&tops, at_once, |top| self.unpacked(&diffs[..=*top]))?
             }
         };
         let mut topmost_first = once_each(dirs.into_iter().rev().collect());

@@ -77,10 +77,7 @@ impl<'a> Writer<'a> {
         let toc = self.put_table(record.layer.diff_id)?;
         let Record { observations, layer, .. } = record.clone();
         let codec = Codec::of(self.packing).map(Codec::memo_name);
-        let mut of_base = |layer: &LayerRef| -> Result<BaseLayer, PlaceError> {
-            Ok(BaseLayer { layer: *layer, toc: self.put_table(layer.diff_id)? })
-        };
-        let base = base.iter().map(&mut of_base).collect::<Result<_, _>>()?;
+        let base = self.put_base(base)?;
         let new = Shared { parent: *parent, observations, layer, blob, codec, toc, base };
         entry.add(new.clone());
         if self.put(&tag, &entry).is_err() {
@@ -116,6 +113,16 @@ impl<'a> Writer<'a> {
             self.place.put_bytes(self.store, &table, &bytes)?;
         }
         Ok(Some(table))
+    }
+
+    /// What is known of each layer of an image: nothing of any, if not of all.
+    fn put_base(&mut self, base: &[LayerRef]) -> Result<Vec<BaseLayer>, PlaceError> {
+        let sure = |layer: &LayerRef| {
+            let size = self.store.sure_size(layer.diff_id)?;
+            Some(LayerRef { size, ..*layer })
+        };
+        let Some(base) = base.iter().map(sure).collect::<Option<Vec<_>>>() else { return Ok(Vec::new()) };
+        base.into_iter().map(|layer| Ok(BaseLayer { layer, toc: self.put_table(layer.diff_id)? })).collect()
     }
 
     fn put_layer(&mut self, blob: &Descriptor) -> Result<(), PlaceError> {

@@ -49,8 +49,21 @@ impl Store {
             && self.toc_path(diff).exists()
     }
 
-    /// What a layer holds. A damaged table is made again from the layer's tar.
+    /// What a layer holds. A damaged table is made again from the layer's tar; that of a layer that is elsewhere is
+    /// brought.
     pub fn toc(&self, diff: DiffId) -> Result<Arc<Toc>, StoreError> {
+        match self.toc_here(diff) {
+            Err(missing @ StoreError::MissingToc(_)) => {
+                let toc = Arc::new(self.bring_toc(diff)?.ok_or(missing)?);
+                self.tocs.lock().expect("no panic while held").insert(diff, toc.clone());
+                Ok(toc)
+            }
+            read => read,
+        }
+    }
+
+    /// The same of a layer whose table is here.
+    pub(super) fn toc_here(&self, diff: DiffId) -> Result<Arc<Toc>, StoreError> {
         let memo = || self.tocs.lock().expect("no panic while held");
         if let Some(toc) = memo().get(&diff) {
             return Ok(toc.clone());
@@ -70,7 +83,7 @@ impl Store {
         let bytes = match file::read_regular(&path, u64::MAX - 1) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return self.bring_toc(diff)?.ok_or(StoreError::MissingToc(diff));
+                return Err(StoreError::MissingToc(diff));
             }
             Err(error) => return Err(file::context(error, "read", &path).into()),
         };
@@ -113,6 +126,14 @@ impl Store {
     /// The layer's uncompressed tar.
     pub fn layer_tar(&self, diff: DiffId) -> Result<File, StoreError> {
         Ok(self.open_blob(&diff.into())?.0)
+    }
+
+    /// The tar's size in bytes, if it is known for sure.
+    pub fn sure_size(&self, diff: DiffId) -> Option<u64> {
+        match self.open_here(&diff.into()) {
+            Ok((_, size)) => Some(size),
+            Err(_) => self.promised(&diff.into())?.size,
+        }
     }
 
     /// The tar's size in bytes; of one that is elsewhere, as far as it is known.

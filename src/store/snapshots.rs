@@ -125,7 +125,8 @@ impl Store {
     }
 
     /// The local name of the unpacked directory of a stack's top layer: 64 hex digits. It depends on what is below
-    /// only if the layer names files without their directories, which then come from there.
+    /// only if the layer names files without their directories, which then come from there. The layer's table has to be
+    /// here.
     pub fn cache_id(&self, stack: &[DiffId]) -> Result<String, StoreError> {
         let [alone, on_chain] = Self::cache_ids(stack);
         Ok(if self.is_self_contained(top(stack))? { alone } else { on_chain })
@@ -144,7 +145,7 @@ impl Store {
         if let Some(known) = memo().get(&diff) {
             return Ok(*known);
         }
-        let is = self.toc(diff)?.is_self_contained();
+        let is = self.toc_here(diff)?.is_self_contained();
         memo().insert(diff, is);
         Ok(is)
     }

@@ -36,6 +36,21 @@ install_validators() {
     cp "$VALIDATOR_LIST" "$VALIDATORS/made-of"
 }
 
+# A registry of somebody else beside Debian's: from crates.io, with what its own Cargo.lock says, optimised no more than tests need.
+REGISTRIES=target/registries
+OTHER_REGISTRY=container-registry
+OTHER_REGISTRY_VERSION=0.3.1
+
+# Installs it; again if the version changes.
+install_registries() {
+    [ "$(cat "$REGISTRIES/made-of" 2>/dev/null)" = "$OTHER_REGISTRY $OTHER_REGISTRY_VERSION" ] && return 0
+    echo "installing: $OTHER_REGISTRY $OTHER_REGISTRY_VERSION into $REGISTRIES" >&2
+    rm -rf "$REGISTRIES"
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo install --quiet --locked --features bin --root "$REGISTRIES" --version "$OTHER_REGISTRY_VERSION" "$OTHER_REGISTRY"
+    echo "$OTHER_REGISTRY $OTHER_REGISTRY_VERSION" >"$REGISTRIES/made-of"
+}
+
 # Runs a command in a network namespace of its own, which has none. Only root makes one without becoming somebody else.
 without_network() {
     if [ "$(id -u)" = 0 ]; then unshare --net -- "$@"; else "$@"; fi

@@ -6,10 +6,9 @@ use ureq::http::header::HeaderName;
 use ureq::http::{Response, StatusCode};
 
 use super::client::Tries;
-use super::transfer::{Broken, Transfer, Wanted};
+use super::transfer::{Broken, Brought, Transfer, Wanted};
 use super::watch::Task;
 use crate::digest::BlobDigest;
-use crate::store::downloads::Download;
 use crate::store::{Store, StoreError};
 
 /// Headers of a request for the rest of a file; none for all of it.
@@ -54,13 +53,13 @@ pub fn bring<E>(
     tries: &mut Tries,
     task: &Task,
     mut ask: impl FnMut(&Conditions, &mut Tries) -> Result<Answer, E>,
-) -> Result<Option<Download>, Lost<E>> {
+) -> Result<Option<Brought>, Lost<E>> {
     let mut begun = Transfer::resume(store, wanted)?;
     // Killed between the last byte and the name.
     if let Some(whole) = begun.take_if(|begun| begun.is_whole() && wanted.checksum.is_some())
-        && let Some(download) = finish(store, whole, wanted)?
+        && let Some(brought) = finish(store, whole, wanted)?
     {
-        return Ok(Some(download));
+        return Ok(Some(brought));
     }
     loop {
         begun = begun.filter(|begun| begun.can_go_on(wanted));
@@ -79,7 +78,7 @@ pub fn bring<E>(
         let Some(mut transfer) = take_up(store, begun.take(), wanted, &response)? else { continue };
         match transfer.fill(wanted, response, task) {
             Ok(()) => match finish(store, transfer, wanted)? {
-                Some(download) => return Ok(Some(download)),
+                Some(brought) => return Ok(Some(brought)),
                 None => continue,
             },
             Err(Broken::Off(_)) if tries.again(None) => begun = Some(transfer),
@@ -109,10 +108,10 @@ fn take_up<E>(
 }
 
 /// Names what came; `None` if it is not what it should be, and the fault may lie with what was here before.
-fn finish<E>(store: &Store, transfer: Transfer, wanted: &Wanted) -> Result<Option<Download>, Lost<E>> {
+fn finish<E>(store: &Store, transfer: Transfer, wanted: &Wanted) -> Result<Option<Brought>, Lost<E>> {
     let is_joined = transfer.is_joined();
     match transfer.finish(wanted) {
-        Ok(download) => Ok(Some(download)),
+        Ok(brought) => Ok(Some(brought)),
         Err(StoreError::CorruptBlob { expected, actual }) => {
             store.drop_partial(&wanted.key);
             if is_joined { Ok(None) } else { Err(Lost::Other { expected, actual }) }

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::client::{self, REDIRECTS, Tries, header, is_busy, is_passing, retry_after};
 use super::download::{Answer, Conditions, Lost, bring};
-use super::transfer::Wanted;
+use super::transfer::{Brought, Wanted};
 use super::watch::Act;
 use super::{FetchError, FetchOptions, Fetching, shown};
 use crate::digest::{BlobDigest, ContentDigest};
@@ -119,7 +119,8 @@ impl<'a> Fetcher<'a> {
             Some(checksum) => format!("sha256-{}", checksum.hex()),
             None => format!("url-{}", blake3::hash(text.as_bytes()).to_hex()),
         };
-        Wanted { key, checksum, size: None, limit: self.options.largest, patience: self.options.patience }
+        let (limit, patience) = (self.options.largest, self.options.patience);
+        Wanted { key, checksum, size: None, limit, patience, is_content_asked: true }
     }
 
     /// Brings a file from its server. `None` if what is known is still right.
@@ -138,7 +139,7 @@ impl<'a> Fetcher<'a> {
             Ok(answer)
         });
         let url = || shown(&last);
-        let download = brought.map_err(|lost| match lost {
+        let brought = brought.map_err(|lost| match lost {
             Lost::Asking(error) => error,
             Lost::Failed(reason) => FetchError::Failed { url: url(), reason },
             Lost::Part => FetchError::Status { url: url(), status: StatusCode::PARTIAL_CONTENT.as_u16() },
@@ -146,10 +147,10 @@ impl<'a> Fetcher<'a> {
             Lost::Other { expected, actual } => FetchError::Checksum { url: url(), expected, actual },
             Lost::Store(error) => error.into(),
         })?;
-        if download.is_some() {
+        if brought.is_some() {
             task.done();
         }
-        Ok(download)
+        Ok(brought.map(download))
     }
 
     /// Follows redirects to an answer; gives the URL it came from too.
@@ -211,6 +212,12 @@ impl<'a> Fetcher<'a> {
         }
         request.call()
     }
+}
+
+/// What is remembered of a file that came.
+fn download(brought: Brought) -> Download {
+    let Brought { blob, content, size, etag, last_modified } = brought;
+    Download { blob, content: content.expect("asked for"), size, etag, last_modified }
 }
 
 fn fetched(download: &Download) -> Fetched {

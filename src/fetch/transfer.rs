@@ -15,7 +15,6 @@ use super::pace::{Paced, Trickle};
 use super::watch::{Amount, Task};
 use crate::digest::{BlobDigest, ContentDigest};
 use crate::epoch::Epoch;
-use crate::store::downloads::Download;
 use crate::store::partials::{Trust, Whole};
 use crate::store::{BlobWriter, Store, StoreError};
 
@@ -35,6 +34,8 @@ pub struct Wanted {
     /// The largest it may be, in bytes.
     pub limit: u64,
     pub patience: Duration,
+    /// Whether anybody asks for the content digest.
+    pub is_content_asked: bool,
 }
 
 impl Wanted {
@@ -46,7 +47,7 @@ impl Wanted {
 /// What came of a file so far.
 pub struct Transfer {
     blob: BlobWriter,
-    content: blake3::Hasher,
+    content: Content,
     total: Option<u64>,
     etag: Option<String>,
     last_modified: Option<String>,
@@ -54,6 +55,35 @@ pub struct Transfer {
     strong: Option<String>,
     /// Whether it came in one piece.
     is_one: bool,
+}
+
+/// The content digest under way, where somebody asks for it.
+struct Content(Option<blake3::Hasher>);
+
+impl Content {
+    fn new(wanted: &Wanted) -> Self {
+        Self(wanted.is_content_asked.then(blake3::Hasher::new))
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.0 {
+            hasher.update(bytes);
+        }
+    }
+
+    fn finish(self) -> Option<ContentDigest> {
+        self.0.map(|hasher| ContentDigest::from_bytes(*hasher.finalize().as_bytes()))
+    }
+}
+
+/// A file that came whole.
+pub struct Brought {
+    pub blob: BlobDigest,
+    /// Where [`Wanted`] asks for it.
+    pub content: Option<ContentDigest>,
+    pub size: u64,
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
 }
 
 /// Why a body did not become whole.
@@ -68,10 +98,8 @@ pub enum Broken {
 impl Transfer {
     /// What an earlier run left, if the rest of it can be asked for.
     pub fn resume(store: &Store, wanted: &Wanted) -> Result<Option<Self>, StoreError> {
-        let mut content = blake3::Hasher::new();
-        let found = store.resume_blob(&wanted.key, wanted.trust(), |bytes| {
-            content.update(bytes);
-        })?;
+        let mut content = Content::new(wanted);
+        let found = store.resume_blob(&wanted.key, wanted.trust(), |bytes| content.update(bytes))?;
         Ok(found.filter(|(blob, _)| blob.size() > 0).map(|(blob, whole)| Self {
             blob,
             content,
@@ -102,7 +130,8 @@ impl Transfer {
                 store.blob_writer()?
             }
         };
-        Ok(Self { blob, content: blake3::Hasher::new(), total, etag, last_modified, strong, is_one: true })
+        let content = Content::new(wanted);
+        Ok(Self { blob, content, total, etag, last_modified, strong, is_one: true })
     }
 
     /// Whether all of it is here.
@@ -185,10 +214,10 @@ impl Transfer {
     }
 
     /// Names the file, if it is what it should be.
-    pub fn finish(self, wanted: &Wanted) -> Result<Download, StoreError> {
-        let content = ContentDigest::from_bytes(*self.content.finalize().as_bytes());
+    pub fn finish(self, wanted: &Wanted) -> Result<Brought, StoreError> {
+        let content = self.content.finish();
         let (blob, size) = self.blob.commit(wanted.checksum)?;
-        Ok(Download { blob, content, size, etag: self.etag, last_modified: self.last_modified })
+        Ok(Brought { blob, content, size, etag: self.etag, last_modified: self.last_modified })
     }
 }
 

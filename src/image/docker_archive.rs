@@ -98,7 +98,7 @@ fn take(store: &Store, files: &Files, item: &Item) -> Result<Ingested, LoadError
     Ok(Ingested { id, digest, config, warnings })
 }
 
-/// A config that is called by a digest must have it: `<hex>.json`, or `blobs/sha256/<hex>`.
+/// A config that is called by a digest must have it: `<hex>.json`, `sha256:<hex>`, or `blobs/sha256/<hex>`.
 fn read_config(files: &Files, item: &Item) -> Result<(ImageConfig, Vec<u8>), LoadError> {
     let archive = || files.shown().to_owned();
     let file = || crate::diag::escape(item.config.as_bytes());
@@ -106,6 +106,7 @@ fn read_config(files: &Files, item: &Item) -> Result<(ImageConfig, Vec<u8>), Loa
         return Err(super::files::FilesError::Missing { archive: archive(), name: file() }.into());
     };
     let last = item.config.rsplit('/').next().unwrap_or_default();
+    let last = last.strip_prefix("sha256:").unwrap_or(last);
     let actual = BlobDigest::of(&bytes);
     if let Ok(expected) = BlobDigest::from_hex(last.strip_suffix(".json").unwrap_or(last))
         && expected != actual

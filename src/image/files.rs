@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::diag::escape;
 use crate::layer::compress::Decompressor;
-use crate::layer::read::{self, Limits, ReadError};
+use crate::layer::read::{self, Limits, Purpose, ReadError};
 use crate::layer::{Node, Toc};
 use crate::path::{ImagePath, PathError};
 use crate::store::Store;
@@ -85,7 +85,7 @@ impl Files {
         let limits = Limits::default();
         let mut spool = Unnamed::new(&store.root().join("tmp")).map_err(read_error)?;
         let plain = Decompressor::new(input, limits.unpacking()).map_err(read_error)?;
-        let indexed = read::index(Tee { from: plain, to: &mut spool }, &limits)
+        let indexed = read::index_for(Tee { from: plain, to: &mut spool }, &limits, Purpose::Archive)
             .map_err(|source| FilesError::Tar { archive: shown.clone(), source })?;
         Ok(Self { shown, form: Form::Tar { tar: Tar::Spooled(spool), toc: indexed.toc } })
     }
@@ -99,7 +99,7 @@ impl Files {
         }
         let shown = escape(shown.as_bytes());
         let size = file.metadata().map_or(0, |meta| meta.len());
-        let indexed = read::index(Slice::new(&file, 0, size), &Limits::default())
+        let indexed = read::index_for(Slice::new(&file, 0, size), &Limits::default(), Purpose::Archive)
             .map_err(|source| FilesError::Tar { archive: shown.clone(), source })?;
         Ok(Self { shown, form: Form::Tar { tar: Tar::InPlace(file), toc: indexed.toc } })
     }

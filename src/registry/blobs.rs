@@ -60,6 +60,7 @@ impl Repository<'_> {
             size: Some(blob.size),
             limit: blob.size,
             patience: options.patience,
+            is_content_asked: false,
         };
         // Whoever waited for another to bring it finds it there.
         let _once = store.work_lock(&download_lock(&wanted.key))?;

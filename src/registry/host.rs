@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HeaderName, LOCATION};
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HeaderName, LOCATION, WWW_AUTHENTICATE};
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::{Body, SendBody};
 use url::Url;
@@ -135,6 +135,16 @@ impl<'a> Host<'a> {
         &self.base
     }
 
+    /// Whether it is known to take blobs as streams alone.
+    pub fn is_streamed_to(&self) -> bool {
+        self.registry.streamed.lock().expect("no panic while held").contains(self.base.as_str())
+    }
+
+    /// It refused a blob in one request and took it as a stream.
+    pub fn stream_from_now_on(&self) {
+        self.registry.streamed.lock().expect("no panic while held").insert(self.base.as_str().to_owned());
+    }
+
     /// Its host and port, for messages.
     pub fn shown(&self) -> String {
         authority(&self.base)
@@ -206,7 +216,9 @@ impl<'a> Host<'a> {
             let status = response.status();
             if let Some(auth) = auth.filter(|_| status == StatusCode::UNAUTHORIZED && !is_renewed) {
                 is_renewed = true;
-                if auth.renew(self, &scopes, &response, who.as_deref(), ask.what)? {
+                let foot = self.foot(&response, ask);
+                let refusal = foot.as_ref().unwrap_or(&response);
+                if auth.renew(self, &scopes, refusal, who.as_deref(), ask.what)? {
                     continue;
                 }
             }
@@ -224,6 +236,18 @@ impl<'a> Host<'a> {
             }
             redirects += 1;
         }
+    }
+
+    /// What is said at the foot of the API, where a refusal itself does not say what is wanted.
+    fn foot(&self, refusal: &Response<Body>, ask: &Ask<'_>) -> Option<Response<Body>> {
+        if refusal.headers().contains_key(WWW_AUTHENTICATE) || ask.url == self.base {
+            return None;
+        }
+        let (url, body) = (self.base.clone(), Payload::Nothing);
+        let (method, repeat, what) = (Method::GET, Repeat::Always, ask.what);
+        let foot = Ask { method, url, headers: vec![], body, scopes: &[], repeat, what };
+        let response = self.request(&foot, &foot.url, None, true).ok()?;
+        (response.status() == StatusCode::UNAUTHORIZED).then_some(response)
     }
 
     fn request(

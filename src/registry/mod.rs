@@ -23,7 +23,7 @@ mod tags;
 mod token;
 mod upload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use crate::login::Logins;
@@ -47,13 +47,15 @@ pub struct Registry {
     agents: Agents,
     /// Of each endpoint, by its URL.
     auths: Mutex<BTreeMap<String, Arc<Auth>>>,
+    /// Endpoints that take blobs as streams alone.
+    streamed: Mutex<BTreeSet<String>>,
 }
 
 impl Registry {
     pub fn new(mut options: Options, logins: Box<dyn Logins>) -> Result<Self, RegistryError> {
         options.retries = options.retries.min(MOST_RETRIES);
         let agents = Agents::new(&options)?;
-        Ok(Self { options, logins, agents, auths: Mutex::default() })
+        Ok(Self { options, logins, agents, auths: Mutex::default(), streamed: Mutex::default() })
     }
 
     /// The repository of an image's name.

@@ -48,7 +48,7 @@ pub struct Pushed {
 pub fn push(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Result<Pushed, RegistryError> {
     let packed = packed(store, repository, push)?;
     let sent = send_blobs(store, repository, &blobs(&packed), push)?;
-    for image in &packed {
+    for image in packed.iter().filter(|image| !is_put_by_its_tag(&packed, image, push)) {
         put(
             repository,
             Target::Digest(image.manifest.digest),
@@ -69,6 +69,11 @@ pub fn push(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Resu
     let count = |kind| sent.iter().filter(|sent| **sent == kind).count();
     let (there, mounted, uploaded) = (count(Sent::There), count(Sent::Mounted), count(Sent::Uploaded));
     Ok(Pushed { top, there, mounted, uploaded })
+}
+
+/// Whether the tag is all that a manifest needs: nothing leads to it by its digest. Some registries take none without a tag.
+fn is_put_by_its_tag(packed: &[Packed], image: &Packed, push: &Push<'_>) -> bool {
+    packed.len() == 1 && image.referrers.is_empty() && push.tag.is_some()
 }
 
 fn packed(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Result<Vec<Packed>, RegistryError> {

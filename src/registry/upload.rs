@@ -4,6 +4,7 @@
 //! A request that moves bytes is not sent twice: after a loss the registry is asked how far it came, and where it does
 //! not know, the blob begins anew.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use ureq::http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
@@ -43,6 +44,8 @@ pub(super) struct Upload<'a> {
     task: &'a Task,
     what: String,
     scopes: Vec<String>,
+    /// Whether all of it in one `PUT` was refused.
+    is_whole_refused: Cell<bool>,
 }
 
 /// An upload that the registry waits for.
@@ -52,7 +55,17 @@ struct Session {
     at: u64,
     /// The least it takes as a part; it takes parts if it says so.
     least: Option<u64>,
-    in_parts: bool,
+    manner: Manner,
+}
+
+/// How bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// All in one `PUT`.
+    Whole,
+    /// All in one `PATCH`, and a `PUT` without any: what docker's own clients do, and all that some registries know.
+    Streamed,
+    Parts,
 }
 
 enum Begun {
@@ -93,7 +106,8 @@ impl<'a> Upload<'a> {
     ) -> Self {
         let what = repository.named(&Target::Digest(digest));
         let (size, scopes) = (content.size(), repository.pushing());
-        Self { repository, digest, content, size, mount, task, what, scopes }
+        let is_whole_refused = Cell::new(false);
+        Self { repository, digest, content, size, mount, task, what, scopes, is_whole_refused }
     }
 
     /// Sends it, with one number of tries for all that it takes.
@@ -176,20 +190,34 @@ impl<'a> Upload<'a> {
     fn session(&self, answered: &Answered) -> Result<Begun, Stop> {
         let least = header(&answered.response, CHUNK_MIN_LENGTH).and_then(|least| least.parse().ok());
         let url = self.location(answered, None)?;
-        Ok(Begun::Session(Session { url, at: 0, least, in_parts: least.is_some() }))
+        let manner = match least {
+            Some(_) => Manner::Parts,
+            None if self.is_whole_refused.get() || self.host().is_streamed_to() => Manner::Streamed,
+            None => Manner::Whole,
+        };
+        Ok(Begun::Session(Session { url, at: 0, least, manner }))
     }
 
     /// Sends what the registry does not have yet.
     fn fill(&self, mut session: Session, tries: &mut Tries) -> Result<(), Stop> {
         loop {
             let (before, left, chunk) = (session.at, self.size - session.at, self.chunk(&session));
-            let is_last = !session.in_parts || left == 0 || (session.at == 0 && left <= chunk);
+            let is_last = left == 0
+                || match session.manner {
+                    Manner::Whole => true,
+                    Manner::Streamed => false,
+                    Manner::Parts => session.at == 0 && left <= chunk,
+                };
             let len = if is_last { left } else { left.min(chunk) };
             let answered =
                 if is_last { self.put(&session, len, tries) } else { self.patch(&session, len, tries) };
             let next = match answered {
                 Ok(answered) if is_last && answered.response.status() == StatusCode::CREATED => {
-                    return Ok(self.check_kept(&answered)?);
+                    self.check_kept(&answered)?;
+                    if self.is_whole_refused.get() && session.manner == Manner::Streamed {
+                        self.host().stream_from_now_on();
+                    }
+                    return Ok(());
                 }
                 Ok(answered) => self.go_on(&mut session, answered, (is_last, len), tries)?,
                 Err(error @ RegistryError::Unreachable { .. }) => {
@@ -214,6 +242,9 @@ impl<'a> Upload<'a> {
     }
 
     fn chunk(&self, session: &Session) -> u64 {
+        if session.manner == Manner::Streamed {
+            return u64::MAX;
+        }
         self.repository.registry().options.chunk.max(session.least.unwrap_or(1)).max(1)
     }
 
@@ -256,7 +287,12 @@ impl<'a> Upload<'a> {
         (is_last, sent): (bool, u64),
         tries: &mut Tries,
     ) -> Result<Next, Stop> {
-        match answered.response.status() {
+        let status = answered.response.status();
+        let is_refused = status.is_server_error() || status == StatusCode::METHOD_NOT_ALLOWED;
+        if is_refused && is_last && session.manner == Manner::Whole {
+            self.is_whole_refused.set(true);
+        }
+        match status {
             StatusCode::ACCEPTED if !is_last => {
                 session.url = self.location(&answered, Some(&session.url))?;
                 session.at = self.has(&answered).unwrap_or(session.at + sent);
@@ -266,7 +302,7 @@ impl<'a> Upload<'a> {
                 match (self.has(&answered), header(&answered.response, LOCATION)) {
                     (Some(at), Some(_)) => {
                         session.url = self.location(&answered, None)?;
-                        (session.at, session.in_parts) = (at, true);
+                        (session.at, session.manner) = (at, Manner::Parts);
                     }
                     (_, _) => {
                         let error = self.host().refused(&self.what, answered);
@@ -276,13 +312,19 @@ impl<'a> Upload<'a> {
                 Ok(Next::Now)
             }
             // Too much for one request, for the registry or for a proxy before it.
-            StatusCode::PAYLOAD_TOO_LARGE if !session.in_parts && self.size > self.chunk(session) => {
-                session.in_parts = true;
+            StatusCode::PAYLOAD_TOO_LARGE
+                if session.manner == Manner::Whole && self.size > self.chunk(session) =>
+            {
+                session.manner = Manner::Parts;
                 Ok(Next::Now)
             }
             StatusCode::NOT_FOUND => Err(self.anew(answered)),
+            // It says that it has no such request.
+            StatusCode::METHOD_NOT_ALLOWED if is_last && session.manner == Manner::Whole => {
+                Err(self.anew(answered))
+            }
             // Bytes joined of two attempts: whichever was wrong, none of them is used again.
-            StatusCode::BAD_REQUEST if is_last && session.in_parts => Err(self.anew(answered)),
+            StatusCode::BAD_REQUEST if is_last && session.manner == Manner::Parts => Err(self.anew(answered)),
             status if is_busy(status) => {
                 let wait = retry_after(&answered.response);
                 let error = self.host().refused(&self.what, answered);
@@ -307,7 +349,7 @@ impl<'a> Upload<'a> {
         let has = self.has(&answered).filter(|_| answered.response.status().is_success());
         let Some(at) = has else { return Err(Stop::Anew(error, None)) };
         session.url = self.location(&answered, Some(&session.url))?;
-        (session.at, session.in_parts) = (at, true);
+        (session.at, session.manner) = (at, Manner::Parts);
         Ok(error)
     }
 

@@ -21,6 +21,7 @@ mod hostile;
 mod indexes;
 mod local;
 mod peers;
+mod writers;
 
 fn new_store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();

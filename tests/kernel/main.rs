@@ -31,6 +31,7 @@ mod packages;
 mod peers;
 mod platforms;
 mod registries;
+mod registry_peers;
 mod rootless;
 mod sandbox;
 mod secrets;

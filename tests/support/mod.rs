@@ -6,6 +6,7 @@ pub mod archive;
 pub mod dockerignore;
 pub mod git;
 pub mod packages;
+pub mod peer;
 pub mod registry;
 pub mod server;
 pub mod watch;

@@ -70,6 +70,33 @@ fn passwords_for_those_who_ask_for_them() {
     assert_eq!(registry.asked().len() - before, 2, "what was refused is not tried again");
 }
 
+/// Some registries say what they want at the foot of their API alone.
+#[test]
+fn a_refusal_that_names_nothing_is_asked_about_at_the_foot() {
+    let door = Door::Basic { user: "me", password: SECRET };
+    let registry = FakeRegistry::faulty(Manners { door, ..Manners::default() }, |exchange, _| {
+        let is_known = exchange.request.header("authorization").is_some();
+        let is_bare = !is_known && exchange.request.path != "/v2/";
+        if is_bare {
+            exchange.write(&reply("401 Unauthorized", &[], b""));
+        }
+        is_bare
+    });
+    serve(&registry, "v1", &[layer(1, 100)]);
+    known(&registry, password("me", SECRET)).pull(&name(&registry)).unwrap();
+    assert_eq!(registry.count("GET", "/v2/"), 1 + 1 + 1 + 2, "refused, the foot, then all that is pulled");
+    let error = world(&registry).cannot_pull(&name(&registry));
+    assert!(error.contains(&format!("run `lith login {}`", registry.host())), "{error}");
+    // Where the foot says nothing either, nothing is sent.
+    let registry = FakeRegistry::faulty(Manners::default(), |exchange, _| {
+        exchange.write(&reply("401 Unauthorized", &[], b""));
+        true
+    });
+    let error = known(&registry, password("me", SECRET)).cannot_pull(&name(&registry));
+    assert!(error.contains("it names none") && told(&registry).is_empty(), "{error}");
+    assert_eq!(registry.asked().len(), 2);
+}
+
 /// R6: credentials are for the registry that an image's name has, to the letter.
 #[test]
 fn r06_credentials_of_one_registry_are_not_offered_to_another() {

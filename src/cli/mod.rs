@@ -18,6 +18,7 @@ mod images;
 mod import;
 mod init;
 mod inspect;
+mod keys;
 mod language;
 mod limits;
 mod lint;

@@ -5,15 +5,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::signed::{self, Signature};
 use crate::action::{LayerRef, Observation};
 use crate::digest::{ActionKey, BlobDigest, ChainId};
 use crate::oci::json::{self, MAX_DOCUMENT};
 use crate::oci::media::{Flavor, MediaType};
 use crate::oci::{Descriptor, Document, Manifest};
-use crate::store::Record;
+use crate::store::{Brought, Record};
 
 /// The version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The type of the artifact and of its config.
 pub const TYPE: &str = "application/vnd.lith.actions.v1+json";
 /// How many records an entry keeps.
@@ -36,6 +37,8 @@ pub struct Shared {
     pub layer: LayerRef,
     /// The layer's blob.
     pub blob: Descriptor,
+    /// The newest first.
+    pub signatures: Vec<Signature>,
 }
 
 /// Why bytes are no entry.
@@ -75,6 +78,8 @@ struct Line {
     observations: Vec<Observation>,
     layer: LayerRef,
     blob: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signatures: Vec<Signature>,
 }
 
 /// The part that says which version all else is of.
@@ -95,17 +100,23 @@ impl Entry {
         format!("lith-{}", key.hex())
     }
 
-    /// The record that says the same of the same, however its layer is packed.
-    pub fn find(&self, parent: Option<ChainId>, record: &Record) -> Option<&Shared> {
-        let says_it = |known: &&Shared| {
+    /// The records that say the same of the same, however their layer is packed.
+    pub fn saying(&self, parent: Option<ChainId>, record: &Record) -> impl Iterator<Item = &Shared> {
+        self.records.iter().filter(move |known| {
             known.parent == parent && known.layer == record.layer && known.observations == record.observations
-        };
-        self.records.iter().find(says_it)
+        })
     }
 
-    /// Adds a record before the others, in place of one of the same parent and observations.
-    pub fn add(&mut self, new: Shared) {
-        self.records.retain(|old| old.parent != new.parent || old.observations != new.observations);
+    /// Adds a record before the others, in place of one of the same parent and observations, unless others signed that.
+    pub fn add(&mut self, mut new: Shared) {
+        if let Some(same) = self.records.iter().position(|old| old.says_all_of(&new)) {
+            new.signatures = signed::joined(new.signatures, &self.records.remove(same).signatures);
+        }
+        self.records.retain(|old| {
+            old.parent != new.parent
+                || old.observations != new.observations
+                || signed::has_others(&old.signatures, &new.signatures)
+        });
         self.records.insert(0, new);
         self.records.truncate(KEEP);
     }
@@ -113,7 +124,7 @@ impl Entry {
     pub fn encode(&self) -> Encoded {
         let mut blobs: Vec<Descriptor> = Vec::new();
         let mut place = |blob: &Descriptor| {
-            let known = blobs.iter().position(|known| known.digest == blob.digest);
+            let known = blobs.iter().position(|known| known == blob);
             known.unwrap_or_else(|| {
                 blobs.push(blob.clone());
                 blobs.len() - 1
@@ -124,6 +135,7 @@ impl Entry {
             observations: record.observations.clone(),
             layer: record.layer,
             blob: place(&record.blob),
+            signatures: record.signatures.clone(),
         });
         let records = Records { version: VERSION, key: self.key, records: records.collect() };
         let config = json::to_bytes(&records);
@@ -161,8 +173,9 @@ impl Entry {
         }
         let shared = |line: Line| {
             let blob = manifest.layers.get(line.blob).ok_or(EntryError::NoBlob(line.blob))?;
-            let Line { parent, observations, layer, .. } = line;
-            Ok(Shared { parent, observations, layer, blob: blob.clone() })
+            let Line { parent, observations, layer, blob: _, mut signatures } = line;
+            signatures.truncate(signed::KEEP);
+            Ok(Shared { parent, observations, layer, blob: blob.clone(), signatures })
         };
         let records =
             records.records.into_iter().take(KEEP).map(shared).collect::<Result<_, EntryError>>()?;
@@ -173,7 +186,14 @@ impl Entry {
 impl Shared {
     /// The record as the store keeps it.
     pub fn record(&self, key: ActionKey) -> Record {
-        Record { key, observations: self.observations.clone(), layer: self.layer }
+        let (observations, layer) = (self.observations.clone(), self.layer);
+        Record { key, observations, layer, brought: Some(Brought::Unchecked) }
+    }
+
+    /// Whether another is the same but for its signatures.
+    fn says_all_of(&self, other: &Self) -> bool {
+        let Self { parent, observations, layer, blob, signatures: _ } = self;
+        (*parent, observations, *layer, blob) == (other.parent, &other.observations, other.layer, &other.blob)
     }
 }
 

@@ -7,7 +7,9 @@
 mod entry;
 mod layout;
 mod remote;
+mod signed;
 mod spec;
+mod trust;
 mod writer;
 
 use std::collections::HashMap;
@@ -20,9 +22,13 @@ use crate::oci::Descriptor;
 use crate::store::{Record, Store};
 
 pub use entry::{Entry, EntryError, Shared};
+use trust::Refused;
+
 pub use layout::Layout;
 pub use remote::Remote;
+pub use signed::{Signature, Signing};
 pub use spec::{Form, From, Mode, SpecError, To};
+pub use trust::{Policy, Refusal, Trusting, TrustingError};
 pub use writer::{Offer, Writer, Written};
 
 /// Why a place did not do what was asked.
@@ -61,12 +67,14 @@ struct Source {
     asked: Mutex<HashMap<ActionKey, Asked>>,
     /// Why it is not asked any more.
     lost: OnceLock<String>,
+    refused: Refused,
 }
 
 /// The places that a build reads from, in order.
 #[derive(Default)]
 pub struct Sources {
     sources: Vec<Source>,
+    policy: Policy,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -78,8 +86,13 @@ impl std::fmt::Debug for Sources {
 
 impl Sources {
     pub fn new(places: Vec<Arc<dyn Place>>) -> Self {
-        let source = |place| Source { place, asked: Mutex::default(), lost: OnceLock::new() };
-        Self { sources: places.into_iter().map(source).collect(), warnings: Mutex::default() }
+        let source = |place| Source {
+            place,
+            asked: Mutex::default(),
+            lost: OnceLock::new(),
+            refused: Refused::default(),
+        };
+        Self { sources: places.into_iter().map(source).collect(), ..Self::default() }
     }
 
     /// What was wrong since this was last asked.
@@ -118,7 +131,7 @@ impl Sources {
                             record.layer.diff_id
                         ));
                     }
-                    Ok(_) => return Some(record.record(key)),
+                    Ok(_) => return Some(self.brought(key, record)),
                     Err(error) => {
                         self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&error)))
                     }
@@ -142,7 +155,7 @@ impl Sources {
         match source.place.entry(&Entry::tag(key)) {
             Ok(None) => None,
             Ok(Some(bytes)) => match Entry::decode(&bytes, key) {
-                Ok(entry) => Some(entry),
+                Ok(entry) => Some(self.counting(source, entry)),
                 Err(error) => {
                     self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&error)));
                     None
@@ -168,6 +181,8 @@ impl Sources {
 pub struct Sink {
     pub to: To,
     pub place: Result<Arc<dyn Place>, String>,
+    /// Who signs them.
+    pub signing: Option<Arc<Signing>>,
 }
 
 impl std::fmt::Debug for Sink {

@@ -33,6 +33,8 @@ pub struct To {
     pub mode: Mode,
     /// That nothing could be written is a warning.
     pub ignore_error: bool,
+    /// The private key that signs what is written.
+    pub sign: Option<PathBuf>,
 }
 
 /// Which steps are written.
@@ -59,7 +61,7 @@ pub enum SpecError {
     Option { key: String, similar: Option<String>, known: &'static [&'static str] },
     #[error("{0} is given twice")]
     Twice(String),
-    #[error("{text:?} does not say {key}={}", if *.key == "ref" { "NAME" } else { "DIR" })]
+    #[error("{text:?} does not say {key}={}", match *.key { "ref" => "NAME", "sign" => "FILE", _ => "DIR" })]
     Missing { text: String, key: &'static str },
     #[error("{0} says nothing of a cache of this type")]
     Misplaced(String),
@@ -86,15 +88,16 @@ impl FromStr for To {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let fields =
-            Fields::read(text, &["type", "dest", "ref", "registry.insecure", "mode", "ignore-error"])?;
+        let known = &["type", "dest", "ref", "registry.insecure", "mode", "ignore-error", "sign"];
+        let fields = Fields::read(text, known)?;
         let mode = match fields.get("mode") {
             None | Some("min") => Mode::Min,
             Some("max") => Mode::Max,
             Some(other) => return Err(SpecError::Mode(other.to_owned())),
         };
         let ignore_error = fields.flag("ignore-error")?;
-        Ok(Self { form: fields.form("dest")?, mode, ignore_error })
+        let sign = fields.get("sign").map(|_| fields.needed("sign")).transpose()?.map(PathBuf::from);
+        Ok(Self { form: fields.form("dest")?, mode, ignore_error, sign })
     }
 }
 

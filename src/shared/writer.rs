@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::entry::{Encoded, Entry, Shared, TYPE};
-use super::{Place, PlaceError};
+use super::{Place, PlaceError, Signing};
 use crate::digest::{BlobDigest, ChainId};
 use crate::image::packed_layer;
 use crate::oci::Descriptor;
@@ -32,6 +32,7 @@ pub struct Written {
 pub struct Writer<'a> {
     store: &'a Store,
     place: Arc<dyn Place>,
+    signing: Option<Arc<Signing>>,
     /// Those that are known to be there.
     layers: HashSet<BlobDigest>,
     written: Written,
@@ -39,7 +40,12 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn new(store: &'a Store, place: Arc<dyn Place>) -> Self {
-        Self { store, place, layers: HashSet::new(), written: Written::default() }
+        Self { store, place, signing: None, layers: HashSet::new(), written: Written::default() }
+    }
+
+    /// The same, which signs what was done here.
+    pub fn signing(self, signing: Option<Arc<Signing>>) -> Self {
+        Self { signing, ..self }
     }
 
     /// Writes what it is told of until nobody tells any more. After an error the rest is listened to and left.
@@ -62,15 +68,19 @@ impl<'a> Writer<'a> {
         // What cannot be read there is written anew.
         let known = self.place.entry(&tag)?.and_then(|bytes| Entry::decode(&bytes, record.key).ok());
         let mut entry = known.unwrap_or(Entry { key: record.key, records: vec![] });
-        if let Some(there) = entry.find(*parent, record)
-            && self.is_there(&there.blob.clone())?
-        {
-            return Ok(());
+        for there in entry.saying(*parent, record) {
+            let is_signed = self.signs(record).is_none_or(|signing| signing.has_signed(record.key, there));
+            if is_signed && self.is_there(&there.blob)? {
+                return Ok(());
+            }
         }
         let blob = packed_layer(self.store, record.layer.diff_id)?;
         self.put_layer(&blob)?;
         let Record { observations, layer, .. } = record.clone();
-        let new = Shared { parent: *parent, observations, layer, blob };
+        let mut new = Shared { parent: *parent, observations, layer, blob, signatures: vec![] };
+        if let Some(signing) = self.signs(record) {
+            new.signatures = vec![signing.sign(record.key, &new)?];
+        }
         entry.add(new.clone());
         if self.put(&tag, &entry).is_err() {
             // Blobs of the others may have gone from there.
@@ -78,6 +88,11 @@ impl<'a> Writer<'a> {
         }
         self.written.entries += 1;
         Ok(())
+    }
+
+    /// Who signs a record: nobody one that was brought, which is another's word.
+    fn signs(&self, record: &Record) -> Option<&Signing> {
+        self.signing.as_deref().filter(|_| record.brought.is_none())
     }
 
     fn put(&self, tag: &str, entry: &Entry) -> Result<(), PlaceError> {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{Store, StoreError};
 use crate::action::Observation;
 use crate::digest::{ActionKey, ChainId};
+use crate::epoch::Epoch;
+use crate::sign::KeyId;
 use crate::sys::file::{self, Durability};
 
 pub use crate::action::LayerRef;
@@ -27,6 +29,21 @@ pub struct Record {
     pub key: ActionKey,
     pub observations: Vec<Observation>,
     pub layer: LayerRef,
+    /// Whose word it is, if a shared cache gave it; what was done here is nobody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought: Option<Brought>,
+}
+
+/// What a shared cache's record was taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Brought {
+    /// No key was asked for.
+    Unchecked,
+    Signed {
+        key: KeyId,
+        time: Epoch,
+    },
 }
 
 impl Record {

@@ -43,6 +43,7 @@ mod save;
 mod secrets;
 mod session;
 mod sharing;
+mod signatures;
 mod template;
 mod vendor;
 mod verify;

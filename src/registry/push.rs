@@ -8,7 +8,7 @@ use std::thread;
 
 use super::host::Content;
 use super::upload::{Sent, Upload};
-use super::{RegistryError, Repository, Target};
+use super::{RegistryError, Repository, Sign, Target};
 use crate::digest::BlobDigest;
 use crate::fetch::watch::Act;
 use crate::image::StoredImage;
@@ -29,6 +29,8 @@ pub struct Push<'a> {
     pub layers: Option<Layers>,
     /// Another repository of the same registry that may have some of the blobs, and that the user may read.
     pub mount: Option<&'a str>,
+    /// Who signs it: each image, and the index. Nobody finds the tag before.
+    pub sign: Option<Sign<'a>>,
 }
 
 /// What was pushed.
@@ -60,6 +62,12 @@ pub fn push(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Resu
     let (top, bytes) = top(&packed);
     if packed.len() != 1 {
         put(repository, Target::Digest(top.digest), &top, &bytes)?;
+    }
+    if let Some(sign) = push.sign {
+        let alone = (packed.len() != 1).then_some(&top);
+        for manifest in packed.iter().map(|image| &image.manifest).chain(alone) {
+            repository.sign(store, sign, manifest.digest)?;
+        }
     }
     if let Some(tag) = push.tag {
         put(repository, Target::Tag(tag), &top, &bytes)?;

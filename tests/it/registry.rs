@@ -114,7 +114,7 @@ impl World {
         mount: Option<&str>,
     ) -> Result<Pushed, RegistryError> {
         let tag = reference(name).tag().unwrap().to_owned();
-        let what = Push { images: &[(image, &[])], tag: Some(&tag), layers: None, mount };
+        let what = Push { images: &[(image, &[])], tag: Some(&tag), layers: None, mount, sign: None };
         self.with(name, |repository| push(&self.store, repository, &what))
     }
 

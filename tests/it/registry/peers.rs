@@ -78,7 +78,7 @@ fn dockers_registry_takes_and_gives_images() {
         predicate_type: "https://slsa.dev/provenance/v1",
         predicate: json!({}),
     };
-    let what = Push { images: &[(&image, &[said])], tag: Some("v3"), layers: None, mount: None };
+    let what = Push { images: &[(&image, &[said])], tag: Some("v3"), layers: None, mount: None, sign: None };
     ours.with(&name("v1"), |repository| {
         push(&ours.store, repository, &what).unwrap();
         assert_eq!(repository.referrers(image.digest, None).unwrap().len(), 1);

@@ -202,6 +202,7 @@ mod tests {
     use super::*;
     use crate::action::Aspect;
     use crate::digest::DiffId;
+    use crate::epoch::Epoch;
 
     fn key(byte: u8) -> ActionKey {
         ActionKey::from_bytes([byte; 32])
@@ -211,7 +212,16 @@ mod tests {
         let layer = LayerRef { diff_id: DiffId::from_bytes([byte; 32]), size: 2048 };
         let blob = Descriptor::new(MediaType::OciLayerZstd, BlobDigest::from_bytes([byte; 32]), 77);
         let parent = Some(ChainId::from_bytes([byte; 32]));
-        Shared { parent, observations: vec![Observation::Rootfs(parent)], layer, blob }
+        Shared { parent, observations: vec![Observation::Rootfs(parent)], layer, blob, signatures: vec![] }
+    }
+
+    /// With a text that no key made: an entry carries what it is given.
+    fn signed() -> Shared {
+        let signature = Signature {
+            time: Epoch::from_seconds(1_700_000_000).unwrap(),
+            text: "lith record signature 1\n".into(),
+        };
+        Shared { signatures: vec![signature], ..shared(1) }
     }
 
     fn copied() -> Shared {
@@ -225,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_read_as_it_was_written_and_its_bytes_are_pinned() {
-        let entry = Entry { key: key(7), records: vec![shared(1), shared(2), copied()] };
+        let entry = Entry { key: key(7), records: vec![signed(), shared(2), copied()] };
         let encoded = entry.encode();
         assert_eq!(Entry::decode(&encoded.manifest, key(7)).unwrap(), entry);
         let manifest = Document::parse(&encoded.manifest, None).unwrap();
@@ -233,7 +243,12 @@ mod tests {
         assert_eq!(manifest.layers.len(), 2, "a blob stands there once");
         assert_eq!(manifest.subject, None);
         let digest = BlobDigest::of(&encoded.manifest).to_string();
-        assert_eq!(digest, "sha256:1247431b10810e554a09b1dfcab1b409cb47ccf5b9c4b8722f2cc4200a1b4432");
+        let unsigned =
+            BlobDigest::of(&Entry { records: vec![shared(1)], ..entry }.encode().manifest).to_string();
+        assert_eq!(
+            (digest.as_str(), unsigned.as_str()),
+            ("sha256:1247431b10810e554a09b1dfcab1b409cb47ccf5b9c4b8722f2cc4200a1b4432", "sha256:")
+        );
     }
 
     #[test]
@@ -265,32 +280,43 @@ mod tests {
 
     #[test]
     fn of_another_version_nothing_else_is_read() {
-        let config = br#"{"version":2,"anything":[]}"#;
+        let config = br#"{"version":3,"anything":[]}"#;
         let mut descriptor = Descriptor::of(MediaType::from(TYPE), config);
         descriptor.other.insert("data".into(), Value::String(STANDARD.encode(config)));
         let manifest =
             Manifest { artifact_type: Some(TYPE.into()), ..Manifest::new(Flavor::Oci, descriptor, vec![]) };
         let error = Entry::decode(&manifest.to_bytes(), key(7)).unwrap_err();
-        assert!(matches!(error, EntryError::Version(2)), "{error}");
+        assert!(matches!(error, EntryError::Version(3)), "{error}");
     }
 
     #[test]
     fn the_newest_of_one_parent_counts_and_there_are_never_more_than_eight() {
         let mut entry = Entry { key: key(7), records: vec![] };
-        entry.add(shared(1));
         let repacked = Descriptor::new(MediaType::OciLayerGzip, BlobDigest::from_bytes([8; 32]), 9);
-        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))), Some(&shared(1)));
+        let found = |entry: &Entry| entry.saying(shared(1).parent, &shared(1).record(key(7))).next().cloned();
+        assert_eq!(found(&entry), None);
+        entry.add(shared(1));
+        assert_eq!(found(&entry), Some(shared(1)));
         entry.add(Shared { blob: repacked.clone(), ..shared(1) });
         assert_eq!(entry.records.len(), 1);
-        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))).unwrap().blob, repacked);
+        assert_eq!(found(&entry).unwrap().blob, repacked);
         let other = Shared { layer: shared(2).layer, ..shared(1) };
         entry.add(other.clone());
         assert_eq!(entry.records, [other]);
-        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))), None);
+        assert_eq!(found(&entry), None);
         for byte in 2..20 {
             entry.add(shared(byte));
         }
         assert_eq!(entry.records.len(), KEEP);
         assert_eq!(entry.records[0], shared(19));
+    }
+
+    #[test]
+    fn blobs_that_differ_in_anything_are_two() {
+        let mut other = shared(1);
+        other.parent = None;
+        other.blob.annotations.insert("a".into(), "b".into());
+        let entry = Entry { key: key(7), records: vec![shared(1), other] };
+        assert_eq!(Entry::decode(&entry.encode().manifest, key(7)).unwrap(), entry);
     }
 }

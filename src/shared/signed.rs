@@ -111,3 +111,166 @@ impl Signing {
         record.signatures.iter().any(counts)
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::action::Aspect;
+    use crate::digest::{BlobDigest, DiffId};
+    use crate::oci::media::MediaType;
+    use crate::shared::Entry;
+    use crate::sign::PublicKey;
+
+    const ED25519: &[u8] = include_bytes!("../../tests/data/sign/ed25519.key");
+    const P256: &[u8] = include_bytes!("../../tests/data/sign/p256.key");
+    const ED25519_PUBLIC: &[u8] = include_bytes!("../../tests/data/sign/ed25519.pub");
+
+    fn at(seconds: i64) -> Epoch {
+        Epoch::from_seconds(seconds).unwrap()
+    }
+
+    /// One that signs at a time; its public half.
+    pub fn signing(pem: &[u8], time: i64, since: Option<i64>) -> (Signing, PublicKey) {
+        let signer = Signer::from_pem(pem, None).unwrap();
+        let public = signer.public().clone();
+        (Signing::new(signer, at(time), since.map(at)), public)
+    }
+
+    pub fn ed25519(time: i64) -> (Signing, PublicKey) {
+        signing(ED25519, time, None)
+    }
+
+    pub fn p256(time: i64) -> (Signing, PublicKey) {
+        signing(P256, time, None)
+    }
+
+    pub fn key(byte: u8) -> ActionKey {
+        ActionKey::from_bytes([byte; 32])
+    }
+
+    pub fn record(byte: u8) -> Shared {
+        let layer = LayerRef { diff_id: DiffId::from_bytes([byte; 32]), size: 2048 };
+        let blob = Descriptor::new(MediaType::OciLayerZstd, BlobDigest::from_bytes([byte; 32]), 77);
+        let parent = Some(ChainId::from_bytes([byte; 32]));
+        Shared { parent, observations: vec![Observation::Rootfs(parent)], layer, blob, signatures: vec![] }
+    }
+
+    pub fn signed(record: Shared, signing: &Signing) -> Shared {
+        let made = signing.sign(key(7), &record).unwrap();
+        Shared { signatures: joined(vec![made], &record.signatures), ..record }
+    }
+
+    #[test]
+    fn what_is_signed_is_pinned() {
+        let bytes = statement(key(7), &record(1), at(1_700_000_000));
+        let ones = "01".repeat(32);
+        let expected = format!(
+            r#"{{"version":2,"key":"blake3:{}","record":{{"parent":"sha256:{ones}","observations":[{{"rootfs":"sha256:{ones}"}}],"layer":{{"diff_id":"sha256:{ones}","size":2048}},"blob":{{"mediaType":"application/vnd.oci.image.layer.v1.tar+zstd","digest":"sha256:{ones}","size":77}}}},"time":1700000000}}"#,
+            "07".repeat(32)
+        );
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+        let entry = Entry { key: key(7), records: vec![signed(record(1), &ed25519(1_700_000_000).0)] };
+        let digest = BlobDigest::of(&entry.encode().manifest).to_string();
+        assert_eq!(digest, "sha256:", "a signature of Ed25519 is always the same");
+    }
+
+    /// C3, C5, C6: whatever of a record is another, its signature is none.
+    #[test]
+    fn c03_c05_a_signature_is_of_all_that_a_record_says() {
+        let (signing, public) = ed25519(1_700_000_000);
+        let trust = Trust::new(vec![public.clone()]).unwrap();
+        let whole = signed(record(1), &signing);
+        let of = |key: ActionKey, record: &Shared| whole.signatures[0].check(&trust, key, record);
+        assert_eq!(of(key(7), &whole), Ok(public.id()));
+        let seen = Observation::Path {
+            path: crate::path::ImagePath::parse(b"etc").unwrap(),
+            aspect: Aspect::Entry,
+            seen: "dir 755 0:0".into(),
+        };
+        let mut annotated = whole.clone();
+        annotated.blob.annotations.insert("a".into(), "b".into());
+        let mut typed = whole.clone();
+        typed.blob.media_type = MediaType::OciLayerGzip;
+        let mut longer = whole.clone();
+        longer.blob.size += 1;
+        let mut sized = whole.clone();
+        sized.layer.size += 1;
+        let changed = [
+            Shared { parent: None, ..whole.clone() },
+            Shared { observations: vec![], ..whole.clone() },
+            Shared { observations: vec![seen], ..whole.clone() },
+            Shared { layer: record(2).layer, ..whole.clone() },
+            Shared { blob: record(2).blob, ..whole.clone() },
+            annotated,
+            typed,
+            longer,
+            sized,
+        ];
+        let fault = Err(RecordFault::Record(public.id()));
+        for record in changed {
+            assert_eq!(of(key(7), &record), fault, "{record:?}");
+        }
+        assert_eq!(of(key(8), &whole), fault, "for another key");
+        let later = Signature { time: at(1_700_000_001), ..whole.signatures[0].clone() };
+        assert_eq!(later.check(&trust, key(7), &whole), fault, "at another time");
+    }
+
+    #[test]
+    fn signatures_of_others_stay_as_they_are() {
+        let (first, second) = (ed25519(10).0, p256(20).0);
+        let mut entry = Entry { key: key(7), records: vec![] };
+        entry.add(signed(record(1), &first));
+        let kept = entry.records[0].signatures[0].clone();
+        entry.add(signed(record(1), &second));
+        assert_eq!(entry.records.len(), 1);
+        assert_eq!(entry.records[0].signatures[1], kept);
+        // Nobody's signature goes because somebody does not sign.
+        entry.add(record(1));
+        assert_eq!(entry.records[0].signatures.len(), 2);
+        // Another layer of the same does not take the place of what somebody else signed, but of one's own.
+        let other = Shared { layer: record(2).layer, blob: record(2).blob, ..record(1) };
+        entry.add(signed(other.clone(), &second));
+        assert_eq!(entry.records.len(), 2);
+        let own = Shared { layer: record(3).layer, blob: record(3).blob, ..record(1) };
+        entry.add(signed(own.clone(), &second));
+        assert_eq!(entry.records.iter().map(|r| r.layer).collect::<Vec<_>>(), [own.layer, record(1).layer]);
+        // A newer one of the same key is in the place of the older.
+        let mut entry = Entry { key: key(7), records: vec![signed(record(1), &first)] };
+        entry.add(signed(record(1), &ed25519(30).0));
+        assert_eq!(entry.records[0].signatures.iter().map(|s| s.time).collect::<Vec<_>>(), [at(30)]);
+        let many = (0..20).map(|n| Signature { time: at(n), text: n.to_string() }).collect();
+        assert_eq!(joined(many, &[]).len(), KEEP);
+    }
+
+    #[test]
+    fn nothing_is_signed_twice() {
+        for make in [ed25519, p256] {
+            let (signing, _) = make(10);
+            assert!(!signing.has_signed(key(7), &record(1)));
+            let once = signed(record(1), &signing);
+            assert!(signing.has_signed(key(7), &once) && make(99).0.has_signed(key(7), &once));
+            assert!(!signing.has_signed(key(8), &once));
+        }
+        let once = signed(record(1), &ed25519(10).0);
+        assert!(!p256(10).0.has_signed(key(7), &once), "another key's is not its own");
+        assert!(!signing(ED25519, 20, Some(11)).0.has_signed(key(7), &once), "too old for its own policy");
+        assert!(signing(ED25519, 20, Some(10)).0.has_signed(key(7), &once));
+    }
+
+    #[test]
+    fn openssl_says_the_same_of_a_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = signed(record(1), &ed25519(5).0);
+        let message = [b"lith record signature 1\n".as_slice(), &statement(key(7), &whole, at(5))].concat();
+        let text = whole.signatures[0].text.trim_end();
+        let signature = text.rsplit_once("signature ").unwrap().1;
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, signature).unwrap();
+        let put = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        put("m", &message);
+        put("s", &bytes);
+        put("k", ED25519_PUBLIC);
+        let arguments = "pkeyutl -verify -rawin -pubin -inkey k -in m -sigfile s".split(' ');
+        let ran = std::process::Command::new("openssl").args(arguments).current_dir(dir.path()).output();
+        assert!(ran.unwrap().status.success());
+    }
+}

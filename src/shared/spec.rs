@@ -178,7 +178,7 @@ mod tests {
     fn places_are_read() {
         let layout = Form::Layout("a,b".into());
         assert_eq!("type=local,\"src=a,b\"".parse(), Ok(From { form: layout.clone() }));
-        let to = To { form: layout, mode: Mode::Max, ignore_error: true };
+        let to = To { form: layout, mode: Mode::Max, ignore_error: true, sign: None };
         assert_eq!("type=oci-layout,dest=\"a,b\",mode=max,ignore-error=true".parse(), Ok(to));
         let remote = |insecure| Form::Registry { name: "a.example/cache".parse().unwrap(), insecure };
         assert_eq!("type=registry,ref=a.example/cache".parse(), Ok(From { form: remote(false) }));
@@ -186,6 +186,8 @@ mod tests {
         assert_eq!((to.form, to.mode), (remote(true), Mode::Max));
         let to: To = "type=local,dest=x".parse().unwrap();
         assert_eq!((to.mode, to.ignore_error), (Mode::Min, false));
+        let to: To = "type=local,dest=x,\"sign=a,b.key\"".parse().unwrap();
+        assert_eq!(to.sign, Some("a,b.key".into()));
     }
 
     #[test]
@@ -206,5 +208,7 @@ mod tests {
         assert_eq!(to("type=local,dest=a,mode=all"), "mode=all is neither min nor max");
         assert_eq!(to("type=local,dest=a,ignore-error=1"), "ignore-error=1 is neither true nor false");
         assert!(to("type=local,\"dest=a").contains("open quote"));
+        assert_eq!(to("type=local,dest=a,sign="), "\"type=local,dest=a,sign=\" does not say sign=FILE");
+        assert!(from("type=local,src=a,sign=b").starts_with("sign is no option here"));
     }
 }

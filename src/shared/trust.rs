@@ -211,3 +211,116 @@ impl Sources {
         self.sources.iter().filter_map(of).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::signed::tests::{ed25519, key, p256, record, signed};
+    use super::*;
+
+    fn at(seconds: i64) -> Epoch {
+        Epoch::from_seconds(seconds).unwrap()
+    }
+
+    fn policy(keys: &[(PublicKey, Option<i64>)]) -> Policy {
+        Policy::new(keys.iter().map(|(key, since)| (key.clone(), since.map(at))).collect()).unwrap()
+    }
+
+    #[test]
+    fn texts() {
+        let read = |text: &str| text.parse::<Trusting>();
+        let is = |text: &str, file: &str, since: Option<i64>| {
+            assert_eq!(read(text), Ok(Trusting { file: file.into(), since: since.map(at) }), "{text}");
+        };
+        is("ci.pub", "ci.pub", None);
+        is("\"a,b=c.pub\",since=2023-11-14", "a,b=c.pub", Some(1_699_920_000));
+        is("ci.pub,since=2023-11-14T22:13:20Z", "ci.pub", Some(1_700_000_000));
+        is("ci.pub,since=2023-11-14T23:13:20+01:00", "ci.pub", Some(1_700_000_000));
+        is("ci.pub,since=1700000000", "ci.pub", Some(1_700_000_000));
+        for (text, says) in [
+            ("", "names no file"),
+            (",since=1", "names no file"),
+            ("a,b", "\"b\" is no option"),
+            ("a,since=1,since=2", "twice"),
+            ("a,since=", "neither a date"),
+            ("a,since=2023-02-30", "neither a date"),
+            ("a,since=yesterday", "neither a date"),
+            ("\"a", "open quote"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    /// C3, C4: what counts is what a trusted key signed, whoever else may write.
+    #[test]
+    fn c03_c04_records_without_a_trusted_signature_do_not_count() {
+        let ((ours, public), (theirs, foreign)) = (ed25519(10), p256(10));
+        let policy = policy(&[(public.clone(), None)]);
+        let judge = |record: &Shared| policy.judge(key(7), record);
+        let (own, other) = (signed(record(1), &ours), signed(record(1), &theirs));
+        let word = Brought::Signed { key: public.id(), time: at(10) };
+        assert_eq!(judge(&own), Ok(word));
+        assert_eq!(judge(&record(1)), Err(Refusal::Unsigned));
+        assert_eq!(judge(&other), Err(Refusal::Key(foreign.id())));
+        // With another's signature beside it counts as well, whichever is first.
+        assert_eq!(judge(&signed(other.clone(), &ours)), Ok(word));
+        assert_eq!(judge(&signed(own.clone(), &theirs)), Ok(word));
+        // A foreign signature that says that it is ours, and ours on another record.
+        let mut forged = other.clone();
+        let text = &mut forged.signatures[0].text;
+        *text = text.replace(&foreign.id().to_string(), &public.id().to_string());
+        assert_eq!(judge(&forged), Err(Refusal::Changed(public.id())));
+        let moved = Shared { signatures: own.signatures.clone(), ..record(2) };
+        assert_eq!(judge(&moved), Err(Refusal::Changed(public.id())));
+        assert_eq!(policy.judge(key(8), &own), Err(Refusal::Changed(public.id())));
+        // What tells most is told.
+        let both = Shared { signatures: [&other.signatures[..], &moved.signatures].concat(), ..record(2) };
+        assert_eq!(judge(&both), Err(Refusal::Changed(public.id())));
+        let mut torn = own.clone();
+        torn.signatures[0].text.truncate(40);
+        assert_eq!(judge(&torn), Err(Refusal::Form));
+        assert_eq!(Policy::default().judge(key(7), &record(1)), Ok(Brought::Unchecked));
+    }
+
+    /// C6: an old record that was true once does not come back.
+    #[test]
+    fn c06_records_that_were_signed_too_long_ago_do_not_count() {
+        let (signing, public) = ed25519(100);
+        let whole = signed(record(1), &signing);
+        let judge = |since: Option<i64>| policy(&[(public.clone(), since)]).judge(key(7), &whole);
+        assert!(judge(None).is_ok() && judge(Some(100)).is_ok());
+        assert_eq!(judge(Some(101)), Err(Refusal::Old { key: public.id(), since: at(101) }));
+        let mut later = whole.clone();
+        later.signatures[0].time = at(200);
+        let judged = policy(&[(public.clone(), Some(101))]).judge(key(7), &later);
+        assert_eq!(judged, Err(Refusal::Changed(public.id())), "the time is signed");
+        let twice = policy(&[(public.clone(), Some(101)), (public.clone(), None)]);
+        assert!(twice.judge(key(7), &whole).is_err(), "the later date counts");
+        assert_eq!(twice.since(public.id()), Some(at(101)));
+    }
+
+    #[test]
+    fn what_the_store_has_counts_by_whose_word_it_is() {
+        let (public, foreign) = (ed25519(0).1, p256(0).1);
+        let policy = policy(&[(public.clone(), Some(100))]);
+        let record = |brought| Record { brought, ..record(1).record(key(7)) };
+        let word = |key: &PublicKey, time| Some(Brought::Signed { key: key.id(), time: at(time) });
+        assert!(policy.counts(&record(None)), "own work");
+        assert!(policy.counts(&record(word(&public, 100))));
+        for brought in [Some(Brought::Unchecked), word(&public, 99), word(&foreign, 100)] {
+            assert!(!policy.counts(&record(brought)), "{brought:?}");
+            assert!(Policy::default().counts(&record(brought)));
+        }
+    }
+
+    #[test]
+    fn one_warning_for_each_reason() {
+        let refused = Refused::default();
+        let foreign = Refusal::Key(p256(0).1.id());
+        assert!(refused.note(Refusal::Unsigned) && refused.note(foreign));
+        for _ in 0..300 {
+            assert!(!refused.note(Refusal::Unsigned));
+        }
+        assert_eq!(refused.others(), [(300, Refusal::Unsigned)]);
+    }
+}

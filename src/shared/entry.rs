@@ -247,7 +247,10 @@ mod tests {
             BlobDigest::of(&Entry { records: vec![shared(1)], ..entry }.encode().manifest).to_string();
         assert_eq!(
             (digest.as_str(), unsigned.as_str()),
-            ("sha256:1247431b10810e554a09b1dfcab1b409cb47ccf5b9c4b8722f2cc4200a1b4432", "sha256:")
+            (
+                "sha256:1f8ef885353c30604ca877fcf3fcc9623ddd0f9ff5c5685d59be849e1a4b68bb",
+                "sha256:9e10bbce2f593cb21aaed8a3fe54bc269f9e2eeb071823b36d1e5e3c7833d815"
+            )
         );
     }
 

@@ -5,6 +5,7 @@ mod conformance;
 mod peers;
 mod pull;
 mod push;
+mod signatures;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

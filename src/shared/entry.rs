@@ -322,4 +322,13 @@ mod tests {
         let entry = Entry { key: key(7), records: vec![shared(1), other] };
         assert_eq!(Entry::decode(&entry.encode().manifest, key(7)).unwrap(), entry);
     }
+
+    #[test]
+    fn c08_of_a_record_eight_signatures_are_read() {
+        let mut many = signed();
+        many.signatures = vec![many.signatures[0].clone(); 500];
+        let entry = Entry { key: key(7), records: vec![many] };
+        let read = Entry::decode(&entry.encode().manifest, key(7)).unwrap();
+        assert_eq!(read.records[0].signatures.len(), signed::KEEP);
+    }
 }

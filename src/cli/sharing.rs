@@ -26,7 +26,10 @@ pub struct Sharing {
 impl Sharing {
     /// Reads keys and asks for passphrases: before the build, which cannot do without. `now` is when it began.
     pub fn read(to: &[To], trusted: &[Trusting], now: Epoch) -> Result<Self, CliError> {
-        let key = |one: &Trusting| Ok((keys::public("--cache-trust", &one.file)?, one.since));
+        let key = |one: &Trusting| {
+            let since = one.since.map(|since| since.before(now));
+            Ok((keys::public("--cache-trust", &one.file)?, since))
+        };
         let keys = trusted.iter().map(key).collect::<Result<Vec<_>, CliError>>()?;
         let policy = match keys.is_empty() {
             true => Policy::default(),

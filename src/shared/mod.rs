@@ -28,7 +28,7 @@ pub use layout::Layout;
 pub use remote::Remote;
 pub use signed::{Signature, Signing};
 pub use spec::{Form, From, Mode, SpecError, To};
-pub use trust::{Policy, Refusal, Trusting, TrustingError};
+pub use trust::{Policy, Refusal, Since, Trusting, TrustingError};
 pub use writer::{Offer, Writer, Written};
 
 /// Why a place did not do what was asked.
@@ -75,6 +75,8 @@ struct Source {
 pub struct Sources {
     sources: Vec<Source>,
     policy: Policy,
+    /// What the store has that does not count.
+    doubted: Refused,
     warnings: Mutex<Vec<String>>,
 }
 

@@ -20,7 +20,25 @@ pub struct Trusting {
     /// The public key.
     pub file: PathBuf,
     /// What it signed before does not count.
-    pub since: Option<Epoch>,
+    pub since: Option<Since>,
+}
+
+/// From when on signatures count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    At(Epoch),
+    /// So many seconds before the build.
+    Ago(i64),
+}
+
+impl Since {
+    /// The moment itself, for a build that begins now.
+    pub fn before(self, now: Epoch) -> Epoch {
+        match self {
+            Self::At(moment) => moment,
+            Self::Ago(seconds) => Epoch::from_seconds(now.seconds() - seconds).unwrap_or(Epoch::ZERO),
+        }
+    }
 }
 
 /// Why a text names no key.
@@ -34,7 +52,9 @@ pub enum TrustingError {
     Option(String),
     #[error("since is given twice")]
     Twice,
-    #[error("since={0} is neither a date (2026-06-01), a time of RFC 3339, nor seconds since 1970")]
+    #[error(
+        "since={0} is neither a date (2026-06-01), a time of RFC 3339, days or hours before now (30d, 12h), nor seconds since 1970"
+    )]
     Since(String),
 }
 
@@ -58,9 +78,20 @@ impl FromStr for Trusting {
     }
 }
 
-fn moment(text: &str) -> Option<Epoch> {
+fn moment(text: &str) -> Option<Since> {
     let day = || Epoch::from_rfc3339(&format!("{text}T00:00:00Z"));
-    text.parse().ok().or_else(|| Epoch::from_rfc3339(text)).or_else(day)
+    let moment = text.parse().ok().or_else(|| Epoch::from_rfc3339(text)).or_else(day);
+    moment.map(Since::At).or_else(|| ago(text).map(Since::Ago))
+}
+
+/// `30d`, `12h`.
+fn ago(text: &str) -> Option<i64> {
+    let (count, seconds) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => (days, 86_400),
+        (None, hours) => (hours?, 3_600),
+    };
+    let count: u32 = count.parse().ok().filter(|_| count.starts_with(|c: char| c.is_ascii_digit()))?;
+    Some(i64::from(count) * seconds)
 }
 
 /// Whose records count: everybody's, unless keys are trusted.
@@ -75,6 +106,9 @@ pub struct Policy {
 pub enum Refusal {
     #[error("nobody signed it")]
     Unsigned,
+    /// Of the store.
+    #[error("a shared cache gave it when no key was asked for")]
+    Unchecked,
     #[error("its signature is not of the form expected")]
     Form,
     #[error("it is signed with {0}, which is not trusted")]
@@ -133,14 +167,15 @@ impl Policy {
         }
     }
 
-    /// Whether a record of the store counts: what was done here does, what was brought only by a word that does.
-    fn counts(&self, record: &Record) -> bool {
-        match (&self.trust, &record.brought) {
-            (None, _) | (_, None) => true,
-            (Some(_), Some(Brought::Unchecked)) => false,
-            (Some(_), Some(Brought::Signed { key, time })) => {
-                self.since(*key).is_some_and(|since| *time >= since)
-            }
+    /// Why a record of the store does not count: what was done here does, what was brought only by a word that does.
+    fn doubt(&self, record: &Record) -> Option<Refusal> {
+        match (&self.trust, record.brought) {
+            (None, _) | (_, None) => None,
+            (Some(_), Some(Brought::Unchecked)) => Some(Refusal::Unchecked),
+            (Some(_), Some(Brought::Signed { key, time })) => match self.since(key) {
+                None => Some(Refusal::Key(key)),
+                Some(since) => (time < since).then_some(Refusal::Old { key, since }),
+            },
         }
     }
 }
@@ -171,9 +206,16 @@ impl Sources {
         Self { policy, ..self }
     }
 
-    /// Whether a record of the store counts in this build.
+    /// Whether a record of the store counts in this build. The first that does not is named, for each reason.
     pub fn counts(&self, record: &Record) -> bool {
-        self.policy.counts(record)
+        let Some(refusal) = self.policy.doubt(record) else { return true };
+        if self.doubted.note(refusal) {
+            let key = record.key.short();
+            self.warn(format!(
+                "the store: the record of action {key}, and others like it, is not used: {refusal}"
+            ));
+        }
+        false
     }
 
     /// What of an entry counts. The first of a place that does not is named, for each reason.
@@ -229,14 +271,22 @@ mod tests {
     fn texts() {
         let read = |text: &str| text.parse::<Trusting>();
         let is = |text: &str, file: &str, since: Option<i64>| {
-            assert_eq!(read(text), Ok(Trusting { file: file.into(), since: since.map(at) }), "{text}");
+            let since = since.map(|seconds| Since::At(at(seconds)));
+            assert_eq!(read(text), Ok(Trusting { file: file.into(), since }), "{text}");
         };
         is("ci.pub", "ci.pub", None);
         is("\"a,b=c.pub\",since=2023-11-14", "a,b=c.pub", Some(1_699_920_000));
         is("ci.pub,since=2023-11-14T22:13:20Z", "ci.pub", Some(1_700_000_000));
         is("ci.pub,since=2023-11-14T23:13:20+01:00", "ci.pub", Some(1_700_000_000));
         is("ci.pub,since=1700000000", "ci.pub", Some(1_700_000_000));
+        let ago = |text: &str| read(text).unwrap().since.unwrap().before(at(1_700_000_000)).seconds();
+        assert_eq!((ago("k,since=2d"), ago("k,since=3h")), (1_700_000_000 - 172_800, 1_700_000_000 - 10_800));
+        assert_eq!((ago("k,since=99999d"), ago("k,since=5")), (0, 5));
         for (text, says) in [
+            ("a,since=d", "neither a date"),
+            ("a,since=-1d", "neither a date"),
+            ("a,since=+1d", "neither a date"),
+            ("a,since=1dh", "neither a date"),
             ("", "names no file"),
             (",since=1", "names no file"),
             ("a,b", "\"b\" is no option"),
@@ -305,11 +355,16 @@ mod tests {
         let policy = policy(&[(public.clone(), Some(100))]);
         let record = |brought| Record { brought, ..record(1).record(key(7)) };
         let word = |key: &PublicKey, time| Some(Brought::Signed { key: key.id(), time: at(time) });
-        assert!(policy.counts(&record(None)), "own work");
-        assert!(policy.counts(&record(word(&public, 100))));
-        for brought in [Some(Brought::Unchecked), word(&public, 99), word(&foreign, 100)] {
-            assert!(!policy.counts(&record(brought)), "{brought:?}");
-            assert!(Policy::default().counts(&record(brought)));
+        assert_eq!(policy.doubt(&record(None)), None, "own work");
+        assert_eq!(policy.doubt(&record(word(&public, 100))), None);
+        let old = Refusal::Old { key: public.id(), since: at(100) };
+        for (brought, refusal) in [
+            (Some(Brought::Unchecked), Refusal::Unchecked),
+            (word(&public, 99), old),
+            (word(&foreign, 100), Refusal::Key(foreign.id())),
+        ] {
+            assert_eq!(policy.doubt(&record(brought)), Some(refusal));
+            assert_eq!(Policy::default().doubt(&record(brought)), None);
         }
     }
 

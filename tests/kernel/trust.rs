@@ -216,6 +216,8 @@ fn what_was_brought_is_nobodys_own_work() {
     assert_eq!(hits(&lab.build("b", "b-ctx", &[])), (STEPS, 0));
     let distrusting = lab.build("b", "b-ctx", &["--cache-trust", "ci.pub"]);
     assert_eq!((hits(&distrusting), distrusting.manifest()), ((0, STEPS), built.manifest()));
+    let told = said(&distrusting);
+    assert!(told.len() == 1 && told[0].starts_with("the store: the record of action "), "{told:#?}");
     // Now it is own work, and is signed.
     lab.build(
         "b",

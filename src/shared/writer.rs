@@ -81,10 +81,11 @@ impl<'a> Writer<'a> {
         if let Some(signing) = self.signs(record) {
             new.signatures = vec![signing.sign(record.key, &new)?];
         }
-        entry.add(new.clone());
+        entry.add(new);
         if self.put(&tag, &entry).is_err() {
             // Blobs of the others may have gone from there.
-            self.put(&tag, &Entry { key: record.key, records: vec![new] })?;
+            entry.records.truncate(1);
+            self.put(&tag, &entry)?;
         }
         self.written.entries += 1;
         Ok(())

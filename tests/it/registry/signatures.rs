@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use lith::digest::BlobDigest;
 use lith::image::StoredImage;
@@ -154,22 +154,19 @@ fn signatures_of_others_stay_and_one_key_signs_once() {
 /// Two who sign at once: whoever's change is overwritten sees that and adds its own again.
 #[test]
 fn a_signature_that_another_takes_the_place_of_is_added_again() {
-    let (rounds, other) = (AtomicUsize::new(0), Mutex::new(None::<(String, Vec<u8>)>));
-    let other = std::sync::Arc::new(other);
-    let theirs = other.clone();
+    let other = Arc::new(Mutex::new(None::<(String, Vec<u8>)>));
+    let (theirs, gets, puts) = (other.clone(), AtomicUsize::new(0), AtomicUsize::new(0));
     let registry = FakeRegistry::faulty(Manners::default(), move |exchange, fake| {
-        let is_signature = exchange.request.path.ends_with(".sig");
         let (method, path) = (exchange.request.method.clone(), exchange.request.path.clone());
-        if !is_signature || theirs.lock().unwrap().is_none() {
+        if !path.ends_with(".sig") || theirs.lock().unwrap().is_none() {
             return false;
         }
-        // Before the second look of the first round, and after the change of the second.
-        let overwrite = match (method.as_str(), rounds.load(Ordering::SeqCst)) {
-            ("GET", 0) | ("PUT", 1 | 2) => true,
-            ("GET" | "PUT", _) => false,
+        // Once between the first look and the change, once behind the change.
+        let overwrite = match method.as_str() {
+            "GET" => gets.fetch_add(1, Ordering::SeqCst) == 0,
+            "PUT" => puts.fetch_add(1, Ordering::SeqCst) == 0,
             _ => return false,
         };
-        rounds.fetch_add(1, Ordering::SeqCst);
         fake.answer(exchange);
         if overwrite {
             let (digest, bytes) = theirs.lock().unwrap().clone().unwrap();
@@ -192,6 +189,7 @@ fn a_signature_that_another_takes_the_place_of_is_added_again() {
     };
     *other.lock().unwrap() = Some((digest, bytes));
     world.push_signed(&name(&registry), &[&image], "p256").unwrap();
+    assert_eq!(registry.count("PUT", ".sig"), 2);
     for key in ["p256", "ed25519"] {
         assert_eq!(world.verify(&name(&registry), &[key]), Ok(id(key)), "both are there");
     }

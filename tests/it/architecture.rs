@@ -113,6 +113,11 @@ fn the_wall_clock_is_read_where_it_cannot_reach_an_image() {
     assert_eq!(readers(&clocks), ["cli/build.rs", "sys/clock.rs"]);
     // The life of containers, the time a file was read, for the stat index, and whether one changes while it is read.
     assert_eq!(readers(&["sys::clock"]), ["container/state.rs", "exec/source.rs", "layer/capture/steady.rs"]);
+    // The moment of a signature is known to those alone who write what is shared.
+    assert_eq!(
+        readers(&["Signing"]),
+        ["cli/sharing.rs", "shared/mod.rs", "shared/signed.rs", "shared/writer.rs"]
+    );
     let monotonic = readers(&["Instant"]);
     // And for containers, for giving up on a server, and for how long a token is good, which make no image at all.
     let allowed = |f: &String| {

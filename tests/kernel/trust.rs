@@ -257,9 +257,13 @@ fn c03_c05_c06_c07_a_poisoned_record_is_never_used_and_is_reported() {
         lab.ok(name, &["store", "verify"]);
         // Nothing but the signature would have kept it from being used.
         if !["replayed", "retagged", "short", "layerless"].contains(&name) {
-            let open = machine(&lab, &format!("{name}-open"), &["--cache-from", &from]);
-            assert_eq!(hits(&open), (STEPS, 0), "{name}");
-            assert_eq!(open.manifest() == first.manifest(), name != "layer", "{name}");
+            let store = format!("{name}-open");
+            let context = context(&lab, &store);
+            let ran = lab.run(&store, &["build", "--progress=json", "--cache-from", &from, &context]);
+            let used = Built::of(&ran.out).with_status("hit").len();
+            // A layer of something else leaves nothing that the steps above it could stand on.
+            let least = if name == "layer" { 1 } else { STEPS };
+            assert!(used >= least, "{name}: {}", ran.out);
         }
     };
     let each = |cache: &Cache, change: &dyn Fn(usize, &mut Value, &mut Value)| {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lith::digest::BlobDigest;
@@ -151,47 +150,43 @@ fn signatures_of_others_stay_and_one_key_signs_once() {
     }
 }
 
-/// Two who sign at once: whoever's change is overwritten sees that and adds its own again.
+/// Two who sign at once: neither takes the other's place, and whoever's change is overwritten adds it again.
 #[test]
-fn a_signature_that_another_takes_the_place_of_is_added_again() {
-    let other = Arc::new(Mutex::new(None::<(String, Vec<u8>)>));
-    let (theirs, gets, puts) = (other.clone(), AtomicUsize::new(0), AtomicUsize::new(0));
-    let registry = FakeRegistry::faulty(Manners::default(), move |exchange, fake| {
-        let (method, path) = (exchange.request.method.clone(), exchange.request.path.clone());
-        if !path.ends_with(".sig") || theirs.lock().unwrap().is_none() {
-            return false;
-        }
-        // Once between the first look and the change, once behind the change.
-        let overwrite = match method.as_str() {
-            "GET" => gets.fetch_add(1, Ordering::SeqCst) == 0,
-            "PUT" => puts.fetch_add(1, Ordering::SeqCst) == 0,
-            _ => return false,
-        };
-        fake.answer(exchange);
-        if overwrite {
-            let (digest, bytes) = theirs.lock().unwrap().clone().unwrap();
+fn signatures_at_once_are_both_there() {
+    // Theirs comes between the look and the change, or behind the change in the place of ours.
+    for (when, puts) in [("GET", 1), ("PUT", 2)] {
+        let theirs = Arc::new(Mutex::new(None::<(String, Vec<u8>)>));
+        let coming = theirs.clone();
+        let registry = FakeRegistry::faulty(Manners::default(), move |exchange, fake| {
+            let (method, path) = (exchange.request.method.clone(), exchange.request.path.clone());
+            if !path.ends_with(".sig") || method != when {
+                return false;
+            }
+            let Some((digest, bytes)) = coming.lock().unwrap().take() else { return false };
+            fake.answer(exchange);
             let at = |name: &str| (REPOSITORY.to_owned(), name.to_owned());
             let mut content = fake.content.lock().unwrap();
             content.manifests.insert(at(&digest), (MANIFEST.to_owned(), bytes));
             content.tags.insert(at(path.rsplit('/').next().unwrap()), digest);
+            true
+        });
+        let world = world(&registry);
+        let image = world.image(&[layer(1, 100)]);
+        world.push(&name(&registry), &image).unwrap();
+        put(&registry, image.digest, &[made(&name(&registry), image.digest, "ed25519")]);
+        let tag = tag(&image.digest);
+        let digest = registry.tag(REPOSITORY, &tag).unwrap();
+        {
+            let mut content = registry.fake.content.lock().unwrap();
+            content.tags.remove(&(REPOSITORY.to_owned(), tag));
+            let bytes = content.manifests[&(REPOSITORY.to_owned(), digest.clone())].1.clone();
+            *theirs.lock().unwrap() = Some((digest, bytes));
         }
-        true
-    });
-    let world = world(&registry);
-    let image = world.image(&[layer(1, 100)]);
-    world.push(&name(&registry), &image).unwrap();
-    put(&registry, image.digest, &[made(&name(&registry), image.digest, "ed25519")]);
-    let digest = registry.tag(REPOSITORY, &tag(&image.digest)).unwrap();
-    let bytes = {
-        let mut content = registry.fake.content.lock().unwrap();
-        content.tags.remove(&(REPOSITORY.to_owned(), tag(&image.digest)));
-        content.manifests[&(REPOSITORY.to_owned(), digest.clone())].1.clone()
-    };
-    *other.lock().unwrap() = Some((digest, bytes));
-    world.push_signed(&name(&registry), &[&image], "p256").unwrap();
-    assert_eq!(registry.count("PUT", ".sig"), 2);
-    for key in ["p256", "ed25519"] {
-        assert_eq!(world.verify(&name(&registry), &[key]), Ok(id(key)), "both are there");
+        world.push_signed(&name(&registry), &[&image], "p256").unwrap();
+        for key in ["p256", "ed25519"] {
+            assert_eq!(world.verify(&name(&registry), &[key]), Ok(id(key)), "{when}");
+        }
+        assert_eq!(registry.count("PUT", ".sig"), puts, "{when}");
     }
 }
 

@@ -10,6 +10,7 @@ mod remote;
 mod signed;
 mod spec;
 mod trust;
+mod trusting;
 mod writer;
 
 use std::collections::HashMap;
@@ -28,7 +29,8 @@ pub use layout::Layout;
 pub use remote::Remote;
 pub use signed::{Signature, Signing};
 pub use spec::{Form, From, Mode, SpecError, To};
-pub use trust::{Policy, Refusal, Since, Trusting, TrustingError};
+pub use trust::{Policy, Refusal};
+pub use trusting::{Since, Trusting, TrustingError};
 pub use writer::{Offer, Writer, Written};
 
 /// Why a place did not do what was asked.

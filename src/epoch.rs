@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Seconds since 1970-01-01T00:00:00Z, not negative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
 pub struct Epoch(i64);
 
 /// Why a text is not an epoch.
@@ -44,6 +47,20 @@ impl Epoch {
     pub fn rfc3339(self) -> String {
         let timestamp = jiff::Timestamp::from_second(self.0).expect("within 1970 to 9999 by construction");
         timestamp.to_string()
+    }
+}
+
+impl TryFrom<i64> for Epoch {
+    type Error = EpochError;
+
+    fn try_from(seconds: i64) -> Result<Self, EpochError> {
+        Self::from_seconds(seconds).ok_or_else(|| EpochError(seconds.to_string()))
+    }
+}
+
+impl From<Epoch> for i64 {
+    fn from(epoch: Epoch) -> Self {
+        epoch.0
     }
 }
 

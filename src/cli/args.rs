@@ -11,7 +11,7 @@ use super::container::{
 };
 use super::{
     build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, login,
-    mount, names, plan, pull, push, save, vendor, verify, why,
+    mount, names, plan, pull, push, save, signatures, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -105,6 +105,8 @@ enum Verb {
     Pull(pull::Pull),
     /// Give an image to a registry
     Push(push::Push),
+    /// Say whether an image in a registry is signed, and with which key
+    Verify(signatures::Verify),
     /// Keep a login for a registry
     Login(login::Login),
     /// Forget the login for a registry
@@ -187,6 +189,7 @@ impl Args {
             Verb::Save(verb) => verb.run(root),
             Verb::Pull(verb) => verb.run(root),
             Verb::Push(verb) => verb.run(root),
+            Verb::Verify(verb) => verb.run(),
             Verb::Login(verb) => verb.run(),
             Verb::Logout(verb) => verb.run(),
             Verb::Bundle(verb) => verb.run(root),

@@ -20,7 +20,7 @@ use super::pulling::{Policy, Pulling};
 use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
-use super::sharing;
+use super::sharing::Sharing;
 use super::{CliError, out};
 use crate::debian::{Asking, Machine};
 use crate::diag::{Diagnostic, Source};
@@ -114,9 +114,12 @@ pub struct Build {
     #[arg(long, value_name = "PLACE")]
     cache_from: Vec<cache::From>,
     /// Write what is done for other machines: type=registry,ref=NAME or type=oci-layout,dest=DIR, and
-    /// [,mode=min|max][,ignore-error=true]
+    /// [,mode=min|max][,ignore-error=true][,sign=KEYFILE]
     #[arg(long, value_name = "PLACE")]
     cache_to: Vec<cache::To>,
+    /// Use only what a key signed of what other machines did: PUBKEY[,since=DATE]
+    #[arg(long, value_name = "KEY")]
+    cache_trust: Vec<cache::Trusting>,
     /// How many steps run at once [default: one for each processor, at least 2]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -143,6 +146,7 @@ impl Build {
         let platforms = self.what.language.platforms();
         self.results.check_outputs(targets, &platforms)?;
         let annotations = self.results.annotations(&platforms)?;
+        let mut sharing = Sharing::read(&self.cache_to, &self.cache_trust, now())?;
         let session = session::open(root, Need::FileSystems)?;
         let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
         let ui = progress::start(mode, start);
@@ -159,11 +163,11 @@ impl Build {
         options.provenance = self.results.provenance()?;
         options.sbom = self.results.sbom()?;
         options.debug = self.debug;
-        options.cache_from = Arc::new(sharing::sources(&self.cache_from, &session.fetcher)?);
+        options.cache_from = Arc::new(sharing.sources(&self.cache_from, &session.fetcher)?);
         // What is built here is whole here, unless it is to stay at a shared cache.
         let is_lazy = self.cache_from.iter().any(|from| from.is_lazy);
         options.reads_layers = !is_lazy || self.results.has_outputs();
-        options.cache_to = sharing::sinks(&self.cache_to);
+        options.cache_to = sharing.sinks(&self.cache_to);
         options.no_sandbox = session.no_sandbox;
         if let Some(jobs) = self.jobs {
             options.jobs = jobs;
@@ -389,7 +393,7 @@ fn context_epoch(packed: &Packed) -> Result<Epoch, CliError> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "--epoch now asks for it, and whether a release of an archive is over"
+    reason = "--epoch now asks for it, whether a release of an archive is over, and signatures of cache records"
 )]
 fn now() -> Epoch {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

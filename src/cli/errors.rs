@@ -292,6 +292,12 @@ fn hint(error: &CliError) -> Option<String> {
         CliError::Login(LoginError::NoHelper { name, .. }) => {
             Some(format!("install docker-credential-{name}, or take it out of credsStore and credHelpers there"))
         }
+        CliError::Registry(error) => match error.as_ref() {
+            RegistryError::Untrusted(untrusted) if untrusted.faults.is_empty() => {
+                Some("who pushes it signs it: lith push --sign KEYFILE, or cosign sign --key KEYFILE".into())
+            }
+            _ => None,
+        },
         CliError::Login(LoginError::Broken { .. }) => Some("write it anew: lith login".into()),
         CliError::Store(StoreError::Mapping { .. }) => Some(
             "unpacked layers belong to one user mapping; use another --root, or run as the user that made this store"

@@ -1,6 +1,7 @@
 //! `lith pull`.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -8,11 +9,12 @@ use clap::Args;
 use super::client::{Named, RegistryArgs};
 use super::logins::logins;
 use super::session::{self, Need};
-use super::{CliError, out, progress};
+use super::{CliError, keys, out, progress};
 use crate::fetch::Watcher;
 use crate::oci::Reference;
 use crate::platform::Platform;
-use crate::registry::Registry;
+use crate::registry::{Registry, Wanted};
+use crate::sign::Trust;
 use crate::store::Store;
 
 /// Arguments of `lith pull`.
@@ -28,6 +30,9 @@ pub struct Pull {
     /// Which of an image's platforms [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    /// Pull only what this key signed; of several the signature of one is enough
+    #[arg(long, value_name = "PUBKEY")]
+    verify_key: Vec<PathBuf>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -38,6 +43,10 @@ pub struct Pull {
 impl Pull {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let Named { registries, names } = Named::read(&self.images)?;
+        let trust = match self.verify_key.is_empty() {
+            true => None,
+            false => Some(keys::trust("--verify-key", &self.verify_key)?),
+        };
         let store = session::open(root, Need::Store)?.store;
         let logins = logins()?;
         let watch = Watcher::new(view(self.quiet));
@@ -49,14 +58,25 @@ impl Pull {
         )?;
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         for name in &names {
-            pull(&store, &client, name, &platform)?;
+            pull(&store, &client, name, &platform, trust.as_ref())?;
         }
         Ok(())
     }
 }
 
-fn pull(store: &Store, client: &Registry, name: &Reference, platform: &Platform) -> Result<(), CliError> {
-    let pulled = client.pull(store, name, platform)?;
+fn pull(
+    store: &Store,
+    client: &Registry,
+    name: &Reference,
+    platform: &Platform,
+    trust: Option<&Trust>,
+) -> Result<(), CliError> {
+    let pulled = match trust {
+        None => client.pull(store, name, platform)?,
+        Some(trust) => {
+            client.pull_signed(store, name, platform, Wanted { trust, annotations: &BTreeMap::new() })?
+        }
+    };
     for warning in &pulled.image.warnings {
         out::err(&format!("warning: {}: {warning}\n", name.familiar()));
     }

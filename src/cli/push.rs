@@ -1,21 +1,22 @@
 //! `lith push`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::build::pairs;
 use super::client::{Named, RegistryArgs};
 use super::logins::logins;
 use super::pull::view;
 use super::session::{self, Need};
-use super::{CliError, find, out};
+use super::{CliError, find, keys, out};
 use crate::digest::BlobDigest;
 use crate::fetch::Watcher;
 use crate::image::StoredImage;
 use crate::image::output::{Existing, Layers};
 use crate::oci::attest::Attestation;
 use crate::oci::media::Packing;
-use crate::registry::{Push as Request, push};
+use crate::registry::{Push as Request, Sign, push};
 use crate::shared::{Form, From};
 use crate::store::{ImageRecord, Store};
 
@@ -36,6 +37,12 @@ pub struct Push {
     /// Pack all layers so, also those that are packed in another way
     #[arg(long)]
     force_compression: bool,
+    /// Sign it with this private key, as cosign does
+    #[arg(long, value_name = "KEYFILE")]
+    sign: Vec<PathBuf>,
+    /// What the signature says besides
+    #[arg(long, value_name = "NAME=VALUE", requires = "sign")]
+    sign_annotation: Vec<String>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -67,6 +74,9 @@ impl Push {
             let help = "a push makes a digest; name a tag, or nothing but the repository";
             return Err(CliError::Usage(format!("{text}: {help}")));
         }
+        let signers = self.sign.iter().map(|file| keys::signer("--sign", file));
+        let signers = signers.collect::<Result<Vec<_>, _>>()?;
+        let annotations = pairs(&self.sign_annotation, "--sign-annotation", |_| None)?.into_iter().collect();
         let store = session::open(root, Need::Store)?.store;
         let open = |record: ImageRecord| -> Result<StoredImage, CliError> {
             let manifest = record.manifest.ok_or_else(|| {
@@ -85,6 +95,8 @@ impl Push {
             Box::new(logins),
             Watcher::new(view(self.quiet)),
         )?;
+        let sign =
+            (!signers.is_empty()).then_some(Sign { name, signers: &signers, annotations: &annotations });
         let elsewhere = |digest| repository_with(&store, digest, name.registry());
         let request = Request {
             images: &images,
@@ -92,6 +104,7 @@ impl Push {
             layers: Some(self.layers()),
             mount: None,
             elsewhere: &elsewhere,
+            sign,
         };
         let pushed = push(&store, &client.repository(name)?, &request)?;
         out::print(&format!("{}@{}\n", name.familiar_name(), pushed.top.digest));

@@ -28,7 +28,10 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, 
             let (sender, offers) = channel();
             outlets.push(Outlet { mode: sink.to.mode, sender });
             writers.push(scope.spawn(move || match &sink.place {
-                Ok(place) => Writer::new(prepared.store, place.clone(), sink.to.packing).write(&offers),
+                Ok(place) => {
+                    let writer = Writer::new(prepared.store, place.clone(), sink.to.packing);
+                    writer.signing(sink.signing.clone()).write(&offers)
+                }
                 Err(reason) => Err(reason.clone().into()),
             }));
         }
@@ -39,6 +42,9 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, 
             }
         });
         drop(outlets);
+        for text in prepared.options.cache_from.not_counted() {
+            ui.event(Event::Note(&format!("warning: {text}")));
+        }
         let mut written = Ok(());
         for (sink, writer) in sinks.iter().zip(writers) {
             let result = writer.join().unwrap_or_else(|_| Err("the writer ended".into()));

@@ -224,10 +224,12 @@ impl<'a> Executor<'a> {
 
     /// Asks the cache about an action on a parent.
     pub fn lookup(&self, key: ActionKey, parent: &Rootfs) -> Result<Lookup, ExecError> {
-        if let Some(record) = self.store.exact_record(key, observe::chain(parent)) {
+        let counts = |record: &Record| self.rules.shared.counts(record);
+        if let Some(record) = self.store.exact_record(key, observe::chain(parent)).filter(counts) {
             return Ok(Lookup::Hit(record));
         }
-        let records = self.store.action_records(key);
+        let mut records = self.store.action_records(key);
+        records.retain(counts);
         if records.is_empty() {
             return Ok(Lookup::Unknown);
         }
@@ -270,7 +272,7 @@ impl<'a> Executor<'a> {
         }
         output.started();
         let (observations, layer) = self.work(job, parent, output)?;
-        let record = Record { key: job.key, observations, layer };
+        let record = Record { key: job.key, observations, layer, brought: None };
         self.store.add_action_record(record.clone())?;
         Ok(Outcome { record, how })
     }

@@ -114,7 +114,7 @@ impl Repository<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a request for a blob is made of")]
-    fn ask_blob(
+    pub(super) fn ask_blob(
         &self,
         host: &Host<'_>,
         method: Method,

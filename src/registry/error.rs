@@ -6,6 +6,7 @@ use crate::image::{ExportError, IngestError};
 use crate::login::LoginError;
 use crate::oci::media::MediaType;
 use crate::oci::{DocumentError, ReferenceError};
+use crate::sign::{KeyError, Untrusted};
 use crate::store::StoreError;
 
 /// Why something could not be had from a registry, or given to it. `what`: the image, blob or list, by its full name.
@@ -89,6 +90,10 @@ pub enum RegistryError {
     Login { what: String, source: Box<LoginError> },
     #[error("{what}: {source}")]
     Pack { what: String, source: Box<ExportError> },
+    #[error("{what} is not signed: {source}")]
+    Sign { what: String, source: KeyError },
+    #[error(transparent)]
+    Untrusted(#[from] Box<Untrusted>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

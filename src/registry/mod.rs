@@ -19,6 +19,7 @@ mod push;
 mod referrers;
 mod repository;
 mod said;
+mod signatures;
 mod tags;
 mod token;
 mod upload;
@@ -36,9 +37,10 @@ use options::MOST_RETRIES;
 pub use error::RegistryError;
 pub use manifests::{Resolved, Target};
 pub use options::{Endpoint, Endpoints, Options, Proxies, Scheme, host_of};
-pub use pull::{Pulled, pull};
+pub use pull::Pulled;
 pub use push::{Push, Pushed, push};
 pub use repository::Repository;
+pub use signatures::{Sign, Wanted};
 
 /// All registries, as one user sees them. Tokens are kept in it and nowhere else.
 pub struct Registry {

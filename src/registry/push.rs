@@ -8,7 +8,7 @@ use std::thread;
 
 use super::host::Content;
 use super::upload::{Sent, Upload};
-use super::{RegistryError, Repository, Target};
+use super::{RegistryError, Repository, Sign, Target};
 use crate::digest::BlobDigest;
 use crate::fetch::watch::Act;
 use crate::image::StoredImage;
@@ -31,6 +31,8 @@ pub struct Push<'a> {
     pub mount: Option<&'a str>,
     /// The repository of the same registry that a blob is known to be in.
     pub elsewhere: &'a (dyn Fn(BlobDigest) -> Option<String> + Sync),
+    /// Who signs it: each image, and the index. Nobody finds the tag before.
+    pub sign: Option<Sign<'a>>,
 }
 
 /// What was pushed.
@@ -62,6 +64,12 @@ pub fn push(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Resu
     let (top, bytes) = top(&packed);
     if packed.len() != 1 {
         put(repository, Target::Digest(top.digest), &top, &bytes)?;
+    }
+    if let Some(sign) = push.sign {
+        let alone = (packed.len() != 1).then_some(&top);
+        for manifest in packed.iter().map(|image| &image.manifest).chain(alone) {
+            repository.sign(store, sign, manifest.digest)?;
+        }
     }
     if let Some(tag) = push.tag {
         put(repository, Target::Tag(tag), &top, &bytes)?;

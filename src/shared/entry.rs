@@ -5,12 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::signed::{self, Signature};
 use crate::action::{LayerRef, Observation};
 use crate::digest::{ActionKey, BlobDigest, ChainId};
 use crate::oci::json::{self, MAX_DOCUMENT};
 use crate::oci::media::{Flavor, MediaType};
 use crate::oci::{Descriptor, Document, Manifest};
-use crate::store::{Promise, PromisedToc, Record};
+use crate::store::{Brought, Promise, PromisedToc, Record};
 
 /// The version of the format.
 pub const VERSION: u32 = 2;
@@ -42,10 +43,12 @@ pub struct Shared {
     pub toc: Option<Descriptor>,
     /// The layers that it was done on, if no action made them: those of an image.
     pub base: Vec<BaseLayer>,
+    /// The newest first.
+    pub signatures: Vec<Signature>,
 }
 
 /// What is known of a layer that no action made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BaseLayer {
     pub layer: LayerRef,
     pub toc: Option<Descriptor>,
@@ -92,6 +95,8 @@ struct Line {
     toc: Option<usize>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     base: Vec<BaseLine>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signatures: Vec<Signature>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,17 +124,23 @@ impl Entry {
         format!("lith-{}", key.hex())
     }
 
-    /// The record that says the same of the same, however its layer is packed.
-    pub fn find(&self, parent: Option<ChainId>, record: &Record) -> Option<&Shared> {
-        let says_it = |known: &&Shared| {
+    /// The records that say the same of the same, however their layer is packed.
+    pub fn saying(&self, parent: Option<ChainId>, record: &Record) -> impl Iterator<Item = &Shared> {
+        self.records.iter().filter(move |known| {
             known.parent == parent && known.layer == record.layer && known.observations == record.observations
-        };
-        self.records.iter().find(says_it)
+        })
     }
 
-    /// Adds a record before the others, in place of one of the same parent and observations.
-    pub fn add(&mut self, new: Shared) {
-        self.records.retain(|old| old.parent != new.parent || old.observations != new.observations);
+    /// Adds a record before the others, in place of one of the same parent and observations, unless others signed that.
+    pub fn add(&mut self, mut new: Shared) {
+        if let Some(same) = self.records.iter().position(|old| old.says_all_of(&new)) {
+            new.signatures = signed::joined(new.signatures, &self.records.remove(same).signatures);
+        }
+        self.records.retain(|old| {
+            old.parent != new.parent
+                || old.observations != new.observations
+                || signed::has_others(&old.signatures, &new.signatures)
+        });
         self.records.insert(0, new);
         self.records.truncate(KEEP);
     }
@@ -137,7 +148,7 @@ impl Entry {
     pub fn encode(&self) -> Encoded {
         let mut blobs: Vec<Descriptor> = Vec::new();
         let mut place = |blob: &Descriptor| {
-            let known = blobs.iter().position(|known| known.digest == blob.digest);
+            let known = blobs.iter().position(|known| known == blob);
             known.unwrap_or_else(|| {
                 blobs.push(blob.clone());
                 blobs.len() - 1
@@ -153,6 +164,7 @@ impl Entry {
             base: (record.base.iter())
                 .map(|base| BaseLine { layer: base.layer, toc: base.toc.as_ref().map(&mut place) })
                 .collect(),
+            signatures: record.signatures.clone(),
         });
         let records = Records { version: VERSION, key: self.key, records: records.collect() };
         let config = json::to_bytes(&records);
@@ -189,13 +201,15 @@ impl Entry {
             return Err(EntryError::OtherKey(records.key));
         }
         let named = |at: usize| manifest.layers.get(at).cloned().ok_or(EntryError::NoBlob(at));
-        let shared = |line: Line| {
+        let shared = |mut line: Line| {
             let (blob, toc) = (named(line.blob)?, line.toc.map(named).transpose()?);
             let of_base =
                 |base: BaseLine| Ok(BaseLayer { layer: base.layer, toc: base.toc.map(named).transpose()? });
-            let base = line.base.into_iter().map(of_base).collect::<Result<_, EntryError>>()?;
-            let Line { parent, observations, layer, codec, .. } = line;
-            Ok(Shared { parent, observations, layer, blob, codec, toc, base })
+            let base =
+                std::mem::take(&mut line.base).into_iter().map(of_base).collect::<Result<_, EntryError>>()?;
+            let Line { parent, observations, layer, blob: _, codec, toc: _, base: _, mut signatures } = line;
+            signatures.truncate(signed::KEEP);
+            Ok(Shared { parent, observations, layer, blob, codec, toc, base, signatures })
         };
         let records =
             records.records.into_iter().take(KEEP).map(shared).collect::<Result<_, EntryError>>()?;
@@ -206,7 +220,14 @@ impl Entry {
 impl Shared {
     /// The record as the store keeps it.
     pub fn record(&self, key: ActionKey) -> Record {
-        Record { key, observations: self.observations.clone(), layer: self.layer }
+        let (observations, layer) = (self.observations.clone(), self.layer);
+        Record { key, observations, layer, brought: Some(Brought::Unchecked) }
+    }
+
+    /// Whether another is the same but for its signatures.
+    fn says_all_of(&self, other: &Self) -> bool {
+        let unsigned = |record: &Self| Self { signatures: vec![], ..record.clone() };
+        unsigned(self) == unsigned(other)
     }
 
     /// What a place that has the record has of its layer.
@@ -228,6 +249,7 @@ mod tests {
     use super::*;
     use crate::action::Aspect;
     use crate::digest::DiffId;
+    use crate::epoch::Epoch;
 
     fn key(byte: u8) -> ActionKey {
         ActionKey::from_bytes([byte; 32])
@@ -245,7 +267,16 @@ mod tests {
         let codec = Some("zstd-3-v1".into());
         let base = vec![BaseLayer { layer, toc: Some(toc.clone()) }, BaseLayer { layer, toc: None }];
         let (observations, toc) = (vec![Observation::Rootfs(parent)], Some(toc));
-        Shared { parent, observations, layer, blob, codec, toc, base }
+        Shared { parent, observations, layer, blob, codec, toc, base, signatures: vec![] }
+    }
+
+    /// With a text that no key made: an entry carries what it is given.
+    fn signed() -> Shared {
+        let signature = Signature {
+            time: Epoch::from_seconds(1_700_000_000).unwrap(),
+            text: "lith record signature 1\n".into(),
+        };
+        Shared { signatures: vec![signature], ..shared(1) }
     }
 
     fn copied() -> Shared {
@@ -259,7 +290,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_read_as_it_was_written_and_its_bytes_are_pinned() {
-        let entry = Entry { key: key(7), records: vec![shared(1), shared(2), copied()] };
+        let entry = Entry { key: key(7), records: vec![signed(), shared(2), copied()] };
         let encoded = entry.encode();
         assert_eq!(Entry::decode(&encoded.manifest, key(7)).unwrap(), entry);
         let manifest = Document::parse(&encoded.manifest, None).unwrap();
@@ -267,7 +298,15 @@ mod tests {
         assert_eq!(manifest.layers.len(), 4, "a blob stands there once");
         assert_eq!(manifest.subject, None);
         let digest = BlobDigest::of(&encoded.manifest).to_string();
-        assert_eq!(digest, "sha256:d27ef3063b51161b782ba586ddbbb5d019a61e6fad6c94970153f826c32221da");
+        let unsigned =
+            BlobDigest::of(&Entry { records: vec![shared(1)], ..entry }.encode().manifest).to_string();
+        assert_eq!(
+            (digest.as_str(), unsigned.as_str()),
+            (
+                "sha256:6f86403c2d42e2b69a4ccd5308b47a002ef4f1762e8c6b5df29169247ef620d0",
+                "sha256:34e9973b0fb53d03dde95c76975cade44c5114e760574ddf012a06f104ed6c56"
+            )
+        );
     }
 
     #[test]
@@ -311,20 +350,40 @@ mod tests {
     #[test]
     fn the_newest_of_one_parent_counts_and_there_are_never_more_than_eight() {
         let mut entry = Entry { key: key(7), records: vec![] };
-        entry.add(shared(1));
         let repacked = Descriptor::new(MediaType::OciLayerGzip, BlobDigest::from_bytes([8; 32]), 9);
-        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))), Some(&shared(1)));
+        let found = |entry: &Entry| entry.saying(shared(1).parent, &shared(1).record(key(7))).next().cloned();
+        assert_eq!(found(&entry), None);
+        entry.add(shared(1));
+        assert_eq!(found(&entry), Some(shared(1)));
         entry.add(Shared { blob: repacked.clone(), ..shared(1) });
         assert_eq!(entry.records.len(), 1);
-        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))).unwrap().blob, repacked);
+        assert_eq!(found(&entry).unwrap().blob, repacked);
         let other = Shared { layer: shared(2).layer, ..shared(1) };
         entry.add(other.clone());
         assert_eq!(entry.records, [other]);
-        assert_eq!(entry.find(shared(1).parent, &shared(1).record(key(7))), None);
+        assert_eq!(found(&entry), None);
         for byte in 2..20 {
             entry.add(shared(byte));
         }
         assert_eq!(entry.records.len(), KEEP);
         assert_eq!(entry.records[0], shared(19));
+    }
+
+    #[test]
+    fn blobs_that_differ_in_anything_are_two() {
+        let mut other = shared(1);
+        other.parent = None;
+        other.blob.annotations.insert("a".into(), "b".into());
+        let entry = Entry { key: key(7), records: vec![shared(1), other] };
+        assert_eq!(Entry::decode(&entry.encode().manifest, key(7)).unwrap(), entry);
+    }
+
+    #[test]
+    fn c08_of_a_record_eight_signatures_are_read() {
+        let mut many = signed();
+        many.signatures = vec![many.signatures[0].clone(); 500];
+        let entry = Entry { key: key(7), records: vec![many] };
+        let read = Entry::decode(&entry.encode().manifest, key(7)).unwrap();
+        assert_eq!(read.records[0].signatures.len(), signed::KEEP);
     }
 }

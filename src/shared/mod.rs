@@ -8,8 +8,11 @@ mod entry;
 mod fetcher;
 mod layout;
 mod remote;
+mod signed;
 mod spec;
 mod table;
+mod trust;
+mod trusting;
 mod writer;
 
 use std::collections::HashMap;
@@ -23,11 +26,16 @@ use crate::image::BlobSource;
 use crate::oci::Descriptor;
 use crate::store::{LayerRef, PromisedToc, Record, Store};
 
+use trust::Refused;
+
 pub use entry::{BaseLayer, Entry, EntryError, Shared};
 pub use fetcher::Fetcher;
 pub use layout::Layout;
 pub use remote::Remote;
+pub use signed::{Signature, Signing};
 pub use spec::{Form, From, Mode, SpecError, To};
+pub use trust::{Policy, Refusal};
+pub use trusting::{Since, Trusting, TrustingError};
 pub use writer::{Offer, Writer, Written};
 
 /// How many records are asked for at once.
@@ -73,12 +81,16 @@ struct Source {
     asked: Mutex<HashMap<ActionKey, Asked>>,
     /// Why it is not asked any more.
     lost: OnceLock<String>,
+    refused: Refused,
 }
 
 /// The places that a build reads from, in order.
 #[derive(Default)]
 pub struct Sources {
     sources: Vec<Source>,
+    policy: Policy,
+    /// What the store has that does not count.
+    doubted: Refused,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -91,9 +103,14 @@ impl std::fmt::Debug for Sources {
 impl Sources {
     /// Each place, and whether layers are left there until something reads them.
     pub fn new(places: Vec<(Arc<dyn Place>, bool)>) -> Self {
-        let source =
-            |(place, is_lazy)| Source { place, is_lazy, asked: Mutex::default(), lost: OnceLock::new() };
-        Self { sources: places.into_iter().map(source).collect(), warnings: Mutex::default() }
+        let source = |(place, is_lazy)| Source {
+            place,
+            is_lazy,
+            asked: Mutex::default(),
+            lost: OnceLock::new(),
+            refused: Refused::default(),
+        };
+        Self { sources: places.into_iter().map(source).collect(), ..Self::default() }
     }
 
     /// What was wrong since this was last asked.
@@ -147,7 +164,7 @@ impl Sources {
                 records.iter().filter(|record| record.parent != parent && holds(&record.observations));
             for record in on_it.chain(elsewhere) {
                 match source.give(store, record) {
-                    Ok(()) => return Some(record.record(key)),
+                    Ok(()) => return Some(self.brought(key, record)),
                     Err(error) => {
                         self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&*error)))
                     }
@@ -171,7 +188,7 @@ impl Sources {
         match source.place.entry(&Entry::tag(key)) {
             Ok(None) => None,
             Ok(Some(bytes)) => match Entry::decode(&bytes, key) {
-                Ok(entry) => Some(entry),
+                Ok(entry) => Some(self.counting(source, entry)),
                 Err(error) => {
                     self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&error)));
                     None
@@ -225,6 +242,8 @@ impl Source {
 pub struct Sink {
     pub to: To,
     pub place: Result<Arc<dyn Place>, String>,
+    /// Who signs them.
+    pub signing: Option<Arc<Signing>>,
 }
 
 impl std::fmt::Debug for Sink {

@@ -39,6 +39,8 @@ pub struct To {
     pub packing: Packing,
     /// That nothing could be written is a warning.
     pub ignore_error: bool,
+    /// The private key that signs what is written.
+    pub sign: Option<PathBuf>,
 }
 
 /// Which steps are written.
@@ -65,7 +67,7 @@ pub enum SpecError {
     Option { key: String, similar: Option<String>, known: &'static [&'static str] },
     #[error("{0} is given twice")]
     Twice(String),
-    #[error("{text:?} does not say {key}={}", if *.key == "ref" { "NAME" } else { "DIR" })]
+    #[error("{text:?} does not say {key}={}", match *.key { "ref" => "NAME", "sign" => "FILE", _ => "DIR" })]
     Missing { text: String, key: &'static str },
     #[error("{0} says nothing of a cache of this type")]
     Misplaced(String),
@@ -94,7 +96,8 @@ impl FromStr for To {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let known = &["type", "dest", "ref", "registry.insecure", "mode", "compression", "ignore-error"];
+        let known =
+            &["type", "dest", "ref", "registry.insecure", "mode", "compression", "ignore-error", "sign"];
         let fields = Fields::read(text, known)?;
         let mode = match fields.get("mode") {
             None | Some("min") => Mode::Min,
@@ -108,7 +111,8 @@ impl FromStr for To {
             Some(other) => return Err(SpecError::Compression(other.to_owned())),
         };
         let ignore_error = fields.flag("ignore-error", false)?;
-        Ok(Self { form: fields.form("dest")?, mode, packing, ignore_error })
+        let sign = fields.get("sign").map(|_| fields.needed("sign")).transpose()?.map(PathBuf::from);
+        Ok(Self { form: fields.form("dest")?, mode, packing, ignore_error, sign })
     }
 }
 
@@ -206,7 +210,13 @@ mod tests {
         let layout = Form::Layout("a,b".into());
         let from = |form: &Form, is_lazy| Ok(From { form: form.clone(), is_lazy });
         assert_eq!("type=local,\"src=a,b\"".parse(), from(&layout, true));
-        let to = To { form: layout.clone(), mode: Mode::Max, packing: Packing::Zstd, ignore_error: true };
+        let to = To {
+            form: layout.clone(),
+            mode: Mode::Max,
+            packing: Packing::Zstd,
+            ignore_error: true,
+            sign: None,
+        };
         let text = "type=oci-layout,dest=\"a,b\",mode=max,compression=zstd,ignore-error=true";
         assert_eq!(text.parse(), Ok(to));
         let remote = |insecure| Form::Registry { name: "a.example/cache".parse().unwrap(), insecure };
@@ -218,6 +228,8 @@ mod tests {
         assert_eq!((to.form, to.mode), (remote(true), Mode::Max));
         let to: To = "type=local,dest=x".parse().unwrap();
         assert_eq!((to.mode, to.packing, to.ignore_error), (Mode::Min, Packing::Gzip, false));
+        let to: To = "type=local,dest=x,\"sign=a,b.key\"".parse().unwrap();
+        assert_eq!(to.sign, Some("a,b.key".into()));
     }
 
     #[test]
@@ -243,5 +255,7 @@ mod tests {
             "compression=xz is none of gzip, zstd and uncompressed"
         );
         assert_eq!(from("type=local,src=a,lazy=no"), "lazy=no is neither true nor false");
+        assert_eq!(to("type=local,dest=a,sign="), "\"type=local,dest=a,sign=\" does not say sign=FILE");
+        assert!(from("type=local,src=a,sign=b").starts_with("sign is no option here"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::entry::{BaseLayer, Encoded, Entry, Shared, TYPE};
-use super::{Place, PlaceError, table};
+use super::{Place, PlaceError, Signing, table};
 use crate::digest::{BlobDigest, ChainId, DiffId};
 use crate::image::packed_layer;
 use crate::layer::compress::Codec;
@@ -36,6 +36,7 @@ pub struct Writer<'a> {
     store: &'a Store,
     place: Arc<dyn Place>,
     packing: Packing,
+    signing: Option<Arc<Signing>>,
     /// Those that are known to be there.
     layers: HashSet<BlobDigest>,
     written: Written,
@@ -44,7 +45,13 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// `packing` is how layers are packed there.
     pub fn new(store: &'a Store, place: Arc<dyn Place>, packing: Packing) -> Self {
-        Self { store, place, packing, layers: HashSet::new(), written: Written::default() }
+        let (layers, written) = (HashSet::new(), Written::default());
+        Self { store, place, packing, signing: None, layers, written }
+    }
+
+    /// The same, which signs what was done here.
+    pub fn signing(self, signing: Option<Arc<Signing>>) -> Self {
+        Self { signing, ..self }
     }
 
     /// Writes what it is told of until nobody tells any more. After an error the rest is listened to and left.
@@ -67,10 +74,11 @@ impl<'a> Writer<'a> {
         // What cannot be read there is written anew.
         let known = self.place.entry(&tag)?.and_then(|bytes| Entry::decode(&bytes, record.key).ok());
         let mut entry = known.unwrap_or(Entry { key: record.key, records: vec![] });
-        if let Some(there) = entry.find(*parent, record)
-            && self.is_there(&there.blob.clone())?
-        {
-            return Ok(());
+        for there in entry.saying(*parent, record) {
+            let is_signed = self.signs(record).is_none_or(|signing| signing.has_signed(record.key, there));
+            if is_signed && self.is_there(&there.blob)? {
+                return Ok(());
+            }
         }
         let blob = packed_layer(self.store, record.layer.diff_id, self.packing)?;
         self.put_layer(&blob)?;
@@ -78,14 +86,24 @@ impl<'a> Writer<'a> {
         let Record { observations, layer, .. } = record.clone();
         let codec = Codec::of(self.packing).map(Codec::memo_name);
         let base = self.put_base(base)?;
-        let new = Shared { parent: *parent, observations, layer, blob, codec, toc, base };
-        entry.add(new.clone());
+        let mut new =
+            Shared { parent: *parent, observations, layer, blob, codec, toc, base, signatures: vec![] };
+        if let Some(signing) = self.signs(record) {
+            new.signatures = vec![signing.sign(record.key, &new)?];
+        }
+        entry.add(new);
         if self.put(&tag, &entry).is_err() {
             // Blobs of the others may have gone from there.
-            self.put(&tag, &Entry { key: record.key, records: vec![new] })?;
+            entry.records.truncate(1);
+            self.put(&tag, &entry)?;
         }
         self.written.entries += 1;
         Ok(())
+    }
+
+    /// Who signs a record: nobody one that was brought, which is another's word.
+    fn signs(&self, record: &Record) -> Option<&Signing> {
+        self.signing.as_deref().filter(|_| record.brought.is_none())
     }
 
     fn put(&self, tag: &str, entry: &Entry) -> Result<(), PlaceError> {

@@ -9,6 +9,8 @@ use ring::signature::{
     KeyPair as _, UnparsedPublicKey,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::pem::Block;
 use super::sealed;
 use crate::digest::{BlobDigest, DigestError};
@@ -63,7 +65,8 @@ enum Algorithm {
 }
 
 /// What tells a key from others: the sha256 of its public half, in DER.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct KeyId(BlobDigest);
 
 impl fmt::Display for KeyId {

@@ -12,5 +12,5 @@ mod trust;
 
 pub use key::{KeyError, KeyId, PublicKey, Signer};
 pub use record::{RecordFault, RecordSignature};
-pub use simple::{ANNOTATION, Attached, MEDIA_TYPE, PayloadFault, payload, tag};
+pub use simple::{ANNOTATION, Annotations, Attached, MAX_PAYLOAD, MEDIA_TYPE, PayloadFault, payload, tag};
 pub use trust::{Fault, MAX_KEYS, MAX_SIGNATURES, Trust, TrustError, Trusted, Untrusted};

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyError, Signer};
+use super::{KeyError, PublicKey, Signer};
 use crate::diag::escape;
 use crate::digest::BlobDigest;
 use crate::oci::{Reference, json};
@@ -19,7 +19,7 @@ pub const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 /// What such a payload says that it is.
 const KIND: &str = "cosign container image signature";
 /// The largest payload that is read.
-const MAX_PAYLOAD: usize = 64 << 10;
+pub const MAX_PAYLOAD: usize = 64 << 10;
 /// docker's registry as cosign names it.
 const DOCKER: (&str, &str) = ("docker.io", "index.docker.io");
 
@@ -84,6 +84,11 @@ impl Attached {
     pub fn make(payload: Vec<u8>, signer: &Signer) -> Result<Self, KeyError> {
         let signature = STANDARD.encode(signer.sign(&payload)?);
         Ok(Self { payload, signature })
+    }
+
+    /// Whether a key made it, whatever the payload says.
+    pub fn is_by(&self, key: &PublicKey) -> bool {
+        STANDARD.decode(&self.signature).is_ok_and(|bytes| key.verifies(&self.payload, &bytes))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whose signatures count, and whether something has one.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -47,6 +49,11 @@ pub enum Fault {
     Key,
     #[error(transparent)]
     Payload(#[from] PayloadFault),
+    /// By a trusted key, for this image.
+    #[error("it does not say {0}")]
+    Annotation(String),
+    #[error("it cannot be had: {0}")]
+    Lost(String),
 }
 
 /// No signature of an image holds.
@@ -88,6 +95,24 @@ impl std::fmt::Display for Untrusted {
     }
 }
 
+impl Untrusted {
+    /// The same of an image whose signatures are in two places.
+    pub fn and(mut self, other: Self) -> Self {
+        self.faults.extend(other.faults);
+        Self { untried: self.untried + other.untried, ..self }
+    }
+}
+
+fn says(annotations: &Annotations, wanted: &BTreeMap<String, String>) -> Result<(), Fault> {
+    let is_missing = |(name, value): &(&String, &String)| {
+        annotations.get(*name).and_then(|said| said.as_str()) != Some(*value)
+    };
+    match wanted.iter().find(is_missing) {
+        None => Ok(()),
+        Some((name, value)) => Err(Fault::Annotation(format!("{name}={value}"))),
+    }
+}
+
 impl Trust {
     /// Trusts these keys, each in the same way.
     pub fn new(mut keys: Vec<PublicKey>) -> Result<Self, TrustError> {
@@ -107,9 +132,21 @@ impl Trust {
         manifest: &BlobDigest,
         attached: &[Attached],
     ) -> Result<Trusted, Box<Untrusted>> {
+        self.image_saying(name, manifest, attached, &BTreeMap::new())
+    }
+
+    /// The same, of signatures that say this besides.
+    pub fn image_saying(
+        &self,
+        name: &Reference,
+        manifest: &BlobDigest,
+        attached: &[Attached],
+        wanted: &BTreeMap<String, String>,
+    ) -> Result<Trusted, Box<Untrusted>> {
         let mut faults = Vec::new();
         for signature in attached.iter().take(MAX_SIGNATURES) {
-            match self.one(name, manifest, signature) {
+            let one = self.one(name, manifest, signature);
+            match one.and_then(|trusted| says(&trusted.annotations, wanted).map(|()| trusted)) {
                 Ok(trusted) => return Ok(trusted),
                 Err(fault) => faults.push(fault),
             }

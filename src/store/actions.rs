@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{Store, StoreError};
 use crate::action::Observation;
 use crate::digest::{ActionKey, ChainId};
+use crate::epoch::Epoch;
+use crate::sign::KeyId;
 use crate::sys::file::{self, Durability};
 
 pub use crate::action::LayerRef;
@@ -27,6 +29,21 @@ pub struct Record {
     pub key: ActionKey,
     pub observations: Vec<Observation>,
     pub layer: LayerRef,
+    /// Whose word it is, if a shared cache gave it; what was done here is nobody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought: Option<Brought>,
+}
+
+/// What a shared cache's record was taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Brought {
+    /// No key was asked for.
+    Unchecked,
+    Signed {
+        key: KeyId,
+        time: Epoch,
+    },
 }
 
 impl Record {
@@ -137,6 +154,30 @@ pub(super) fn open_sealed<T: for<'de> Deserialize<'de>>(kind: &str, version: u32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::DiffId;
+
+    #[test]
+    fn the_bytes_of_a_record_are_pinned() {
+        let layer = LayerRef { diff_id: DiffId::from_bytes([1; 32]), size: 2048 };
+        let record =
+            |brought| Record { key: ActionKey::from_bytes([7; 32]), observations: vec![], layer, brought };
+        let key = "sha256:55c6d954c9276da3943eea6aa8cbea96d86f9ec9df7ce11e2e3eb9ab7813f315".parse().unwrap();
+        let signed = Brought::Signed { key, time: Epoch::from_seconds(1_700_000_000).unwrap() };
+        let own = format!(
+            r#"{{"key":"blake3:{}","observations":[],"layer":{{"diff_id":"sha256:{}","size":2048}}"#,
+            "07".repeat(32),
+            "01".repeat(32)
+        );
+        for (brought, rest) in [
+            (None, "}".to_owned()),
+            (Some(Brought::Unchecked), r#","brought":"unchecked"}"#.to_owned()),
+            (Some(signed), format!(r#","brought":{{"signed":{{"key":"{key}","time":1700000000}}}}}}"#)),
+        ] {
+            let text = serde_json::to_string(&record(brought)).unwrap();
+            assert_eq!(text, format!("{own}{rest}"));
+            assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record(brought));
+        }
+    }
 
     #[test]
     fn a_seal_breaks_with_any_bit() {

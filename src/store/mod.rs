@@ -36,7 +36,7 @@ use crate::digest::{BlobDigest, DiffId};
 use crate::layer::Toc;
 use crate::sys::file::{self, Durability, Hold, Lock};
 
-pub use actions::{LayerRef, Record};
+pub use actions::{Brought, LayerRef, Record};
 pub use blobs::BlobWriter;
 pub use containers::{ContainerId, ContainerLayers, Containers, Created, Going, NewContainer};
 pub use images::{ImageRecord, RefRecord};

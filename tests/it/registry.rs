@@ -5,6 +5,7 @@ mod conformance;
 mod peers;
 mod pull;
 mod push;
+mod signatures;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -114,8 +115,14 @@ impl World {
         mount: Option<&str>,
     ) -> Result<Pushed, RegistryError> {
         let tag = reference(name).tag().unwrap().to_owned();
-        let what =
-            Push { images: &[(image, &[])], tag: Some(&tag), layers: None, mount, elsewhere: &|_| None };
+        let what = Push {
+            images: &[(image, &[])],
+            tag: Some(&tag),
+            layers: None,
+            mount,
+            elsewhere: &|_| None,
+            sign: None,
+        };
         self.with(name, |repository| push(&self.store, repository, &what))
     }
 

@@ -290,3 +290,26 @@ fn c03_a_signature_of_something_else_is_none_of_a_record() {
     let refused = trust.record(&image.payload(), text(&by_image).as_bytes());
     assert_eq!(refused, Err(RecordFault::Record(public("ed25519.pub").id())));
 }
+
+/// What the crate `sigstore` 0.15 (`cosign::CosignCapabilities::push_signature`) signed with the keys of `tests/data/sign` and
+/// put beside images of a registry.
+#[test]
+fn what_sigstores_own_crate_signed_holds() {
+    let manifest = "sha256:a2b5e40e32305373d1127a704929bcb02e0fbbf1626a7758e8d512f714766771";
+    let p256 =
+        "MEUCIGuwMANh3jtPwmIY1oTMhsECBXyzzly5svVcXiFtV7rfAiEA7aON638NGavD6ooqr5he+kZlRM98UiKnUT73Jo3qo14=";
+    let ed25519 = "l602ii81RhZ0wIWaJYo9iyCvTkB2Ees8PIapQ0bv/JZirfN0o2gWfroQJ1l+BLKOTGMN/kWvaXo+oM2UxCenCg==";
+    for (kind, other, signature) in [("p256", "ed25519", p256), ("ed25519", "p256", ed25519)] {
+        let name: Reference = format!("127.0.0.1:5917/sigstore/{kind}:1").parse().unwrap();
+        let payload = format!(
+            r#"{{"critical":{{"identity":{{"docker-reference":"{name}"}},"image":{{"docker-manifest-digest":"{manifest}"}},"type":"cosign container image signature"}},"optional":null}}"#
+        );
+        let attached = [Attached { payload: payload.into_bytes(), signature: signature.to_owned() }];
+        let digest = manifest.parse().unwrap();
+        let key = public(&format!("{kind}.pub"));
+        assert_eq!(trust(&[&format!("{kind}.pub")]).image(&name, &digest, &attached).unwrap().key, key.id());
+        assert!(trust(&[&format!("{other}.pub")]).image(&name, &digest, &attached).is_err());
+        let elsewhere: Reference = "127.0.0.1:5917/sigstore/other:1".parse().unwrap();
+        assert!(trust(&[&format!("{kind}.pub")]).image(&elsewhere, &digest, &attached).is_err());
+    }
+}

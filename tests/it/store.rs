@@ -139,6 +139,22 @@ fn t9_a_flipped_last_bit_in_any_file_is_never_served() {
     });
 }
 
+/// C5: a record says itself of which action it is, whatever its file is called.
+#[test]
+fn c05_a_record_under_another_key_serves_nothing() {
+    let (lab, manifest, _) = small();
+    let records = files(&lab.path("store/actions"));
+    assert_eq!(records.len(), 2, "{records:#?}");
+    let kept: Vec<Vec<u8>> = records.iter().map(|path| fs::read(path).unwrap()).collect();
+    fs::write(&records[0], &kept[1]).unwrap();
+    fs::write(&records[1], &kept[0]).unwrap();
+    let built = lab.build("store", "ctx", &["-t", "x"]);
+    assert_eq!((built.with_status("built").len(), built.manifest()), (2, manifest));
+    // In their own places they serve.
+    records.iter().zip(&kept).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    assert_eq!(lab.build("store", "ctx", &[]).with_status("hit").len(), 2);
+}
+
 #[test]
 fn t12_an_empty_file_is_a_miss_or_mended() {
     damage_every_file(|path| {

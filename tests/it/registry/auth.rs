@@ -128,6 +128,7 @@ fn r19_tokens_are_for_their_scopes() {
         layers: None,
         mount: Some("base/os"),
         elsewhere: &|_| None,
+        sign: None,
     };
     lith::registry::push(&world.store, &repository, &what).unwrap();
     let other = format!("{}/other/app:v1", registry.host());

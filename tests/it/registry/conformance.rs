@@ -139,6 +139,7 @@ fn push_of_several_platforms_is_an_index() {
         layers: None,
         mount: None,
         elsewhere: &|_| None,
+        sign: None,
     };
     let pushed = world.with(&name(&registry), |repository| push(&world.store, repository, &what)).unwrap();
     assert_eq!(registry.tag(REPOSITORY, "v1"), Some(pushed.top.digest.to_string()));
@@ -179,6 +180,7 @@ fn referrers() {
             layers: None,
             mount: None,
             elsewhere: &|_| None,
+            sign: None,
         };
         world.with(&name(&registry), |repository| {
             push(&world.store, repository, &what).unwrap();

@@ -84,6 +84,7 @@ fn dockers_registry_takes_and_gives_images() {
         layers: None,
         mount: None,
         elsewhere: &|_| None,
+        sign: None,
     };
     ours.with(&name("v1"), |repository| {
         push(&ours.store, repository, &what).unwrap();

@@ -10,6 +10,7 @@ use crate::image::{IngestError, bring_layer};
 use crate::layer::Toc;
 use crate::layer::compress::Codec;
 use crate::store::{Bringer, Promise, PromisedToc, Store, StoreError, Unkept};
+use crate::sys::file::Durability;
 
 /// Opens a place to read from it.
 type Open = dyn Fn(&Form) -> Result<Arc<dyn Place>, PlaceError> + Send + Sync;
@@ -50,19 +51,28 @@ impl Bringer for Fetcher {
 
     fn layer(&self, store: &Store, promise: &Promise) -> Result<(), Unkept> {
         bring(store, &*self.place(&promise.place)?, promise).map_err(unkept)?;
-        // That it is as large as was said is part of what was said.
+        // How large it is and what is in it is part of what was said.
         match promise.size {
             Some(size) if !store.is_here(promise.diff_id, size) => {
-                Err(Unkept::Other("it has another size".into()))
+                return Err(Unkept::Other("it has another size".into()));
+            }
+            Some(_) | None => {}
+        }
+        match table_here(store, promise) {
+            Some(said) if store.table_of(promise.diff_id).ok().as_ref() != Some(&said) => {
+                Err(Unkept::Other("its table of contents says other things than the layer".into()))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    fn table(&self, _: &Store, promise: &Promise) -> Result<Option<Toc>, Unkept> {
+    fn table(&self, store: &Store, promise: &Promise) -> Result<Option<Toc>, Unkept> {
         let Some(PromisedToc { blob, place }) = &promise.toc else { return Ok(None) };
         if blob.size > table::MOST {
             return Ok(None);
+        }
+        if let Some(toc) = table_here(store, promise) {
+            return Ok(Some(toc));
         }
         let place = self.place(place)?;
         let absent = |error: std::io::Error| Unkept::Absent(error.into());
@@ -71,8 +81,19 @@ impl Bringer for Fetcher {
         if BlobDigest::of(&bytes) != blob.digest {
             return Err(Unkept::Other(format!("its table is not {}", blob.digest).into()));
         }
-        table::unpack(&bytes).map(Some).map_err(Unkept::Other)
+        let toc = table::unpack(&bytes).map_err(Unkept::Other)?;
+        let kept = store.put_blob(&bytes, Durability::Cached);
+        kept.map_err(|error| Unkept::Absent(error.into()))?;
+        Ok(Some(toc))
     }
+}
+
+/// The table that was promised with a layer, if it came before. It is kept as the blob that it is, so that it counts for
+/// those who promised it and nobody else.
+fn table_here(store: &Store, promise: &Promise) -> Option<Toc> {
+    let PromisedToc { blob, .. } = promise.toc.as_ref()?;
+    let is_here = store.has_blob(&blob.digest) && blob.size <= table::MOST;
+    table::unpack(&is_here.then(|| store.read_blob(&blob.digest, table::MOST).ok()).flatten()?).ok()
 }
 
 /// Brings a layer as one of a pulled image is, and remembers what it was packed as.

@@ -164,6 +164,7 @@ impl Store {
                 reach.caches.extend(self.cache_id(&[record.layer.diff_id]).ok());
             }
         }
+        reach.blobs.extend(self.promised_tables()?);
         let (images, overlays) = Containers::of(&self.root).needs()?;
         for image in images {
             self.reach_image(&mut reach, image, self.image(&image).and_then(|record| record.manifest));

@@ -156,27 +156,18 @@ impl Store {
         if self.has_blob(digest) {
             return Ok(true);
         }
-        let believed = self.toc_on_disk(promise.diff_id).ok();
         // A blob that is the tar itself is more than a blob.
         let is_packed = promise.blob.digest == *digest && *digest != promise.diff_id.into();
         let brought = match is_packed {
             true => bringer.blob(self, &promise),
             false => bringer.layer(self, &promise),
         };
-        brought
-            .and_then(|()| self.check_believed(promise.diff_id, believed))
-            .map_err(|unkept| self.unkept(promise, unkept))?;
-        Ok(true)
-    }
-
-    /// A table that came before its layer is what the layer's tar says.
-    fn check_believed(&self, diff: DiffId, believed: Option<Toc>) -> Result<(), Unkept> {
-        let (Some(believed), Ok(is)) = (believed, self.toc_on_disk(diff)) else { return Ok(()) };
-        if believed == is {
-            return Ok(());
+        if let Ok(toc) = self.toc_on_disk(promise.diff_id) {
+            // What was believed of the layer until now may have been another.
+            self.know_toc(promise.diff_id, Arc::new(toc));
         }
-        self.know_toc(diff, Arc::new(is));
-        Err(Unkept::Other("its table of contents says other things than the layer".into()))
+        brought.map_err(|unkept| self.unkept(promise, unkept))?;
+        Ok(true)
     }
 
     /// Makes sure that all of these layers are here; those that are elsewhere are brought at the same time.
@@ -196,7 +187,6 @@ impl Store {
             && let Some(toc) =
                 bringer.table(self, &promise).map_err(|unkept| self.unkept(promise.clone(), unkept))?
         {
-            self.add_layer(diff, &toc)?;
             return Ok(Some(toc));
         }
         // The layer's table comes with it.
@@ -217,6 +207,20 @@ impl Store {
         let (diff, place) = (promise.diff_id, promise.place.clone());
         self.unkept.lock().expect("no panic while held").push(promise);
         StoreError::Promise { diff, place, source }
+    }
+
+    /// The tables of promised layers, which are kept as long as their promises.
+    pub(super) fn promised_tables(&self) -> Result<Vec<BlobDigest>, StoreError> {
+        let dir = self.root.join("promises");
+        let names = match crate::sys::dir::list_path(&dir) {
+            Ok(names) => names,
+            // A store of an earlier version has none.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(file::context(error, "list", &dir).into()),
+        };
+        let hex = names.iter().filter_map(|entry| std::str::from_utf8(&entry.name).ok());
+        let promises = hex.filter_map(|hex| self.promise_of(&BlobDigest::from_hex(hex).ok()?));
+        Ok(promises.filter_map(|promise| Some(promise.toc?.blob.digest)).collect())
     }
 
     /// The promises that were not kept since this was last asked.

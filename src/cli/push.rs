@@ -10,12 +10,12 @@ use super::pull::view;
 use super::session::{self, Need};
 use super::{CliError, find, out};
 use crate::fetch::Watcher;
-use crate::image::StoredImage;
 use crate::image::output::{Existing, Layers};
+use crate::image::{StoredImage, attested};
 use crate::oci::attest::Attestation;
 use crate::oci::media::Packing;
 use crate::registry::{Push as Request, push};
-use crate::store::ImageRecord;
+use crate::store::{ImageRecord, StoreError};
 
 /// Arguments of `lith push`.
 #[derive(Debug, Args)]
@@ -64,10 +64,17 @@ impl Push {
             })?;
             Ok(StoredImage::open(&store, manifest)?)
         };
-        let images = find::found(&store, &self.image)?.images(&store).into_iter().map(open);
-        let images = images.collect::<Result<Vec<_>, _>>()?;
+        let found = find::found(&store, &self.image)?;
+        let images = found.images(&store).into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        if found.index.as_ref().is_some_and(|index| index.images.len() != images.len()) {
+            return Err(
+                StoreError::MissingImage(format!("for one of the platforms of {}", self.image)).into()
+            );
+        }
+        let said = |image: &StoredImage| attested::built(&store, &image.digest);
+        let said = images.iter().map(said).collect::<Result<Vec<_>, _>>()?;
         let images: Vec<(&StoredImage, &[Attestation])> =
-            images.iter().map(|image| (image, &[][..])).collect();
+            images.iter().zip(&said).map(|(image, said)| (image, &said[..])).collect();
         let logins = logins()?;
         let client = self.registry.client(
             [name.registry()],
@@ -75,7 +82,8 @@ impl Push {
             Box::new(logins),
             Watcher::new(view(self.quiet)),
         )?;
-        let request = Request { images: &images, tag: name.tag(), layers: Some(self.layers()), mount: None };
+        let (index, layers) = (found.index.as_ref(), Some(self.layers()));
+        let request = Request { images: &images, index, tag: name.tag(), layers, mount: None };
         let pushed = push(&store, &client.repository(name)?, &request)?;
         out::print(&format!("{}@{}\n", name.familiar_name(), pushed.top.digest));
         Ok(())

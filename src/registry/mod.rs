@@ -7,6 +7,7 @@
 mod agents;
 mod auth;
 mod blobs;
+mod body;
 mod challenge;
 mod check;
 mod error;
@@ -19,6 +20,7 @@ mod push;
 mod referrers;
 mod repository;
 mod said;
+mod stream;
 mod tags;
 mod token;
 mod upload;
@@ -37,7 +39,7 @@ pub use error::RegistryError;
 pub use manifests::{Resolved, Target};
 pub use options::{Endpoint, Endpoints, Options, Proxies, Scheme, host_of};
 pub use pull::{Pulled, pull};
-pub use push::{Push, Pushed, push};
+pub use push::{Push, Pushed, copy, push};
 pub use repository::Repository;
 
 /// All registries, as one user sees them. Tokens are kept in it and nowhere else.

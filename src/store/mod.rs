@@ -4,6 +4,7 @@
 //! once it is whole; a kill at any moment leaves only garbage that [`gc`] removes.
 
 pub mod actions;
+mod attestations;
 pub mod blobs;
 pub mod builds;
 pub mod caches;
@@ -34,6 +35,7 @@ use crate::layer::Toc;
 use crate::sys::file::{self, Durability, Hold, Lock};
 
 pub use actions::{LayerRef, Record};
+pub use attestations::{ArtifactRecord, AttestationRecord};
 pub use blobs::BlobWriter;
 pub use containers::{ContainerId, ContainerLayers, Containers, Created, Going, NewContainer};
 pub use images::{ImageRecord, RefRecord};
@@ -86,7 +88,7 @@ pub struct Store {
     _lease: Lock,
 }
 
-const DIRS: [&str; 25] = [
+const DIRS: [&str; 26] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -96,6 +98,7 @@ const DIRS: [&str; 25] = [
     "l",
     "images",
     "indexes",
+    "attestations",
     "refs",
     "actions",
     "builds",

@@ -100,6 +100,7 @@ fn r19_tokens_are_for_their_scopes() {
         tag: Some("v2"),
         layers: None,
         mount: Some("base/os"),
+        index: None,
     };
     lith::registry::push(&world.store, &repository, &what).unwrap();
     let other = format!("{}/other/app:v1", registry.host());

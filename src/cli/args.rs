@@ -10,8 +10,8 @@ use super::container::{
     volume, wait,
 };
 use super::{
-    build, bundle, caches, convert, gc, history, images, import, init, inspect, lint, lock, log, login,
-    mount, names, plan, pull, push, save, signatures, vendor, verify, why,
+    attest, build, bundle, caches, convert, copy, digest, gc, history, images, import, init, inspect, lint,
+    lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -89,6 +89,9 @@ enum Verb {
     /// Work on images
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Look at what is said of images: provenance, bills of materials
+    #[command(subcommand)]
+    Attest(attest::AttestVerb),
     /// Show how an image came to be, newest line first
     History(history::History),
     /// Give an image another name
@@ -132,6 +135,10 @@ enum Verb {
 enum ImageVerb {
     /// Print everything known of images, as docker does
     Inspect(inspect::Inspect),
+    /// Copy an image from one place to another: the store, a registry, a layout, an archive
+    Copy(copy::Copy),
+    /// Print the digest of an image, wherever it is
+    Digest(digest::Digest),
     /// List images
     Ls(images::Images),
     /// Show how an image came to be
@@ -181,6 +188,9 @@ impl Args {
             Verb::Volume(verb) => verb.run(root),
             Verb::Images(verb) | Verb::Image(ImageVerb::Ls(verb)) => verb.run(root),
             Verb::Image(ImageVerb::Inspect(verb)) => verb.run(root),
+            Verb::Image(ImageVerb::Copy(verb)) => verb.run(root),
+            Verb::Image(ImageVerb::Digest(verb)) => verb.run(root),
+            Verb::Attest(verb) => verb.run(root),
             Verb::History(verb) | Verb::Image(ImageVerb::History(verb)) => verb.run(root),
             Verb::Tag(verb) => verb.run(root),
             Verb::Rmi(verb) | Verb::Image(ImageVerb::Rm(verb)) => verb.run(root),

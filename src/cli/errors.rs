@@ -9,6 +9,8 @@ use crate::debian::DebianError;
 use crate::diag::{Diagnostic, Source, chain};
 use crate::engine::BuildError;
 use crate::exec::ExecError;
+use crate::image::CopyError;
+use crate::image::statements::StatementError;
 use crate::login::LoginError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
@@ -28,6 +30,10 @@ pub enum CliError {
     Import(#[from] crate::image::ImportError),
     #[error(transparent)]
     Export(#[from] crate::image::ExportError),
+    #[error(transparent)]
+    Copy(Box<CopyError>),
+    #[error(transparent)]
+    Statement(Box<StatementError>),
     #[error(transparent)]
     Stored(#[from] crate::image::StoredError),
     #[error("{} has errors", .file.name)]
@@ -65,6 +71,21 @@ pub enum CliError {
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
         Self::Registry(Box::new(error))
+    }
+}
+
+impl From<CopyError> for CliError {
+    fn from(error: CopyError) -> Self {
+        Self::Copy(Box::new(error))
+    }
+}
+
+impl From<StatementError> for CliError {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Copy(error) => error.into(),
+            other => Self::Statement(Box::new(other)),
+        }
     }
 }
 
@@ -133,10 +154,12 @@ fn code(error: &CliError) -> u8 {
         | CliError::Tampered { .. }
         | CliError::Checks { .. }
         | CliError::Export(_)
+        | CliError::Statement(_)
         | CliError::Stored(_) => 1,
         CliError::Build(error) => build_code(error),
         CliError::Login(error) => login_code(error),
         CliError::Registry(error) => registry_code(error),
+        CliError::Copy(error) => copy_code(error),
         CliError::Container(error) => container_code(error),
         CliError::Run(error) => match error.as_ref() {
             CliError::Container(ContainerError::Failed { code, .. }) => *code,
@@ -179,6 +202,14 @@ fn registry_code(error: &RegistryError) -> u8 {
         RegistryError::Endpoint { .. } | RegistryError::Proxy { .. } | RegistryError::Missing { .. } => 2,
         RegistryError::Login { source, .. } => login_code(source),
         RegistryError::Store(error) => store_code(error),
+        _ => 1,
+    }
+}
+
+fn copy_code(error: &CopyError) -> u8 {
+    match error {
+        CopyError::Store(error) => store_code(error),
+        CopyError::Choice { .. } | CopyError::SeveralImages(_) | CopyError::NotAnImage(_) => 2,
         _ => 1,
     }
 }

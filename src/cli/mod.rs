@@ -1,6 +1,7 @@
 //! The command line: one file a verb. The only place that prints, reads the environment or exits.
 
 mod args;
+mod attest;
 mod build;
 mod bundle;
 mod caches;
@@ -9,6 +10,8 @@ mod client;
 mod container;
 mod contexts;
 mod convert;
+mod copy;
+mod digest;
 mod errors;
 mod files;
 mod find;
@@ -31,6 +34,7 @@ mod names;
 mod network;
 mod out;
 mod pins;
+mod places;
 mod plan;
 mod process_flags;
 mod progress;

@@ -12,13 +12,13 @@ use super::session::{self, Need};
 use super::{CliError, find, keys, out};
 use crate::digest::BlobDigest;
 use crate::fetch::Watcher;
-use crate::image::StoredImage;
 use crate::image::output::{Existing, Layers};
+use crate::image::{StoredImage, attested};
 use crate::oci::attest::Attestation;
 use crate::oci::media::Packing;
 use crate::registry::{Push as Request, Sign, push};
 use crate::shared::{Form, From};
-use crate::store::{ImageRecord, Store};
+use crate::store::{ImageRecord, Store, StoreError};
 
 /// Arguments of `lith push`.
 #[derive(Debug, Args)]
@@ -84,10 +84,17 @@ impl Push {
             })?;
             Ok(StoredImage::open(&store, manifest)?)
         };
-        let images = find::found(&store, &self.image)?.images(&store).into_iter().map(open);
-        let images = images.collect::<Result<Vec<_>, _>>()?;
+        let found = find::found(&store, &self.image)?;
+        let images = found.images(&store).into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        if found.index.as_ref().is_some_and(|index| index.images.len() != images.len()) {
+            return Err(
+                StoreError::MissingImage(format!("for one of the platforms of {}", self.image)).into()
+            );
+        }
+        let said = |image: &StoredImage| attested::built(&store, &image.digest);
+        let said = images.iter().map(said).collect::<Result<Vec<_>, _>>()?;
         let images: Vec<(&StoredImage, &[Attestation])> =
-            images.iter().map(|image| (image, &[][..])).collect();
+            images.iter().zip(&said).map(|(image, said)| (image, &said[..])).collect();
         let logins = logins()?;
         let client = self.registry.client(
             [name.registry()],
@@ -100,10 +107,11 @@ impl Push {
         let elsewhere = |digest| repository_with(&store, digest, name.registry());
         let request = Request {
             images: &images,
+            index: found.index.as_ref(),
             tag: name.tag(),
             layers: Some(self.layers()),
             mount: None,
-            elsewhere: &elsewhere,
+            elsewhere: Some(&elsewhere),
             sign,
         };
         let pushed = push(&store, &client.repository(name)?, &request)?;

@@ -30,7 +30,7 @@ pub struct Results {
     /// Also write the image: type=oci|docker|tar|local,dest=PATH[,compression=…]; target=STAGE where several are built
     #[arg(short, long, value_name = "SPEC")]
     output: Vec<OutputSpec>,
-    /// Add to OCI outputs what the image was made of; max tells arguments and steps too
+    /// Say with the image, and in OCI outputs, what it was made of; max tells arguments and steps too
     #[arg(
         long,
         value_name = "min|max",
@@ -39,7 +39,7 @@ pub struct Results {
         default_missing_value = "min"
     )]
     provenance: Option<String>,
-    /// Add to OCI outputs which packages of a distribution the image holds
+    /// Say with the image, and in OCI outputs, which packages of a distribution the image holds
     #[arg(
         long,
         value_name = "spdx|cyclonedx",
@@ -106,17 +106,8 @@ impl Results {
                 all.join(", ")
             )));
         }
-        let has_room = |spec: &OutputSpec| {
-            matches!(spec.kind, OutputKind::OciArchive { .. } | OutputKind::OciLayout { .. })
-        };
-        let wanted = [("--provenance", self.provenance()?.is_some()), ("--sbom", self.sbom()?.is_some())];
-        if let Some((flag, _)) = wanted.iter().find(|(_, wanted)| *wanted)
-            && !self.output.iter().any(has_room)
-        {
-            return Err(CliError::Usage(format!(
-                "{flag}: only an output of type oci has room for it; add -o type=oci,dest=FILE"
-            )));
-        }
+        self.provenance()?;
+        self.sbom()?;
         self.output
             .iter()
             .try_for_each(|spec| choose("--output", "", spec.target.as_deref(), targets).map(drop))

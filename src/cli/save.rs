@@ -1,6 +1,6 @@
 //! `lith save`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use clap::Args;
 
 use super::session::{self, Need};
 use super::{CliError, find};
-use crate::image::output::{Dest, Existing, Layers};
-use crate::image::{OutputKind, OutputSpec, PlatformImage, StoredImage, docker_archive, export_index};
-use crate::oci::media::Packing;
-use crate::oci::{Document, Reference};
+use crate::image::copy::save_layout;
+use crate::image::output::Dest;
+use crate::image::{Extent, StoredImage, docker_archive, gather, index};
+use crate::oci::Reference;
 use crate::platform::Platform;
-use crate::store::{IndexRecord, IndexedImage, Store};
+use crate::store::Store;
 
 /// Arguments of `lith save`.
 #[derive(Debug, Args)]
@@ -75,29 +75,11 @@ impl Save {
         let index = found.index.ok_or_else(|| {
             CliError::Usage(format!("{text} is for one platform; save it without --all-platforms"))
         })?;
-        let one = |one: &IndexedImage| -> Result<PlatformImage, CliError> {
-            let image = StoredImage::open(store, one.manifest)?;
-            Ok(PlatformImage { platform: one.platform.clone(), image, attestations: Vec::new() })
-        };
-        let images = index.images.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-        let dest = self.output.clone().map_or(Dest::Stdout, Dest::File);
-        let layers = Layers { packing: Packing::Plain, existing: Existing::Keep };
-        let kind = OutputKind::OciArchive { dest, layers };
-        let spec = OutputSpec { kind, names: Vec::new(), target: None };
+        let (top, _) = index::top(store, &index)?;
+        let gathered = gather(store, &top, Extent { platform: None, referrers: true })?;
         let named = text.parse::<Reference>().ok().filter(|r| store.get_ref(&r.to_string()).is_some());
-        let names: Vec<Reference> = named.into_iter().collect();
-        let annotations = annotations(store, &index)?;
-        export_index(store, &images, &annotations, &names, &spec, &mut io::stdout())?;
-        Ok(())
-    }
-}
-
-/// What the index itself says.
-fn annotations(store: &Store, index: &IndexRecord) -> Result<BTreeMap<String, String>, CliError> {
-    let bytes = store.read_blob(&index.digest, find::DOCUMENT)?;
-    match Document::parse(&bytes, None) {
-        Ok(Document::Index(index)) => Ok(index.annotations),
-        Ok(Document::Manifest(_)) => Err(CliError::Failed(format!("{} is not an index", index.digest))),
-        Err(error) => Err(CliError::Failed(format!("index {}: {error}", index.digest))),
+        let names: BTreeSet<Reference> = named.into_iter().collect();
+        let dest = self.output.clone().map_or(Dest::Stdout, Dest::File);
+        Ok(save_layout(store, &gathered, &names, &dest, &mut io::stdout())?)
     }
 }

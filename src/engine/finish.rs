@@ -13,9 +13,10 @@ use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::exec::Executor;
 use crate::exec::mounts::Silent;
 use crate::exec::observe::Rootfs;
-use crate::image::{Assembled, Assembly, Base, assemble, store_image};
+use crate::image::{Assembled, Assembly, Base, assemble, attested, store_image};
 use crate::oci::attest::Attestation;
-use crate::oci::{History, ImageConfig, Reference};
+use crate::oci::media::MediaType;
+use crate::oci::{Descriptor, History, ImageConfig, Reference};
 use crate::plan::{self, StepId};
 use crate::platform::Platform;
 use crate::recipe::{self, Op};
@@ -153,6 +154,10 @@ pub fn finish(prepared: &Prepared<'_>, steps: &Steps) -> Result<Built, BuildErro
     let attestations = (0..made.len())
         .map(|target| attestations(prepared, steps, target, &made[target]))
         .collect::<Result<Vec<_>, _>>()?;
+    for (image, said) in made.iter().zip(&attestations) {
+        let manifest = Descriptor::of(MediaType::OciManifest, &image.manifest_bytes);
+        attested::keep(prepared.store, &manifest, said)?;
+    }
     Ok(summary(prepared, steps, &made, &indexes, attestations))
 }
 

@@ -73,7 +73,7 @@ pub(super) fn provenance(
             "builder": { "id": "urn:lith" },
         },
     });
-    Ok(Attestation { predicate_type: PREDICATE_TYPE, predicate })
+    Ok(Attestation { predicate_type: PREDICATE_TYPE.into(), predicate })
 }
 
 /// What the build was asked for.

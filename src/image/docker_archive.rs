@@ -18,7 +18,7 @@ use crate::sys::file::Durability;
 /// One image of `manifest.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+pub(super) struct Item {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -33,6 +33,18 @@ pub(super) fn load(
     manifest: &[u8],
     options: &LoadOptions,
 ) -> Result<Vec<Loaded>, LoadError> {
+    pick(files, manifest, options.name.as_deref())?
+        .into_iter()
+        .map(|(names, item)| Ok(Loaded { image: take(store, files, &item)?, index: None, names, tag: None }))
+        .collect()
+}
+
+/// The images of `manifest.json` that a name means, with their names; all of them without one.
+pub(super) fn pick(
+    files: &Files,
+    manifest: &[u8],
+    wanted: Option<&str>,
+) -> Result<Vec<(Vec<Reference>, Item)>, LoadError> {
     let items: Vec<Item> = json::parse(manifest, MAX_DOCUMENT).map_err(|source| LoadError::Json {
         archive: files.shown().to_owned(),
         file: "manifest.json",
@@ -42,7 +54,7 @@ pub(super) fn load(
     for item in items {
         named.push((names(files, &item)?, item));
     }
-    if let Some(wanted) = &options.name {
+    if let Some(wanted) = wanted {
         let available: Vec<String> =
             named.iter().flat_map(|(names, _)| names).map(Reference::familiar).collect();
         named.retain(|(names, _)| names.iter().any(|name| matches(name, wanted)));
@@ -50,10 +62,7 @@ pub(super) fn load(
             return Err(no_such_name(files, wanted, &available));
         }
     }
-    named
-        .into_iter()
-        .map(|(names, item)| Ok(Loaded { image: take(store, files, &item)?, index: None, names, tag: None }))
-        .collect()
+    Ok(named)
 }
 
 fn names(files: &Files, item: &Item) -> Result<Vec<Reference>, LoadError> {
@@ -71,7 +80,11 @@ fn matches(name: &Reference, wanted: &str) -> bool {
     name.tag() == Some(wanted) || wanted.parse::<Reference>().is_ok_and(|wanted| wanted == *name)
 }
 
-fn take(store: &Store, files: &Files, item: &Item) -> Result<Ingested, LoadError> {
+/// The config of an image, and the files of its layers, bottom first: as many as it has diff ids.
+pub(super) fn parts<'a>(
+    files: &Files,
+    item: &'a Item,
+) -> Result<(ImageConfig, Vec<u8>, Vec<&'a String>), LoadError> {
     let archive = || files.shown().to_owned();
     let (config, bytes) = read_config(files, item)?;
     let paths: Vec<&String> = item.layers.iter().flatten().collect();
@@ -83,15 +96,26 @@ fn take(store: &Store, files: &Files, item: &Item) -> Result<Ingested, LoadError
             diff_ids: config.rootfs.diff_ids.len(),
         });
     }
+    Ok((config, bytes, paths))
+}
+
+/// The manifest of an image that has none: with uncompressed layers, of these sizes.
+pub(super) fn manifest_of(config: &[u8], layers: impl Iterator<Item = (DiffId, u64)>) -> Manifest {
+    let layer = |(diff, size): (DiffId, u64)| Descriptor::new(MediaType::OciLayer, diff.into(), size);
+    Manifest::new(Flavor::Oci, Descriptor::of(MediaType::OciConfig, config), layers.map(layer).collect())
+}
+
+fn take(store: &Store, files: &Files, item: &Item) -> Result<Ingested, LoadError> {
+    let (config, bytes, paths) = parts(files, item)?;
     let mut layers = Vec::new();
     let mut warnings = Vec::new();
     for (path, diff) in paths.iter().zip(&config.rootfs.diff_ids) {
         let odd = take_file(store, files, path, *diff)?;
         warnings.extend(odd);
-        layers.push(Descriptor::new(MediaType::OciLayer, (*diff).into(), store.layer_size(*diff)?));
+        layers.push((*diff, store.layer_size(*diff)?));
     }
     let id = store.put_blob(&bytes, Durability::Synced)?.into();
-    let manifest = Manifest::new(Flavor::Oci, Descriptor::of(MediaType::OciConfig, &bytes), layers);
+    let manifest = manifest_of(&bytes, layers.into_iter());
     let digest = store.put_blob(&manifest.to_bytes(), Durability::Synced)?;
     store.register_chain(&config.rootfs.diff_ids)?;
     store.put_image(&ImageRecord { id, manifest: Some(digest), parent: None })?;

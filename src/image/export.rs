@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::flatten;
+use super::gather::CopyError;
 use super::index;
-use super::layout;
+use super::layout::{self, labels};
 use super::local::{self, LocalError};
 use super::output::{Dest, Layers, OutputKind, OutputSpec};
-use super::pack::{Packed, Verified, as_it_is, pack};
+use super::pack::{Packed, as_it_is, pack};
 use super::stored::StoredImage;
 use super::tarball::Tarball;
-use crate::digest::DiffId;
+use super::verified::Verified;
+use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::layer::write::WriteError;
 use crate::oci::attest::Attestation;
 use crate::oci::{Descriptor, DocumentError, Reference, json};
@@ -41,6 +43,12 @@ pub enum ExportError {
     NotAnIndex { path: PathBuf },
     #[error("{path} is damaged: {source}; choose an empty directory for the layout")]
     ExistingIndex { path: PathBuf, source: DocumentError },
+    #[error("index {digest}: {source}")]
+    Index { digest: BlobDigest, source: DocumentError },
+    #[error("{0} is not an index")]
+    NoIndex(BlobDigest),
+    #[error(transparent)]
+    Gather(Box<CopyError>),
     #[error(transparent)]
     Local(#[from] LocalError),
     #[error(
@@ -154,12 +162,12 @@ fn write_layout(
     Ok(match &spec.kind {
         OutputKind::OciArchive { dest, layers } => {
             let packed = packed(layers)?;
-            to(dest, stdout, |sink| layout::write_tar(store, &packed, names, sink).map(drop))?;
+            to(dest, stdout, |sink| layout::write_tar(store, &packed, &labels(names), sink).map(drop))?;
             Some(packed.manifest)
         }
         OutputKind::OciLayout { dest, layers } => {
             let packed = packed(layers)?;
-            layout::write_directory(store, &packed, names, dest)?;
+            layout::write_directory(store, &packed, &labels(names), dest)?;
             Some(packed.manifest)
         }
         OutputKind::DockerArchive { .. } | OutputKind::RootFsTar { .. } | OutputKind::Local { .. } => None,
@@ -173,7 +181,7 @@ pub fn add_to_layout(
     name: Reference,
     dest: &Path,
 ) -> Result<(), ExportError> {
-    layout::write_directory(store, &as_it_is(image), &BTreeSet::from([name]), dest)
+    layout::write_directory(store, &as_it_is(image), &labels(&BTreeSet::from([name])), dest)
 }
 
 /// Writes several images into one docker archive. An image given twice gets both lists of names, a layer that
@@ -183,17 +191,39 @@ pub fn docker_archive<W: Write>(
     images: &[(&StoredImage, &BTreeSet<Reference>)],
     sink: W,
 ) -> Result<(), ExportError> {
-    let images = merge(images);
+    let open = |diff: DiffId| {
+        let tar = Verified::open(store, diff.into())?;
+        let size = tar.size();
+        Ok((Box::new(tar) as Box<dyn Read>, size))
+    };
+    write_docker_archive(&merge(images), open, sink)
+}
+
+/// One image of a docker archive with its tagged names.
+pub(super) struct Item<'a> {
+    pub id: ImageId,
+    pub config: &'a [u8],
+    /// Bottom first.
+    pub layers: &'a [DiffId],
+    pub names: BTreeSet<&'a Reference>,
+}
+
+/// Writes a docker archive; `open` gives the tar of a layer and its size.
+pub(super) fn write_docker_archive<'a, W: Write>(
+    images: &[Item<'_>],
+    mut open: impl FnMut(DiffId) -> Result<(Box<dyn Read + 'a>, u64), ExportError>,
+    sink: W,
+) -> Result<(), ExportError> {
     let mut members = BTreeMap::new();
-    for (image, _) in &images {
-        members.insert(format!("{}.json", image.id.hex()), Member::Bytes(image.config_bytes.clone()));
-        for diff in image.layers() {
+    for image in images {
+        members.insert(format!("{}.json", image.id.hex()), Member::Bytes(image.config.to_vec()));
+        for diff in image.layers {
             members.insert(diff.hex(), Member::Directory);
             members.insert(format!("{}/layer.tar", diff.hex()), Member::Layer(*diff));
         }
     }
-    members.insert("manifest.json".into(), Member::Bytes(manifest_json(&images)));
-    if let Some(bytes) = repositories(&images) {
+    members.insert("manifest.json".into(), Member::Bytes(manifest_json(images)));
+    if let Some(bytes) = repositories(images) {
         members.insert("repositories".into(), Member::Bytes(bytes));
     }
     let mut tarball = Tarball::new(sink);
@@ -202,8 +232,8 @@ pub fn docker_archive<W: Write>(
             Member::Directory => tarball.directory(name)?,
             Member::Bytes(bytes) => tarball.file(name, bytes)?,
             Member::Layer(diff) => {
-                let tar = Verified::open(store, (*diff).into())?;
-                tarball.stream(name, tar.size(), tar)?;
+                let (tar, size) = open(*diff)?;
+                tarball.stream(name, size, tar)?;
             }
         }
     }
@@ -211,16 +241,17 @@ pub fn docker_archive<W: Write>(
     Ok(())
 }
 
-/// One image of an archive with its tagged names.
-type Named<'a> = (&'a StoredImage, BTreeSet<&'a Reference>);
-
-fn merge<'a>(images: &[(&'a StoredImage, &'a BTreeSet<Reference>)]) -> Vec<Named<'a>> {
-    let mut merged: Vec<Named<'a>> = Vec::new();
+/// Each image once, with its tagged names.
+fn merge<'a>(images: &[(&'a StoredImage, &'a BTreeSet<Reference>)]) -> Vec<Item<'a>> {
+    let mut merged: Vec<Item<'a>> = Vec::new();
     for (image, names) in images {
         let tagged = names.iter().filter(|name| name.tag().is_some());
-        match merged.iter_mut().find(|(known, _)| known.id == image.id) {
-            Some((_, known)) => known.extend(tagged),
-            None => merged.push((image, tagged.collect())),
+        match merged.iter_mut().find(|known| known.id == image.id) {
+            Some(known) => known.names.extend(tagged),
+            None => {
+                let (id, config, layers) = (image.id, &image.config_bytes[..], image.layers());
+                merged.push(Item { id, config, layers, names: tagged.collect() });
+            }
         }
     }
     merged
@@ -236,29 +267,29 @@ enum Member {
 /// One image of `manifest.json`, version 1.2.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+struct ManifestItem {
     config: String,
     /// `null` if there are none, as docker writes it.
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
 }
 
-fn manifest_json(images: &[Named<'_>]) -> Vec<u8> {
-    let item = |(image, names): &Named<'_>| Item {
+fn manifest_json(images: &[Item<'_>]) -> Vec<u8> {
+    let item = |image: &Item<'_>| ManifestItem {
         config: format!("{}.json", image.id.hex()),
-        repo_tags: (!names.is_empty())
-            .then(|| names.iter().map(|name| name.without_digest().familiar()).collect()),
-        layers: image.layers().iter().map(|diff| format!("{}/layer.tar", diff.hex())).collect(),
+        repo_tags: (!image.names.is_empty())
+            .then(|| image.names.iter().map(|name| name.without_digest().familiar()).collect()),
+        layers: image.layers.iter().map(|diff| format!("{}/layer.tar", diff.hex())).collect(),
     };
     json::to_bytes(&images.iter().map(item).collect::<Vec<_>>())
 }
 
 /// Name to tag to top layer, for readers of version 1.0; nothing without a name.
-fn repositories(images: &[Named<'_>]) -> Option<Vec<u8>> {
+fn repositories(images: &[Item<'_>]) -> Option<Vec<u8>> {
     let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for (image, names) in images {
-        let Some(top) = image.layers().last() else { continue };
-        for name in names {
+    for image in images {
+        let Some(top) = image.layers.last() else { continue };
+        for name in &image.names {
             let tag = name.tag().unwrap_or_default().to_owned();
             all.entry(name.familiar_name()).or_default().insert(tag, top.hex());
         }
@@ -267,7 +298,7 @@ fn repositories(images: &[Named<'_>]) -> Option<Vec<u8>> {
 }
 
 /// Runs `write` on a stream. A file appears under its name only when it is whole.
-fn to(
+pub(super) fn to(
     dest: &Dest,
     stdout: &mut (dyn Write + Send),
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ExportError>,
@@ -282,7 +313,7 @@ fn to(
     }
 }
 
-fn to_file(
+pub(super) fn to_file(
     path: &Path,
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {

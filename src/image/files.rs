@@ -16,7 +16,6 @@ use crate::layer::compress::Decompressor;
 use crate::layer::read::{self, Limits, Purpose, ReadError};
 use crate::layer::{Node, Toc};
 use crate::path::{ImagePath, PathError};
-use crate::store::Store;
 use crate::sys::file::Unnamed;
 
 /// The most symlinks on the way to one file of an archive.
@@ -78,24 +77,25 @@ impl Files {
         Ok(Self { shown: escape(path.as_os_str().as_encoded_bytes()), form: Form::Directory(dir) })
     }
 
-    /// The files of a tar that is read to its end, packed or not. `shown` names it in messages.
-    pub fn tar(store: &Store, shown: &str, input: impl Read + Send) -> Result<Self, FilesError> {
+    /// The files of a tar that is read to its end, packed or not, by way of a file without a name in `spool`. `shown` names
+    /// it in messages.
+    pub fn tar(spool: &Path, shown: &str, input: impl Read + Send) -> Result<Self, FilesError> {
         let shown = escape(shown.as_bytes());
         let read_error = |source| FilesError::Read { archive: shown.clone(), source };
         let limits = Limits::default();
-        let mut spool = Unnamed::new(&store.root().join("tmp")).map_err(read_error)?;
+        let mut spool = Unnamed::new(spool).map_err(read_error)?;
         let plain = Decompressor::new(input, limits.unpacking()).map_err(read_error)?;
         let indexed = read::index_for(Tee { from: plain, to: &mut spool }, &limits, Purpose::Archive)
             .map_err(|source| FilesError::Tar { archive: shown.clone(), source })?;
         Ok(Self { shown, form: Form::Tar { tar: Tar::Spooled(spool), toc: indexed.toc } })
     }
 
-    /// The files of a tar file, packed or not. A tar that is not packed is read where it lies.
-    pub fn tar_file(store: &Store, path: &Path) -> Result<Self, FilesError> {
+    /// The files of a tar file, packed or not. A tar that is not packed is read where it lies, any other from `spool`.
+    pub fn tar_file(spool: &Path, path: &Path) -> Result<Self, FilesError> {
         let file = File::open(path).map_err(|source| FilesError::Open { path: path.to_owned(), source })?;
         let shown = path.to_string_lossy();
         if !is_plain_tar(&file) {
-            return Self::tar(store, &shown, file);
+            return Self::tar(spool, &shown, file);
         }
         let shown = escape(shown.as_bytes());
         let size = file.metadata().map_or(0, |meta| meta.len());

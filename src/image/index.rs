@@ -5,10 +5,13 @@
 use std::collections::BTreeMap;
 
 use super::choose::{ChoiceError, choose};
+use super::stored::StoredError;
+use crate::oci::json::MAX_DOCUMENT;
 use crate::oci::media::MediaType;
-use crate::oci::{Descriptor, DescriptorPlatform, ImageConfig, Index};
+use crate::oci::{Descriptor, DescriptorPlatform, Document, ImageConfig, Index};
 use crate::platform::Platform;
-use crate::store::{IndexRecord, IndexedImage};
+use crate::store::{IndexRecord, IndexedImage, Store};
+use crate::sys::file::Durability;
 
 /// The index of manifests, in their order. Equal parts give equal bytes.
 pub fn index(manifests: Vec<Descriptor>, annotations: &BTreeMap<String, String>) -> Index {
@@ -52,6 +55,25 @@ pub fn indexed<'a>(record: &'a IndexRecord, wanted: &Platform) -> Result<&'a Ind
 /// The image that an index stands for where one is needed: the host's, else the first.
 pub fn of_host(record: &IndexRecord) -> &IndexedImage {
     indexed(record, &Platform::host()).unwrap_or(&record.images[0])
+}
+
+/// What an index of the store is known by as it goes elsewhere: the index itself, if all that it names is here. Of what was
+/// taken in without that, a new index of its images, which says otherwise the same; then true.
+pub fn top(store: &Store, record: &IndexRecord) -> Result<(Descriptor, bool), StoredError> {
+    let digest = record.digest;
+    let bytes = store.read_blob(&digest, MAX_DOCUMENT as u64)?;
+    let document = Document::parse(&bytes, None);
+    let document = document.map_err(|source| StoredError::Manifest { digest, source })?;
+    let media_type = document.media_type();
+    let Document::Index(old) = document else { return Err(StoredError::Single(digest)) };
+    let is_here = |entry: &Descriptor| store.has_blob(&entry.digest);
+    if old.manifests.iter().all(is_here) {
+        return Ok((Descriptor::of(media_type, &bytes), false));
+    }
+    let manifests = old.manifests.iter().filter(|entry| is_here(entry)).cloned().collect();
+    let bytes = Index { manifests, ..old }.to_bytes();
+    store.put_blob(&bytes, Durability::Synced)?;
+    Ok((Descriptor::of(media_type, &bytes), true))
 }
 
 /// The name of the directory that holds the files of one of several platforms: `linux_arm_v7`, as in buildx.

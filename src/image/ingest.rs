@@ -4,6 +4,7 @@
 //! against its unpacked bytes before the layer gets a name, and the image is recorded last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -29,8 +30,39 @@ const MAX_INDEX_DEPTH: usize = 8;
 
 /// Where blobs come from: an archive, a directory, a registry.
 pub trait BlobSource: Sync {
-    /// The bytes of a blob, unverified. Never more than the source has under that digest.
+    /// The bytes of a blob, or of a manifest, unverified. Never more than the source has under that digest.
     fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// The same from a byte on.
+    fn open_from(&self, blob: &Descriptor, at: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let mut reader = self.open(blob)?;
+        io::copy(&mut reader.by_ref().take(at), &mut io::sink())?;
+        Ok(reader)
+    }
+
+    /// Whether a blob can be read without being brought from somewhere else first.
+    fn is_here(&self, blob: BlobDigest) -> bool {
+        let _ = blob;
+        true
+    }
+
+    /// A blob that lies in a file of its own, hashed just now; `None` where it comes from farther away.
+    fn file(&self, blob: &Descriptor) -> Result<Option<File>, StoreError> {
+        let _ = blob;
+        Ok(None)
+    }
+
+    /// The manifest that has a tag of the same repository, where there are such.
+    fn tagged(&self, tag: &str) -> io::Result<Option<Descriptor>> {
+        let _ = tag;
+        Ok(None)
+    }
+
+    /// The manifests that say they are about another one. That they do is for whoever asks to see.
+    fn referrers(&self, subject: BlobDigest) -> io::Result<Vec<Descriptor>> {
+        let _ = subject;
+        Ok(Vec::new())
+    }
 
     /// Brings a blob that is not there into the store, of the size and digest that its descriptor says.
     fn bring(&self, store: &Store, blob: &Descriptor) -> Result<(), IngestError> {
@@ -384,7 +416,7 @@ pub(super) fn take_layer(
 }
 
 /// What a blob's first bytes say it is.
-fn packing_of(file: &std::fs::File) -> io::Result<Packing> {
+fn packing_of(file: &File) -> io::Result<Packing> {
     use std::os::unix::fs::FileExt as _;
     let mut magic = [0; 4];
     let count = file.read_at(&mut magic, 0)?;
@@ -397,7 +429,7 @@ fn packing_of(file: &std::fs::File) -> io::Result<Packing> {
 }
 
 /// Makes sure that a blob is in the store and has the size its descriptor says.
-fn fetch(store: &Store, source: &dyn BlobSource, blob: &Descriptor) -> Result<(), IngestError> {
+pub(super) fn fetch(store: &Store, source: &dyn BlobSource, blob: &Descriptor) -> Result<(), IngestError> {
     let digest = blob.digest;
     let wrong = |actual: String| IngestError::Size { digest, expected: blob.size, actual };
     if store.has_blob(&digest) {

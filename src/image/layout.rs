@@ -3,7 +3,7 @@
 //! Owns: spec/archives.md, "Layout". In a directory a blob gets its name when it is whole, and `index.json` is
 //! replaced last, at once: a reader, a kill or a power cut sees the old layout or the new.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
@@ -13,23 +13,30 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::export::ExportError;
+use super::ingest::BlobSource;
 use super::load::{IMAGE_NAME, REF_NAME};
-use super::pack::{Blob, Packed, Verified};
+use super::pack::{Blob, Packed};
 use super::tarball::Tarball;
+use super::verified::Verified;
 use crate::digest::BlobDigest;
 use crate::oci::json::MAX_DOCUMENT;
+use crate::oci::media::MediaType;
 use crate::oci::{Descriptor, Document, Index, Reference};
 use crate::store::Store;
 use crate::sys::file::{self, Durability, Lock, Unnamed};
+use crate::sys::several::each;
 
 /// The file that marks a layout.
 const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// What an entry of `index.json` is called: its annotations.
+pub type Label = BTreeMap<String, String>;
+
 /// Writes a layout into a tar.
 pub(super) fn write_tar<W: Write>(
-    store: &Store,
+    source: &dyn BlobSource,
     packed: &Packed,
-    names: &BTreeSet<Reference>,
+    labels: &[Label],
     sink: W,
 ) -> Result<W, ExportError> {
     let mut tarball = Tarball::new(sink);
@@ -39,10 +46,12 @@ pub(super) fn write_tar<W: Write>(
         let name = format!("blobs/sha256/{}", digest.hex());
         match blob {
             Blob::Bytes(bytes) => tarball.file(&name, bytes)?,
-            Blob::Stored(size) => tarball.stream(&name, *size, Verified::open(store, *digest)?)?,
+            Blob::Stored(size) => {
+                tarball.stream(&name, *size, Verified::of(source, &bare(*digest, *size))?)?;
+            }
         }
     }
-    tarball.file("index.json", &Index::new(entries(packed, names)).to_bytes())?;
+    tarball.file("index.json", &Index::new(entries(packed, labels)).to_bytes())?;
     tarball.file("oci-layout", OCI_LAYOUT)?;
     Ok(tarball.finish()?)
 }
@@ -50,18 +59,17 @@ pub(super) fn write_tar<W: Write>(
 /// Adds an image to the layout in a directory, which is made if it is missing. An image of the same name there
 /// loses the name.
 pub(super) fn write_directory(
-    store: &Store,
+    source: &dyn BlobSource,
     packed: &Packed,
-    names: &BTreeSet<Reference>,
+    labels: &[Label],
     dest: &Path,
 ) -> Result<(), ExportError> {
     let layout = Growing::open(dest)?;
     // Others that add to this layout wait: what they read and what they write belong together.
     let _alone = layout.lock()?;
-    let index = merge(read_index(dest)?, entries(packed, names));
-    for (digest, blob) in &packed.blobs {
-        layout.write_blob(store, *digest, blob)?;
-    }
+    let index = merge(read_index(dest)?, entries(packed, labels));
+    let blobs: Vec<(&BlobDigest, &Blob)> = packed.blobs.iter().collect();
+    each(source.waiting(), &blobs, |(digest, blob)| layout.write_blob(source, **digest, blob))?;
     layout.publish(&index)
 }
 
@@ -114,14 +122,19 @@ impl Growing {
         Ok(())
     }
 
-    fn write_blob(&self, store: &Store, digest: BlobDigest, blob: &Blob) -> Result<(), ExportError> {
+    fn write_blob(
+        &self,
+        source: &dyn BlobSource,
+        digest: BlobDigest,
+        blob: &Blob,
+    ) -> Result<(), ExportError> {
         let path = self.blobs.join(digest.hex());
         if is_whole(&path, digest)? {
             return Ok(());
         }
         match blob {
             Blob::Bytes(bytes) => file::replace(&path, bytes, Durability::Synced)?,
-            Blob::Stored(_) => {
+            Blob::Stored(size) => {
                 // What is there under this name is damaged.
                 match fs::remove_file(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -130,7 +143,7 @@ impl Growing {
                     Ok(()) | Err(_) => {}
                 }
                 let mut temp = Unnamed::new(&self.blobs)?;
-                io::copy(&mut Verified::open(store, digest)?, &mut temp)?;
+                io::copy(&mut Verified::of(source, &bare(digest, *size))?, &mut temp)?;
                 temp.file().sync_data()?;
                 temp.publish(&path)?;
             }
@@ -139,19 +152,38 @@ impl Growing {
     }
 }
 
-/// One entry a name, the full name and the tag as BuildKit writes them; without a name one bare entry.
-fn entries(packed: &Packed, names: &BTreeSet<Reference>) -> Vec<Descriptor> {
-    let referrers = packed.referrers.iter().cloned();
-    if names.is_empty() {
-        return std::iter::once(packed.manifest.clone()).chain(referrers).collect();
-    }
-    let named = |name: &Reference| {
-        let mut entry = packed.manifest.clone();
-        entry.annotations.insert(IMAGE_NAME.into(), name.to_string());
-        entry.annotations.insert(REF_NAME.into(), name.tag().unwrap_or_default().into());
+/// A blob whose type does not matter here.
+fn bare(digest: BlobDigest, size: u64) -> Descriptor {
+    Descriptor::new(MediaType::Unknown("application/octet-stream".into()), digest, size)
+}
+
+/// The full name and the tag as BuildKit writes them.
+pub(super) fn labels(names: &BTreeSet<Reference>) -> Vec<Label> {
+    let of = |name: &Reference| {
+        let tag = name.tag().unwrap_or_default().to_owned();
+        BTreeMap::from([(IMAGE_NAME.to_owned(), name.to_string()), (REF_NAME.to_owned(), tag)])
+    };
+    names.iter().map(of).collect()
+}
+
+/// One entry a name; without a name one bare entry.
+fn entries(packed: &Packed, labels: &[Label]) -> Vec<Descriptor> {
+    let bare = |entry: &Descriptor| {
+        let mut entry = entry.clone();
+        // What an artifact says of itself does not name it here.
+        entry.annotations.retain(|name, _| name != IMAGE_NAME && name != REF_NAME);
         entry
     };
-    names.iter().map(named).chain(referrers).collect()
+    let referrers = packed.referrers.iter().map(|referrer| bare(&referrer.entry));
+    if labels.is_empty() {
+        return std::iter::once(packed.manifest.clone()).chain(referrers).collect();
+    }
+    let named = |label: &Label| {
+        let mut entry = packed.manifest.clone();
+        entry.annotations.extend(label.clone());
+        entry
+    };
+    labels.iter().map(named).chain(referrers).collect()
 }
 
 fn read_index(dest: &Path) -> Result<Option<Index>, ExportError> {

@@ -16,7 +16,7 @@ use super::ingest::{BlobSource, IngestError, Ingested, ingest};
 use super::ingest_index::ingest_index;
 use crate::diag::escape;
 use crate::oci::json::{self, JsonError, MAX_DOCUMENT};
-use crate::oci::{Descriptor, Document, DocumentError, Reference, ReferenceError};
+use crate::oci::{Descriptor, Document, DocumentError, Index, Reference, ReferenceError};
 use crate::platform::Platform;
 use crate::store::{IndexRecord, Store, StoreError};
 
@@ -78,6 +78,8 @@ pub enum LoadError {
     UnknownForm { archive: String },
     #[error("{archive} was written by a docker before 1.10; save the image anew with a current one")]
     AncientDocker { archive: String },
+    #[error("{archive} has several images: {available}; say which, with a colon behind the path")]
+    Several { archive: String, available: String },
     #[error("{archive}: {source}")]
     Choice { archive: String, source: ChoiceError },
     #[error("{archive} has no image {wanted:?}; it has {available}")]
@@ -99,7 +101,7 @@ pub fn load_path(store: &Store, path: &Path, options: &LoadOptions) -> Result<Ve
     if path.is_dir() {
         return load_files(store, &Files::directory(path)?, options);
     }
-    load_files(store, &Files::tar_file(store, path)?, options)
+    load_files(store, &Files::tar_file(&store.root().join("tmp"), path)?, options)
 }
 
 /// Loads from a stream, packed or not; `shown` names it in messages.
@@ -109,7 +111,7 @@ pub fn load_stream(
     input: impl Read + Send,
     options: &LoadOptions,
 ) -> Result<Vec<Loaded>, LoadError> {
-    load_files(store, &Files::tar(store, shown, input)?, options)
+    load_files(store, &Files::tar(&store.root().join("tmp"), shown, input)?, options)
 }
 
 fn load_files(store: &Store, files: &Files, options: &LoadOptions) -> Result<Vec<Loaded>, LoadError> {
@@ -134,7 +136,7 @@ struct LayoutVersion {
     version: String,
 }
 
-fn check_layout_version(files: &Files) -> Result<(), LoadError> {
+pub(super) fn check_layout_version(files: &Files) -> Result<(), LoadError> {
     let archive = || files.shown().to_owned();
     let Some(bytes) = files.read("oci-layout", MAX_DOCUMENT as u64)? else {
         return Err(LoadError::UnknownForm { archive: archive() });
@@ -150,6 +152,17 @@ fn check_layout_version(files: &Files) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// What `index.json` says.
+pub(super) fn index_of(files: &Files, bytes: &[u8]) -> Result<Index, LoadError> {
+    let archive = || files.shown().to_owned();
+    let document =
+        Document::parse(bytes, None).map_err(|source| LoadError::Index { archive: archive(), source })?;
+    match document {
+        Document::Index(index) => Ok(index),
+        Document::Manifest(_) => Err(LoadError::NotAnIndex { archive: archive() }),
+    }
+}
+
 fn load_layout(
     store: &Store,
     files: &Files,
@@ -157,11 +170,9 @@ fn load_layout(
     options: &LoadOptions,
 ) -> Result<Vec<Loaded>, LoadError> {
     let archive = || files.shown().to_owned();
-    let document =
-        Document::parse(index, None).map_err(|source| LoadError::Index { archive: archive(), source })?;
-    let Document::Index(index) = document else { return Err(LoadError::NotAnIndex { archive: archive() }) };
+    let index = index_of(files, index)?;
     let images = group(files, &index.manifests)?;
-    let images = pick(files, images, options)?;
+    let images = pick(files, images, options.name.as_deref())?;
     if images.is_empty() {
         return Err(LoadError::Choice { archive: archive(), source: ChoiceError::Empty });
     }
@@ -183,7 +194,7 @@ fn load_layout(
 
 /// What a layout calls an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
+pub(super) enum Name {
     Unnamed,
     Tag(String),
     Full(Reference),
@@ -228,7 +239,10 @@ impl Name {
 }
 
 /// Descriptors of the same name are one image for several platforms.
-fn group(files: &Files, manifests: &[Descriptor]) -> Result<BTreeMap<Name, Vec<Descriptor>>, LoadError> {
+pub(super) fn group(
+    files: &Files,
+    manifests: &[Descriptor],
+) -> Result<BTreeMap<Name, Vec<Descriptor>>, LoadError> {
     let mut groups: BTreeMap<Name, Vec<Descriptor>> = BTreeMap::new();
     // What is said of an image is none.
     for descriptor in manifests.iter().filter(|descriptor| descriptor.artifact_type.is_none()) {
@@ -243,12 +257,13 @@ fn group(files: &Files, manifests: &[Descriptor]) -> Result<BTreeMap<Name, Vec<D
     Ok(groups)
 }
 
-fn pick(
+/// The images that a name means; all of them without one.
+pub(super) fn pick(
     files: &Files,
     mut images: BTreeMap<Name, Vec<Descriptor>>,
-    options: &LoadOptions,
+    wanted: Option<&str>,
 ) -> Result<BTreeMap<Name, Vec<Descriptor>>, LoadError> {
-    let Some(wanted) = &options.name else { return Ok(images) };
+    let Some(wanted) = wanted else { return Ok(images) };
     let available: Vec<String> = images.keys().map(shown).collect();
     images.retain(|name, _| name.matches(wanted));
     if images.is_empty() {
@@ -265,7 +280,7 @@ pub(super) fn no_such_name(files: &Files, wanted: &str, available: &[String]) ->
     }
 }
 
-fn shown(name: &Name) -> String {
+pub(super) fn shown(name: &Name) -> String {
     match name {
         Name::Unnamed => "one without a name".into(),
         Name::Tag(tag) => escape(tag.as_bytes()),

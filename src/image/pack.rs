@@ -3,30 +3,39 @@
 //! Owns: which layers are packed anew (spec/archives.md, "Layers") and what that makes of the manifest.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-
-use sha2::{Digest as _, Sha256};
+use std::io;
 
 use super::export::ExportError;
+use super::gather::{Extent, gather};
 use super::index::index;
 use super::output::{Existing, Layers};
 use super::stored::StoredImage;
+use super::verified::Verified;
 use crate::digest::{BlobDigest, DiffId};
 use crate::layer::compress::{Codec, Compressor};
 use crate::oci::attest::{Attestation, EMPTY};
+use crate::oci::json::MAX_DOCUMENT;
 use crate::oci::media::{Flavor, MediaType, Packing};
-use crate::oci::{Descriptor, DescriptorPlatform, Manifest};
+use crate::oci::{Descriptor, DescriptorPlatform, Document, Manifest};
 use crate::platform::Platform;
-use crate::store::Store;
+use crate::store::{IndexRecord, Store};
 
 /// All blobs of one image, sorted by digest.
 pub(crate) struct Packed {
     /// The manifest, with the image's platform; the index of an image for several.
     pub manifest: Descriptor,
     pub blobs: BTreeMap<BlobDigest, Blob>,
-    /// Artifacts about it, or about the manifests of its index.
-    pub referrers: Vec<Descriptor>,
+    /// The manifests and indexes below an index: what is named before what names it.
+    pub inner: Vec<Descriptor>,
+    /// Artifacts about it, or about what is below it; what they are about comes before them.
+    pub referrers: Vec<Referrer>,
+}
+
+/// An artifact about a manifest or an index.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Referrer {
+    pub subject: BlobDigest,
+    pub entry: Descriptor,
 }
 
 impl Packed {
@@ -38,32 +47,73 @@ impl Packed {
             for bytes in [statement, artifact, EMPTY.to_vec()] {
                 self.blobs.insert(BlobDigest::of(&bytes), Blob::Bytes(bytes));
             }
-            self.referrers.push(entry);
+            self.referrers.push(Referrer { subject: self.manifest.digest, entry });
         }
         self
     }
 
     /// Images for several platforms as one, with an index that says what each is for.
     pub fn together(images: Vec<(Platform, Self)>, annotations: &BTreeMap<String, String>) -> Self {
+        let images = images.into_iter().map(|(platform, mut image)| {
+            image.manifest.platform = Some(DescriptorPlatform::from(&platform));
+            image
+        });
+        Self::joined(images.collect(), annotations)
+    }
+
+    /// The same with images that say themselves what they are for.
+    pub fn joined(images: Vec<Self>, annotations: &BTreeMap<String, String>) -> Self {
         let mut blobs = BTreeMap::new();
         let (mut manifests, mut referrers) = (Vec::new(), Vec::new());
-        for (platform, image) in images {
-            manifests
-                .push(Descriptor { platform: Some(DescriptorPlatform::from(&platform)), ..image.manifest });
+        for image in images {
+            manifests.push(image.manifest);
             referrers.extend(image.referrers);
             blobs.extend(image.blobs);
         }
-        let bytes = index(manifests, annotations).to_bytes();
+        let bytes = index(manifests.clone(), annotations).to_bytes();
         let manifest = Descriptor::of(MediaType::OciIndex, &bytes);
         blobs.insert(manifest.digest, Blob::Bytes(bytes));
-        Self { manifest, blobs, referrers }
+        Self { manifest, blobs, inner: manifests, referrers }
+    }
+}
+
+impl Packed {
+    /// The images of an index of the store under that index, byte for byte where they are the ones that it names and all
+    /// else that it names is here; else under a new one that says the same.
+    pub fn of_index(store: &Store, record: &IndexRecord, images: Vec<Self>) -> Result<Self, ExportError> {
+        let bytes = store.read_blob(&record.digest, MAX_DOCUMENT as u64)?;
+        let document = Document::parse(&bytes, None);
+        let document = document.map_err(|source| ExportError::Index { digest: record.digest, source })?;
+        let media_type = document.media_type();
+        let Document::Index(old) = document else { return Err(ExportError::NoIndex(record.digest)) };
+        let is_unchanged =
+            record.images.iter().zip(&images).all(|(one, image)| one.manifest == image.manifest.digest);
+        if is_unchanged {
+            let top = Descriptor::of(media_type, &bytes);
+            match gather(store, &top, Extent { platform: None, referrers: true }) {
+                Ok(gathered) => return Ok(gathered.packed),
+                // Taken in without what it says of its images.
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(ExportError::Gather(Box::new(error))),
+            }
+        }
+        let platforms = record.images.iter().map(|one| one.platform.clone());
+        Ok(Self::together(platforms.zip(images).collect(), &old.annotations))
+    }
+
+    /// The bytes of one of its documents.
+    pub fn document(&self, of: &Descriptor) -> &[u8] {
+        match self.blobs.get(&of.digest) {
+            Some(Blob::Bytes(bytes)) => bytes,
+            Some(Blob::Stored(_)) | None => unreachable!("manifests are packed as bytes"),
+        }
     }
 }
 
 /// Where a blob's bytes are.
 pub(crate) enum Blob {
     Bytes(Vec<u8>),
-    /// In the store, of this size.
+    /// At the place that the image comes from, of this size.
     Stored(u64),
 }
 
@@ -81,7 +131,7 @@ pub(crate) fn pack(store: &Store, image: &StoredImage, layers: Layers) -> Result
     manifest.platform = image.config.platform().as_ref().map(DescriptorPlatform::from);
     blobs.insert(image.id.into(), Blob::Bytes(image.config_bytes.clone()));
     blobs.insert(manifest.digest, Blob::Bytes(bytes));
-    Ok(Packed { manifest, blobs, referrers: Vec::new() })
+    Ok(Packed { manifest, blobs, inner: Vec::new(), referrers: Vec::new() })
 }
 
 /// An image with the manifest and the blobs that it has, whatever their types and packing.
@@ -92,7 +142,7 @@ pub(crate) fn as_it_is(image: &StoredImage) -> Packed {
     manifest.platform = image.config.platform().as_ref().map(DescriptorPlatform::from);
     blobs.insert(image.id.into(), Blob::Bytes(image.config_bytes.clone()));
     blobs.insert(manifest.digest, Blob::Bytes(image.manifest_bytes.clone()));
-    Packed { manifest, blobs, referrers: Vec::new() }
+    Packed { manifest, blobs, inner: Vec::new(), referrers: Vec::new() }
 }
 
 /// The image's own manifest where it says the same already, so that its digest stays.
@@ -147,45 +197,4 @@ fn packed_blob(store: &Store, diff: DiffId, packing: Packing) -> Result<(BlobDig
     let (digest, size) = packer.finish().map_err(pack_error)?.commit(None)?;
     store.remember_compressed(diff, codec, digest, size)?;
     Ok((digest, size))
-}
-
-/// A blob of the store whose last bytes come only if all of them have its digest.
-pub(crate) struct Verified {
-    file: File,
-    hash: Sha256,
-    left: u64,
-    size: u64,
-    digest: BlobDigest,
-}
-
-impl Verified {
-    pub(crate) fn open(store: &Store, digest: BlobDigest) -> Result<Self, ExportError> {
-        let (file, size) = store.open_blob(&digest)?;
-        Ok(Self { file, hash: Sha256::new(), left: size, size, digest })
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
-}
-
-impl Read for Verified {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Ok(0);
-        }
-        let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.file.read(&mut buffer[..want])?;
-        self.hash.update(&buffer[..count]);
-        self.left -= count as u64;
-        let is_cut = count == 0 && want > 0;
-        if self.left == 0 || is_cut {
-            let actual = BlobDigest::from_bytes(self.hash.clone().finalize().into());
-            if actual != self.digest {
-                let message = format!("blob {} is corrupt: content hashes to {actual}", self.digest);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
-        }
-        Ok(count)
-    }
 }

@@ -1,9 +1,14 @@
 //! An image of the store, its manifest and config read and verified.
 
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+
+use super::attested;
+use super::ingest::BlobSource;
 use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::image::assemble::{Assembled, Base};
 use crate::oci::json::MAX_DOCUMENT;
-use crate::oci::{ConfigError, Document, DocumentError, ImageConfig, Manifest};
+use crate::oci::{ConfigError, Descriptor, Document, DocumentError, ImageConfig, Manifest};
 use crate::store::{ImageRecord, Store, StoreError};
 use crate::sys::file::Durability;
 
@@ -28,6 +33,8 @@ pub enum StoredError {
     Manifest { digest: BlobDigest, source: DocumentError },
     #[error("{0} is an index; a single image was expected")]
     Index(BlobDigest),
+    #[error("{0} is a manifest; an index was expected")]
+    Single(BlobDigest),
     #[error("config {id}: {source}")]
     Config { id: ImageId, source: ConfigError },
     #[error("manifest {digest} has {layers} layers, but its config has {diff_ids} diff ids")]
@@ -69,4 +76,30 @@ pub fn store_image(store: &Store, image: &Assembled, parent: Option<ImageId>) ->
     let manifest = store.put_blob(&image.manifest_bytes, Durability::Synced)?;
     store.register_chain(&image.config.rootfs.diff_ids)?;
     store.put_image(&ImageRecord { id: image.id, manifest: Some(manifest), parent })
+}
+
+impl BlobSource for Store {
+    fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.open_from(blob, 0)
+    }
+
+    fn open_from(&self, blob: &Descriptor, at: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let (mut file, _) = self.open_blob(&blob.digest).map_err(io::Error::other)?;
+        file.seek(SeekFrom::Start(at))?;
+        Ok(Box::new(file))
+    }
+
+    fn is_here(&self, blob: BlobDigest) -> bool {
+        self.has_blob(&blob) || self.promised(&blob).is_none()
+    }
+
+    /// One that is damaged is found before any of it goes out.
+    fn file(&self, blob: &Descriptor) -> Result<Option<File>, StoreError> {
+        self.verify_blob(&blob.digest)?;
+        Ok(Some(self.open_blob(&blob.digest)?.0))
+    }
+
+    fn referrers(&self, subject: BlobDigest) -> io::Result<Vec<Descriptor>> {
+        attested::referrers(self, subject).map_err(io::Error::other)
+    }
 }

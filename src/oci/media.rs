@@ -151,6 +151,17 @@ impl MediaType {
         matches!(self, Self::OciConfig | Self::DockerConfig)
     }
 
+    /// Whether the blob is a layer that registries do not hold: only its descriptor's URLs say where it is.
+    pub fn is_foreign(&self) -> bool {
+        matches!(
+            self,
+            Self::OciForeignLayer
+                | Self::OciForeignLayerGzip
+                | Self::OciForeignLayerZstd
+                | Self::DockerForeignLayerGzip
+        )
+    }
+
     /// Whether the blob is docker's schema 1, which lith does not read.
     pub fn is_schema1(&self) -> bool {
         matches!(self, Self::DockerSchema1 | Self::DockerSchema1Signed)

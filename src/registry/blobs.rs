@@ -17,7 +17,6 @@ use crate::fetch::transfer::Wanted;
 use crate::fetch::watch::Act;
 use crate::image::{BlobSource, IngestError};
 use crate::oci::Descriptor;
-use crate::oci::media::MediaType;
 use crate::store::Store;
 use crate::store::partials::download_lock;
 
@@ -131,20 +130,15 @@ impl Repository<'_> {
 }
 
 /// Refuses what no registry holds: only its URLs would, and they are anybody's.
-fn check(blob: &Descriptor, what: &str) -> Result<(), RegistryError> {
-    match blob.media_type {
-        MediaType::OciForeignLayer
-        | MediaType::OciForeignLayerGzip
-        | MediaType::OciForeignLayerZstd
-        | MediaType::DockerForeignLayerGzip => {
-            Err(RegistryError::Foreign { what: what.to_owned(), media_type: blob.media_type.clone() })
-        }
-        _ => Ok(()),
+pub(super) fn check(blob: &Descriptor, what: &str) -> Result<(), RegistryError> {
+    match blob.media_type.is_foreign() {
+        true => Err(RegistryError::Foreign { what: what.to_owned(), media_type: blob.media_type.clone() }),
+        false => Ok(()),
     }
 }
 
 /// A whole body is as long as the descriptor says.
-fn check_length(
+pub(super) fn check_length(
     host: &Host<'_>,
     blob: &Descriptor,
     what: &str,
@@ -203,7 +197,28 @@ impl Repository<'_> {
 
 impl BlobSource for Repository<'_> {
     fn open(&self, blob: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
-        self.reader(blob)
+        self.open_from(blob, 0)
+    }
+
+    fn open_from(&self, blob: &Descriptor, at: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        if blob.media_type.is_manifest() || blob.media_type.is_index() {
+            let resolved = self.manifest(Target::Digest(blob.digest)).map_err(io::Error::other)?;
+            let rest = usize::try_from(at).ok().and_then(|at| resolved.bytes.get(at..)).unwrap_or_default();
+            return Ok(Box::new(io::Cursor::new(rest.to_vec())));
+        }
+        Ok(Box::new(self.body(blob, at).map_err(io::Error::other)?))
+    }
+
+    fn tagged(&self, tag: &str) -> io::Result<Option<Descriptor>> {
+        match self.manifest(Target::Tag(tag)) {
+            Ok(resolved) => Ok(Some(resolved.descriptor)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn referrers(&self, subject: BlobDigest) -> io::Result<Vec<Descriptor>> {
+        self.referrers(subject, None).map_err(io::Error::other)
     }
 
     fn bring(&self, store: &Store, blob: &Descriptor) -> Result<(), IngestError> {

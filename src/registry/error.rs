@@ -88,6 +88,8 @@ pub enum RegistryError {
     Ingest { what: String, source: Box<IngestError> },
     #[error("{what}: {source}")]
     Login { what: String, source: Box<LoginError> },
+    #[error("{what} cannot be read where it comes from: {source}")]
+    Source { what: String, source: std::io::Error },
     #[error("{what}: {source}")]
     Pack { what: String, source: Box<ExportError> },
     #[error("{what} is not signed: {source}")]

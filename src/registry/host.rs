@@ -13,6 +13,7 @@ use url::Url;
 
 use super::auth::Auth;
 use super::options::{Endpoint, Options, Scheme};
+use super::stream::Passing;
 use super::{Registry, RegistryError, said};
 use crate::fetch::client::{REDIRECTS, Tries, header, is_busy, is_passing, retry_after};
 use crate::fetch::shown;
@@ -77,6 +78,7 @@ pub(super) enum Payload<'a> {
 pub(super) enum Content<'a> {
     File { file: &'a File, size: u64 },
     Bytes(&'a [u8]),
+    Stream(&'a dyn Passing),
 }
 
 impl Content<'_> {
@@ -84,12 +86,22 @@ impl Content<'_> {
         match self {
             Self::File { size, .. } => *size,
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Stream(stream) => stream.size(),
+        }
+    }
+
+    /// Why it could not be read, if it could not.
+    pub fn failure(&self) -> Option<RegistryError> {
+        match self {
+            Self::File { .. } | Self::Bytes(_) => None,
+            Self::Stream(stream) => stream.failure(),
         }
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         match self {
             Self::File { file, .. } => file.read_at(buffer, at),
+            Self::Stream(stream) => stream.read_at(buffer, at),
             Self::Bytes(bytes) => {
                 let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
                 let count = rest.len().min(buffer.len());

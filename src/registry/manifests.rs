@@ -75,6 +75,24 @@ impl Repository<'_> {
         resolved(host, what, declared, bytes)
     }
 
+    /// What a name stands for, as whoever answers for it says: nobody can check that without the bytes.
+    pub fn digest(&self, target: Target<'_>) -> Result<BlobDigest, RegistryError> {
+        self.first(|host| {
+            let what = self.named(&target);
+            let answered = self.ask_manifest(host, Method::HEAD, target, &what, &self.pulling())?;
+            if answered.response.status() != StatusCode::OK {
+                return Err(host.refused(&what, answered));
+            }
+            let told = header(&answered.response, CONTENT_DIGEST).and_then(|told| told.trim().parse().ok());
+            match (target, told) {
+                (Target::Digest(digest), _) => Ok(digest),
+                (Target::Tag(_), Some(told)) => Ok(told),
+                // Not all say it.
+                (Target::Tag(_), None) => Ok(self.manifest_at(host, target)?.descriptor.digest),
+            }
+        })
+    }
+
     /// Whether the registry has a manifest.
     pub fn has_manifest(&self, target: Target<'_>) -> Result<bool, RegistryError> {
         self.has_manifest_for(target, &self.pulling())

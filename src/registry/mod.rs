@@ -7,6 +7,7 @@
 mod agents;
 mod auth;
 mod blobs;
+mod body;
 mod challenge;
 mod check;
 mod error;
@@ -20,6 +21,7 @@ mod referrers;
 mod repository;
 mod said;
 mod signatures;
+mod stream;
 mod tags;
 mod token;
 mod upload;
@@ -38,7 +40,7 @@ pub use error::RegistryError;
 pub use manifests::{Resolved, Target};
 pub use options::{Endpoint, Endpoints, Options, Proxies, Scheme, host_of};
 pub use pull::Pulled;
-pub use push::{Push, Pushed, push};
+pub use push::{Push, Pushed, copy, push};
 pub use repository::Repository;
 pub use signatures::{Sign, Wanted};
 

@@ -2,27 +2,29 @@
 //! whoever finds a name finds all that it leads to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use super::host::Content;
-use super::upload::{Sent, Upload};
+use super::stream::Stream;
+use super::upload::{BYTES, Sent, Upload};
 use super::{RegistryError, Repository, Sign, Target};
 use crate::digest::BlobDigest;
 use crate::fetch::watch::Act;
-use crate::image::StoredImage;
 use crate::image::output::Layers;
-use crate::image::pack::{Blob, Packed, as_it_is, pack};
+use crate::image::pack::{Blob, Packed, Referrer, as_it_is, pack};
+use crate::image::{BlobSource, ExportError, Gathered, StoredImage};
+use crate::oci::Descriptor;
 use crate::oci::attest::Attestation;
 use crate::oci::media::MediaType;
-use crate::oci::{Descriptor, Index};
-use crate::store::Store;
+use crate::store::{IndexRecord, Store};
+use crate::sys::several::each;
 
 /// What is pushed.
+#[derive(Default)]
 pub struct Push<'a> {
-    /// One image, or several that an index will join, each with what is said of it.
+    /// One image, or several that an index will join, each with what is said of it besides what came along with it.
     pub images: &'a [(&'a StoredImage, &'a [Attestation])],
+    /// The index of the store that they are of, in its order.
+    pub index: Option<&'a IndexRecord>,
     /// What it is to be called; without a tag it is known by its digest alone.
     pub tag: Option<&'a str>,
     /// How layers are packed; `None`: manifests and blobs go out byte for byte as the store has them.
@@ -30,10 +32,13 @@ pub struct Push<'a> {
     /// Another repository of the same registry that may have some of the blobs, and that the user may read.
     pub mount: Option<&'a str>,
     /// The repository of the same registry that a blob is known to be in.
-    pub elsewhere: &'a (dyn Fn(BlobDigest) -> Option<String> + Sync),
+    pub elsewhere: Option<Elsewhere<'a>>,
     /// Who signs it: each image, and the index. Nobody finds the tag before.
     pub sign: Option<Sign<'a>>,
 }
+
+/// Tells where a blob is.
+type Elsewhere<'a> = &'a (dyn Fn(BlobDigest) -> Option<String> + Sync);
 
 /// What was pushed.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,84 +53,114 @@ pub struct Pushed {
 
 /// Pushes to a repository.
 pub fn push(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Result<Pushed, RegistryError> {
-    let packed = packed(store, repository, push)?;
-    let sent = send_blobs(store, repository, &blobs(&packed), push)?;
-    for image in packed.iter().filter(|image| !is_put_by_its_tag(&packed, image, push)) {
-        put(
-            repository,
-            Target::Digest(image.manifest.digest),
-            &image.manifest,
-            document(image, &image.manifest),
-        )?;
+    let packed = packed(store, push).map_err(|source| RegistryError::Pack {
+        what: repository.name().to_owned(),
+        source: Box::new(source),
+    })?;
+    let sign = push.sign.map(|sign| (store, sign));
+    let Push { tag, mount, elsewhere, .. } = *push;
+    Delivery { source: store, repository, tag, mount, elsewhere, sign }.deliver(&packed)
+}
+
+/// Gives a repository what was gathered at another place, digests and all. `mount` as in [`Push`].
+pub fn copy(
+    source: &dyn BlobSource,
+    repository: &Repository<'_>,
+    gathered: &Gathered,
+    tag: Option<&str>,
+    mount: Option<&str>,
+) -> Result<Pushed, RegistryError> {
+    let delivery = |tag| Delivery { source, repository, tag, mount, elsewhere: None, sign: None };
+    // Whoever finds the image finds what signs it.
+    for (tag, signature) in &gathered.signatures {
+        delivery(Some(tag.as_str())).deliver(signature)?;
     }
-    for image in &packed {
-        put_referrers(repository, image)?;
-    }
-    let (top, bytes) = top(&packed);
-    if packed.len() != 1 {
-        put(repository, Target::Digest(top.digest), &top, &bytes)?;
-    }
-    if let Some(sign) = push.sign {
-        let alone = (packed.len() != 1).then_some(&top);
-        for manifest in packed.iter().map(|image| &image.manifest).chain(alone) {
-            repository.sign(store, sign, manifest.digest)?;
+    delivery(tag).deliver(&gathered.packed)
+}
+
+/// From where an image goes to which repository, and how.
+struct Delivery<'a> {
+    source: &'a dyn BlobSource,
+    repository: &'a Repository<'a>,
+    tag: Option<&'a str>,
+    mount: Option<&'a str>,
+    elsewhere: Option<Elsewhere<'a>>,
+    sign: Option<(&'a Store, Sign<'a>)>,
+}
+
+impl Delivery<'_> {
+    fn deliver(&self, packed: &Packed) -> Result<Pushed, RegistryError> {
+        let at_once = self.repository.registry().options.at_once;
+        let sent = each(at_once, &blobs(packed), |(digest, blob)| self.send(*digest, blob))?;
+        let top = &packed.manifest;
+        let put = |target, of: &Descriptor| put(self.repository, target, of, packed.document(of));
+        let by_digest = |of: &Descriptor| put(Target::Digest(of.digest), of);
+        for manifest in &packed.inner {
+            by_digest(manifest)?;
         }
+        // Nothing leads by its digest to a lone manifest of which nothing is said, and some registries take none without a
+        // tag.
+        if packed.inner.is_empty() && (self.tag.is_none() || !packed.referrers.is_empty()) {
+            by_digest(top)?;
+        }
+        put_referrers(self.repository, packed)?;
+        if !packed.inner.is_empty() {
+            by_digest(top)?;
+        }
+        if let Some((store, sign)) = self.sign {
+            for manifest in packed.inner.iter().chain([top]) {
+                self.repository.sign(store, sign, manifest.digest)?;
+            }
+        }
+        if let Some(tag) = self.tag {
+            put(Target::Tag(tag), top)?;
+        }
+        let count = |kind| sent.iter().filter(|sent| **sent == kind).count();
+        let (there, mounted, uploaded) = (count(Sent::There), count(Sent::Mounted), count(Sent::Uploaded));
+        Ok(Pushed { top: top.clone(), there, mounted, uploaded })
     }
-    if let Some(tag) = push.tag {
-        put(repository, Target::Tag(tag), &top, &bytes)?;
+
+    /// Sends a blob. One that is not here is not brought only to find that it was there, or that another repository of the
+    /// registry has it.
+    fn send(&self, digest: BlobDigest, blob: &Blob) -> Result<Sent, RegistryError> {
+        let elsewhere = self.elsewhere.and_then(|elsewhere| elsewhere(digest));
+        let mount = elsewhere.as_deref().or(self.mount);
+        if matches!(blob, Blob::Stored(_)) && !self.source.is_here(digest) {
+            let what = self.repository.named(&Target::Digest(digest));
+            let task = self.repository.registry().options.watch.task(Act::Push, &what);
+            let upload = Upload::new(self.repository, digest, Content::Bytes(&[]), mount, &task);
+            if let Some(spared) = upload.spare()? {
+                task.done();
+                return Ok(spared);
+            }
+        }
+        send_blob(self.source, self.repository, digest, blob, mount)
     }
-    let count = |kind| sent.iter().filter(|sent| **sent == kind).count();
-    let (there, mounted, uploaded) = (count(Sent::There), count(Sent::Mounted), count(Sent::Uploaded));
-    Ok(Pushed { top, there, mounted, uploaded })
 }
 
-/// Whether the tag is all that a manifest needs: nothing leads to it by its digest. Some registries take none without a tag.
-fn is_put_by_its_tag(packed: &[Packed], image: &Packed, push: &Push<'_>) -> bool {
-    packed.len() == 1 && image.referrers.is_empty() && push.tag.is_some()
-}
-
-fn packed(store: &Store, repository: &Repository<'_>, push: &Push<'_>) -> Result<Vec<Packed>, RegistryError> {
+fn packed(store: &Store, push: &Push<'_>) -> Result<Packed, ExportError> {
     let one = |(image, attestations): &(&StoredImage, &[Attestation])| {
         let packed = match push.layers {
-            Some(layers) => pack(store, image, layers),
-            None => Ok(as_it_is(image)),
+            Some(layers) => pack(store, image, layers)?,
+            None => as_it_is(image),
         };
-        let what = || repository.name().to_owned();
-        let packed =
-            packed.map_err(|source| RegistryError::Pack { what: what(), source: Box::new(source) })?;
-        Ok(packed.attested(attestations))
+        Ok(packed.attested(attestations).with_what_came(store, &image.digest)?)
     };
-    push.images.iter().map(one).collect()
+    let mut images = push.images.iter().map(one).collect::<Result<Vec<_>, ExportError>>()?;
+    match push.index {
+        Some(index) => Packed::of_index(store, index, images),
+        None if images.len() == 1 => Ok(images.remove(0)),
+        None => Ok(Packed::joined(images, &BTreeMap::new())),
+    }
 }
 
 /// All blobs that are no manifests, each once.
-fn blobs(packed: &[Packed]) -> Vec<(BlobDigest, &Blob)> {
-    let documents = |image: &Packed| -> BTreeSet<BlobDigest> {
-        std::iter::once(&image.manifest).chain(&image.referrers).map(|document| document.digest).collect()
-    };
-    let of = |image| {
-        let documents = documents(image);
-        image.blobs.iter().filter(move |(digest, _)| !documents.contains(digest))
-    };
-    let all: BTreeMap<BlobDigest, &Blob> = packed.iter().flat_map(of).map(|(d, blob)| (*d, blob)).collect();
-    all.into_iter().collect()
-}
-
-/// The bytes of a manifest among an image's blobs.
-fn document<'a>(image: &'a Packed, of: &Descriptor) -> &'a [u8] {
-    match image.blobs.get(&of.digest) {
-        Some(Blob::Bytes(bytes)) => bytes,
-        Some(Blob::Stored(_)) | None => unreachable!("manifests are packed as bytes"),
-    }
-}
-
-/// What the tag is to stand for.
-fn top(packed: &[Packed]) -> (Descriptor, Vec<u8>) {
-    if let [image] = packed {
-        return (image.manifest.clone(), document(image, &image.manifest).to_vec());
-    }
-    let bytes = Index::new(packed.iter().map(|image| image.manifest.clone()).collect()).to_bytes();
-    (Descriptor::of(MediaType::OciIndex, &bytes), bytes)
+fn blobs(packed: &Packed) -> Vec<(BlobDigest, &Blob)> {
+    let referrers = packed.referrers.iter().map(|referrer| &referrer.entry);
+    let documents = packed.inner.iter().chain([&packed.manifest]).chain(referrers);
+    let documents: BTreeSet<BlobDigest> = documents.map(|document| document.digest).collect();
+    let blobs = packed.blobs.iter().filter(|(digest, _)| !documents.contains(digest));
+    blobs.map(|(digest, blob)| (*digest, blob)).collect()
 }
 
 fn put(
@@ -138,61 +173,14 @@ fn put(
 }
 
 /// Artifacts about an image; where the registry takes no note of what they are about, the tag that says so.
-fn put_referrers(repository: &Repository<'_>, image: &Packed) -> Result<(), RegistryError> {
-    for entry in &image.referrers {
-        let is_noted = put(repository, Target::Digest(entry.digest), entry, document(image, entry))?;
+fn put_referrers(repository: &Repository<'_>, packed: &Packed) -> Result<(), RegistryError> {
+    for Referrer { subject, entry } in &packed.referrers {
+        let is_noted = put(repository, Target::Digest(entry.digest), entry, packed.document(entry))?;
         if !is_noted {
-            repository.tag_referrer(image.manifest.digest, entry)?;
+            repository.tag_referrer(*subject, entry)?;
         }
     }
     Ok(())
-}
-
-/// Sends blobs over several connections at once. After a failure none is begun; the first of those that failed, by
-/// digest, is named.
-fn send_blobs(
-    store: &Store,
-    repository: &Repository<'_>,
-    blobs: &[(BlobDigest, &Blob)],
-    push: &Push<'_>,
-) -> Result<Vec<Sent>, RegistryError> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<BTreeMap<usize, Result<Sent, RegistryError>>> = Mutex::default();
-    let has_failed = || results.lock().expect("no panic while held").values().any(Result::is_err);
-    thread::scope(|scope| {
-        for _ in 0..repository.registry().options.at_once.clamp(1, blobs.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((digest, blob)) = blobs.get(at).filter(|_| !has_failed()) else { return };
-                    let sent = send_one(store, repository, (*digest, blob), push);
-                    results.lock().expect("no panic while held").insert(at, sent);
-                }
-            });
-        }
-    });
-    results.into_inner().expect("no panic while held").into_values().collect()
-}
-
-/// Sends one of an image's blobs. One that is not here is not brought only to find that it was there, or that another
-/// repository of the registry has it.
-fn send_one(
-    store: &Store,
-    repository: &Repository<'_>,
-    (digest, blob): (BlobDigest, &Blob),
-    push: &Push<'_>,
-) -> Result<Sent, RegistryError> {
-    let elsewhere = (push.elsewhere)(digest);
-    let mount = elsewhere.as_deref().or(push.mount);
-    if !store.has_blob(&digest) && store.promised(&digest).is_some() {
-        let what = repository.named(&Target::Digest(digest));
-        let task = repository.registry().options.watch.task(Act::Push, &what);
-        if let Some(spared) = Upload::new(repository, digest, Content::Bytes(&[]), mount, &task).spare()? {
-            task.done();
-            return Ok(spared);
-        }
-    }
-    send_blob(store, repository, digest, blob, mount)
 }
 
 impl Repository<'_> {
@@ -208,7 +196,7 @@ impl Repository<'_> {
 }
 
 fn send_blob(
-    store: &Store,
+    source: &dyn BlobSource,
     repository: &Repository<'_>,
     digest: BlobDigest,
     blob: &Blob,
@@ -216,14 +204,21 @@ fn send_blob(
 ) -> Result<Sent, RegistryError> {
     let what = repository.named(&Target::Digest(digest));
     let task = repository.registry().options.watch.task(Act::Push, &what);
-    let send = |content| Upload::new(repository, digest, content, mount, &task).send();
     let sent = match blob {
-        Blob::Bytes(bytes) => send(Content::Bytes(bytes)),
-        Blob::Stored(_) => {
-            // One that is damaged here is found before any of it is sent.
-            store.verify_blob(&digest)?;
-            let (file, size) = store.open_blob(&digest)?;
-            send(Content::File { file: &file, size })
+        Blob::Bytes(bytes) => Upload::new(repository, digest, Content::Bytes(bytes), mount, &task).send(),
+        Blob::Stored(size) => {
+            let size = *size;
+            let blob = Descriptor::new(MediaType::Unknown(BYTES.into()), digest, size);
+            match source.file(&blob)? {
+                Some(file) => {
+                    let content = Content::File { file: &file, size };
+                    Upload::new(repository, digest, content, mount, &task).send()
+                }
+                None => {
+                    let stream = Stream::new(source, &blob, &what);
+                    Upload::new(repository, digest, Content::Stream(&stream), mount, &task).send()
+                }
+            }
         }
     }?;
     task.done();

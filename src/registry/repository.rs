@@ -64,9 +64,9 @@ impl<'a> Repository<'a> {
 
     /// Asks one server after the other until one has it. What the registry itself says is what is said in the end; why
     /// a mirror was passed over is warned of, unless it just does not have it.
-    pub(super) fn first<T>(
-        &self,
-        ask: impl Fn(&Host<'a>) -> Result<T, RegistryError>,
+    pub(super) fn first<'s, T>(
+        &'s self,
+        ask: impl Fn(&'s Host<'a>) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         for mirror in self.hosts.iter().filter(|host| host.is_mirror()) {
             match ask(mirror) {

@@ -22,7 +22,7 @@ use crate::fetch::watch::Task;
 /// The least that a registry takes as a part, where it says so.
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 
-const BYTES: &str = "application/octet-stream";
+pub(super) const BYTES: &str = "application/octet-stream";
 
 /// What became of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +220,10 @@ impl<'a> Upload<'a> {
                     return Ok(());
                 }
                 Ok(answered) => self.go_on(&mut session, answered, (is_last, len), tries)?,
+                Err(error) if let Some(failure) = self.content.failure() => {
+                    drop(error);
+                    return Err(Stop::Failed(failure));
+                }
                 Err(error @ RegistryError::Unreachable { .. }) => {
                     Next::After(None, self.look_again(&mut session, error, tries)?)
                 }

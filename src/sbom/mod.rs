@@ -50,11 +50,12 @@ impl Contents {
     /// The document, as a statement about the image.
     pub fn attestation(&self, form: Form) -> Attestation {
         match form {
-            Form::Spdx => {
-                Attestation { predicate_type: "https://spdx.dev/Document", predicate: spdx::document(self) }
-            }
+            Form::Spdx => Attestation {
+                predicate_type: "https://spdx.dev/Document".into(),
+                predicate: spdx::document(self),
+            },
             Form::CycloneDx => Attestation {
-                predicate_type: "https://cyclonedx.org/bom",
+                predicate_type: "https://cyclonedx.org/bom".into(),
                 predicate: cyclonedx::document(self),
             },
         }

@@ -53,6 +53,8 @@ pub(super) struct Reach {
     pub diffs: BTreeSet<DiffId>,
     images: BTreeSet<ImageId>,
     indexes: BTreeSet<BlobDigest>,
+    /// Manifests and indexes about which something may be said.
+    subjects: BTreeSet<BlobDigest>,
     /// The layers of each image, bottom first.
     pub stacks: BTreeSet<Vec<DiffId>>,
     /// Cache ids of unpacked layers.
@@ -92,6 +94,9 @@ impl Store {
                 self.doom(&mut plan, &format!("actions/{}", String::from_utf8_lossy(&shard.name)), |_| true)?;
             }
         }
+        self.doom(&mut plan, "attestations", |name| {
+            BlobDigest::from_hex(name).is_ok_and(|subject| reach.subjects.contains(&subject))
+        })?;
         self.doom(&mut plan, "indexes", |name| {
             BlobDigest::from_hex(name).is_ok_and(|index| reach.indexes.contains(&index))
         })?;
@@ -197,6 +202,26 @@ impl Store {
             reach.blobs.insert(manifest);
             let parsed = parse(manifest).and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
             reach.blobs.extend(parsed.iter().flat_map(|m| m.layers.iter().map(|layer| layer.digest)));
+            self.reach_attestations(reach, manifest);
+        }
+    }
+
+    /// What is said of a manifest or an index, and of that in turn.
+    pub(super) fn reach_attestations(&self, reach: &mut Reach, subject: BlobDigest) {
+        let mut waiting = vec![subject];
+        while let Some(subject) = waiting.pop() {
+            if !reach.subjects.insert(subject) {
+                continue;
+            }
+            for artifact in self.attestations(&subject) {
+                reach.blobs.insert(artifact.manifest);
+                let bytes = self.read_blob(&artifact.manifest, DOCUMENT).ok();
+                let parsed = bytes.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+                let parts =
+                    parsed.iter().flat_map(|manifest| manifest.layers.iter().chain([&manifest.config]));
+                reach.blobs.extend(parts.map(|part| part.digest));
+                waiting.push(artifact.manifest);
+            }
         }
     }
 
@@ -204,6 +229,7 @@ impl Store {
     pub(super) fn reach_index(&self, reach: &mut Reach, digest: BlobDigest) {
         reach.indexes.insert(digest);
         reach.blobs.insert(digest);
+        self.reach_attestations(reach, digest);
         for one in self.index(&digest).into_iter().flat_map(|index| index.images) {
             self.reach_image(reach, one.image, Some(one.manifest));
         }

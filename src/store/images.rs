@@ -124,6 +124,9 @@ impl Store {
         if is_named || self.indexes()?.iter().any(|index| index.has(id)) {
             return Ok(false);
         }
+        if let Some(manifest) = self.image(id).and_then(|record| record.manifest) {
+            self.remove_attestations(&manifest)?;
+        }
         remove_file(&self.image_path(id))
     }
 
@@ -179,6 +182,8 @@ impl Store {
             }
         }
         damaged.extend(self.damaged_indexes()?.into_iter().map(|path| (path, "build or load it again")));
+        let said = self.damaged_attestations()?.into_iter();
+        damaged.extend(said.map(|path| (path, "build or copy the image again, with its attestations")));
         Ok(damaged)
     }
 }

@@ -76,6 +76,7 @@ impl Store {
         if self.refs()?.iter().any(|named| named.index == Some(*digest)) {
             return Ok(false);
         }
+        self.remove_attestations(digest)?;
         remove_file(&self.index_path(digest))
     }
 

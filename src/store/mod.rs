@@ -4,7 +4,7 @@
 //! once it is whole; a kill at any moment leaves only garbage that [`gc`] removes.
 
 pub mod actions;
-mod apart;
+mod attestations;
 pub mod blobs;
 pub mod builds;
 pub mod caches;
@@ -37,6 +37,7 @@ use crate::layer::Toc;
 use crate::sys::file::{self, Durability, Hold, Lock};
 
 pub use actions::{Brought, LayerRef, Record};
+pub use attestations::{ArtifactRecord, AttestationRecord};
 pub use blobs::BlobWriter;
 pub use containers::{ContainerId, ContainerLayers, Containers, Created, Going, NewContainer};
 pub use images::{ImageRecord, RefRecord};
@@ -105,7 +106,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-const DIRS: [&str; 27] = [
+const DIRS: [&str; 28] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -115,6 +116,7 @@ const DIRS: [&str; 27] = [
     "l",
     "images",
     "indexes",
+    "attestations",
     "refs",
     "actions",
     "builds",

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::actions::{open_sealed, seal};
-use super::apart;
 use super::{EMPTY_LAYER, LayerRef, Store, StoreError};
 use crate::digest::{BlobDigest, DiffId};
 use crate::layer::Toc;
 use crate::layer::compress::Codec;
 use crate::oci::Descriptor;
 use crate::sys::file::{self, Durability};
+use crate::sys::several;
 
 /// The version of a promise's file.
 pub const PROMISE_VERSION: u32 = 1;
@@ -151,7 +151,7 @@ impl Store {
             let (diff, place) = (promise.diff_id, promise.place);
             return Err(StoreError::Broken { diff, place });
         }
-        debug_assert!(apart::may_lock(), "a layer is brought by a thread of rayon's pool");
+        debug_assert!(several::may_lock(), "a layer is brought by a thread of rayon's pool");
         let _once = self.work_lock(&format!("bring-{}", promise.diff_id.hex()))?;
         if self.has_blob(digest) {
             return Ok(true);
@@ -175,7 +175,7 @@ impl Store {
         let is_elsewhere = |layer: &&LayerRef| !self.has_blob(&layer.diff_id.into());
         let elsewhere: Vec<&LayerRef> = layers.iter().filter(is_elsewhere).collect();
         // They wait for servers more than they work.
-        apart::each(&elsewhere, AT_ONCE, |layer| self.layer_tar(layer.diff_id)).map(drop)
+        several::each(AT_ONCE, &elsewhere, |layer| self.layer_tar(layer.diff_id)).map(drop)
     }
 
     /// The table of a layer that is not here: from who promised the layer, or made from that.

@@ -9,12 +9,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::{LayerRef, Store, StoreError, apart};
+use super::{LayerRef, Store, StoreError};
 use crate::digest::{DiffId, chain_ids};
 use crate::layer::unpack::{Devices, TreeOwners, UnpackOptions, unpack};
 use crate::layer::{Owners, Tree};
 use crate::mount::{OverlayMarks, Writable};
 use crate::sys::file::{self, Durability, unique_name};
+use crate::sys::several;
 
 /// The tar of a layer without entries has this size: two zero blocks.
 pub const EMPTY_LAYER: u64 = 1024;
@@ -168,7 +169,7 @@ impl Store {
         let cache_id = self.cache_id(stack)?;
         let dir = self.root.join("overlay").join(&cache_id);
         if !self.is_unpacked(&dir)? {
-            debug_assert!(apart::may_lock(), "a layer is unpacked by a thread of rayon's pool");
+            debug_assert!(several::may_lock(), "a layer is unpacked by a thread of rayon's pool");
             let _once = self.work_lock(&format!("unpack-{cache_id}"))?;
             if !self.is_unpacked(&dir)? {
                 let scratch = self.unpack_new(stack)?;
@@ -192,7 +193,7 @@ impl Store {
             Some(all) => all,
             None => {
                 let at_once = rayon::current_num_threads();
-                apart::each(&tops, at_once, |top| self.unpacked(&diffs[..=*top]))?
+                several::each(at_once, &tops, |top| self.unpacked(&diffs[..=*top]))?
             }
         };
         let mut topmost_first = once_each(dirs.into_iter().rev().collect());

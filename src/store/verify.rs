@@ -124,7 +124,10 @@ impl Store {
         for (_, image, manifest) in &objects.images {
             self.reach_image(&mut reach, *image, Some(*manifest));
         }
-        reach.blobs.extend(objects.indexes.iter().map(|(_, index)| *index));
+        for (_, index) in &objects.indexes {
+            reach.blobs.insert(*index);
+            self.reach_attestations(&mut reach, *index);
+        }
         objects.stacks = reach.stacks;
         objects.diffs = reach.diffs;
         match extent {

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod ns;
 pub mod seccomp;
+pub mod several;
 pub mod signal;
 pub mod socket;
 pub mod xattr;

@@ -6,6 +6,7 @@
 mod support;
 
 mod architecture;
+mod attest;
 mod cli;
 mod context;
 mod convert;

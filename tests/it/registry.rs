@@ -2,6 +2,7 @@
 
 mod auth;
 mod conformance;
+mod copy;
 mod peers;
 mod pull;
 mod push;
@@ -115,14 +116,7 @@ impl World {
         mount: Option<&str>,
     ) -> Result<Pushed, RegistryError> {
         let tag = reference(name).tag().unwrap().to_owned();
-        let what = Push {
-            images: &[(image, &[])],
-            tag: Some(&tag),
-            layers: None,
-            mount,
-            elsewhere: &|_| None,
-            sign: None,
-        };
+        let what = Push { images: &[(image, &[])], tag: Some(&tag), mount, ..Push::default() };
         self.with(name, |repository| push(&self.store, repository, &what))
     }
 

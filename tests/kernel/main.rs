@@ -13,6 +13,7 @@ mod bundle;
 mod caches;
 mod containers;
 mod contexts;
+mod copies;
 mod copy;
 mod differential;
 mod dockerignore;

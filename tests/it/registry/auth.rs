@@ -125,10 +125,8 @@ fn r19_tokens_are_for_their_scopes() {
     let what = lith::registry::Push {
         images: &[(&image, &[])],
         tag: Some("v2"),
-        layers: None,
         mount: Some("base/os"),
-        elsewhere: &|_| None,
-        sign: None,
+        ..lith::registry::Push::default()
     };
     lith::registry::push(&world.store, &repository, &what).unwrap();
     let other = format!("{}/other/app:v1", registry.host());

@@ -133,14 +133,7 @@ fn push_of_several_platforms_is_an_index() {
     let registry = FakeRegistry::start(Manners::default());
     let world = world(&registry);
     let (one, two) = (world.image(&[layer(1, 100)]), world.image(&[layer(1, 100), layer(2, 100)]));
-    let what = Push {
-        images: &[(&one, &[]), (&two, &[])],
-        tag: Some("v1"),
-        layers: None,
-        mount: None,
-        elsewhere: &|_| None,
-        sign: None,
-    };
+    let what = Push { images: &[(&one, &[]), (&two, &[])], tag: Some("v1"), ..Push::default() };
     let pushed = world.with(&name(&registry), |repository| push(&world.store, repository, &what)).unwrap();
     assert_eq!(registry.tag(REPOSITORY, "v1"), Some(pushed.top.digest.to_string()));
     // The layer that both have went once.
@@ -172,16 +165,12 @@ fn referrers() {
         let registry = FakeRegistry::start(Manners { referrers, ..Manners::default() });
         let world = world(&registry);
         let image = world.image(&[layer(1, 100)]);
-        let said = |kind| lith::oci::attest::Attestation { predicate_type: kind, predicate: json!({}) };
-        let attestations = [said("https://slsa.dev/provenance/v1"), said("https://spdx.dev/Document")];
-        let what = Push {
-            images: &[(&image, &attestations)],
-            tag: Some("v1"),
-            layers: None,
-            mount: None,
-            elsewhere: &|_| None,
-            sign: None,
+        let said = |kind: &'static str| lith::oci::attest::Attestation {
+            predicate_type: kind.into(),
+            predicate: json!({}),
         };
+        let attestations = [said("https://slsa.dev/provenance/v1"), said("https://spdx.dev/Document")];
+        let what = Push { images: &[(&image, &attestations)], tag: Some("v1"), ..Push::default() };
         world.with(&name(&registry), |repository| {
             push(&world.store, repository, &what).unwrap();
             let of = |kind| repository.referrers(image.digest, kind).unwrap().len();

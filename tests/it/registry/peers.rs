@@ -75,17 +75,10 @@ fn dockers_registry_takes_and_gives_images() {
     assert_eq!(ours.push_from(&other, &image, Some(REPOSITORY)).unwrap().mounted, 3);
     // It has no referrers API, so what is said of an image is found by its tag.
     let said = lith::oci::attest::Attestation {
-        predicate_type: "https://slsa.dev/provenance/v1",
+        predicate_type: "https://slsa.dev/provenance/v1".into(),
         predicate: json!({}),
     };
-    let what = Push {
-        images: &[(&image, &[said])],
-        tag: Some("v3"),
-        layers: None,
-        mount: None,
-        elsewhere: &|_| None,
-        sign: None,
-    };
+    let what = Push { images: &[(&image, &[said])], tag: Some("v3"), ..Push::default() };
     ours.with(&name("v1"), |repository| {
         push(&ours.store, repository, &what).unwrap();
         assert_eq!(repository.referrers(image.digest, None).unwrap().len(), 1);

@@ -39,14 +39,7 @@ impl World {
         let (full, annotations, signers) = (reference(name), none(), [signer(key)]);
         let sign = Sign { name: &full, signers: &signers, annotations: &annotations };
         let images: Vec<_> = images.iter().map(|image| (*image, &[][..])).collect();
-        let what = Push {
-            images: &images,
-            tag: full.tag(),
-            layers: None,
-            mount: None,
-            elsewhere: &|_| None,
-            sign: Some(sign),
-        };
+        let what = Push { images: &images, tag: full.tag(), sign: Some(sign), ..Push::default() };
         self.with(name, |repository| push(&self.store, repository, &what))
     }
 

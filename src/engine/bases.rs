@@ -38,7 +38,8 @@ pub enum BaseError {
     )]
     Missing { name: String, similar: Option<String> },
     #[error(
-        "image {name} is not in the store{}, and cannot be pulled: {source}",
+        "image {name} is not in the store{}, and cannot be pulled ({source}); \
+         bring it with `lith load FILE` or `lith import TARBALL {name}`",
         .similar.as_ref().map_or_else(String::new, |similar| format!(" (did you mean {similar}?)"))
     )]
     Pull { name: String, similar: Option<String>, source: Cause },
@@ -71,15 +72,27 @@ pub enum BaseError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{lock} pins it to {pinned}, {}; if the new one is right, renew the pin with `lith lock --update={reference}`",
-    .found.map_or_else(|| format!("which is not in {places}"), |found| format!("and now it is {found}"))
+    match .found {
+        None => format!("which is not in {places}"),
+        Some(Found::Other(found)) => format!("and now it is {found}"),
+        Some(Found::Unpullable(why)) => format!("which is not in {places}, and cannot be pulled ({why})"),
+    }
 )]
 pub struct Moved {
     pub lock: String,
     pub reference: String,
     pub pinned: BlobDigest,
-    pub found: Option<BlobDigest>,
+    pub found: Option<Found>,
     /// Where it was looked for.
     pub places: String,
+}
+
+/// What there is in place of what was pinned.
+#[derive(Debug)]
+pub enum Found {
+    Other(BlobDigest),
+    /// Nothing: that is why.
+    Unpullable(Cause),
 }
 
 impl BaseError {
@@ -248,12 +261,10 @@ impl Bases<'_> {
         reference: &str,
         manifest: BlobDigest,
         platform: &Platform,
-    ) -> Result<bool, BaseError> {
+    ) -> Result<bool, Cause> {
         let text = reference.strip_prefix("docker-image://").unwrap_or(reference);
         let Some(puller) = &self.pulls.puller else { return Ok(false) };
-        let pulled = puller.pull(self.store, text, Some(manifest), platform);
-        let pull_error = |source| BaseError::Pull { name: text.to_owned(), similar: None, source };
-        Ok(pulled.map_err(pull_error)? == manifest)
+        Ok(puller.pull(self.store, text, Some(manifest), platform)? == manifest)
     }
 
     /// Whether an image and all of its layers can be had.

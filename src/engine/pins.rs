@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bases::{BaseError, Bases, Moved, Resolved};
+use super::bases::{BaseError, Bases, Found, Moved, Resolved};
 use super::check::has_errors;
 use super::contexts::NamedContext;
 use super::packages;
@@ -332,18 +332,21 @@ pub(super) fn resolve(
         let found = finder.resolve(reference, platform)?;
         return match found.manifest == pinned {
             true => Ok(found),
-            false => Err(moved(options, reference, pinned, Some(found.manifest))),
+            false => Err(moved(options, reference, pinned, Some(Found::Other(found.manifest)))),
         };
     }
-    let is_here = unpack_vendored(finder, options, pinned, platform)?;
-    match is_here || finder.pull_pinned(reference, pinned, platform)? {
-        true => finder.open(pinned),
-        false => Err(moved(options, reference, pinned, None)),
+    if unpack_vendored(finder, options, pinned, platform)? {
+        return finder.open(pinned);
+    }
+    match finder.pull_pinned(reference, pinned, platform) {
+        Ok(true) => finder.open(pinned),
+        Ok(false) => Err(moved(options, reference, pinned, None)),
+        Err(why) => Err(moved(options, reference, pinned, Some(Found::Unpullable(why)))),
     }
 }
 
 /// The error of an image that is not what it must be.
-fn moved(options: &Options, reference: &str, pinned: BlobDigest, found: Option<BlobDigest>) -> BaseError {
+fn moved(options: &Options, reference: &str, pinned: BlobDigest, found: Option<Found>) -> BaseError {
     let vendored = options.fetch.vendored.as_ref();
     BaseError::Pinned(Box::new(Moved {
         lock: options.pins.file.clone(),

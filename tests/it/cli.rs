@@ -118,10 +118,13 @@ fn a_loop_of_stages_names_the_stage() {
 
 #[test]
 fn a_missing_base_is_named_with_the_next_step() {
-    let ran = build("FROM debian:13\nCOPY a /\n", &[]);
+    let ran = build("FROM debian:13\nCOPY a /\n", &["--offline"]);
     ends(&ran, 2, &["debian:13", "Dockerfile:1:", "lith load"]);
     let digest = "a".repeat(64);
-    ends(&build(format!("FROM x@sha256:{digest}\nCOPY a /\n"), &[]), 2, &[&digest]);
+    ends(&build(format!("FROM x@sha256:{digest}\nCOPY a /\n"), &["--pull=never"]), 2, &[&digest]);
+    // Nobody listens there.
+    let ran = build("FROM 127.0.0.1:9/base:1\nCOPY a /\n", &[]);
+    ends(&ran, 2, &["127.0.0.1:9/base:1", "Dockerfile:1:", "cannot be pulled", "lith load"]);
     ends(&build("FROM oci-layout:/no/such/layout\nCOPY a /\n", &[]), 2, &["/no/such/layout"]);
     ends(&build("FROM rootfs:/no/such/file.tar\nCOPY a /\n", &[]), 2, &["/no/such/file.tar"]);
     ends(&build("FROM docker-archive:/no/such.tar\nCOPY a /\n", &[]), 2, &["/no/such.tar"]);

@@ -195,7 +195,11 @@ fn what_comes_otherwise_than_pinned_is_an_error_that_names_the_lock() {
     fails(&world.build("other", &[]), 1, &["as it is pinned", "ctx/lith.lock", &format!("--update='{url}'")]);
     // A manifest that is not here.
     tar(&world.lab, "third", "base", "2");
-    fails(&world.build("third", &[]), 2, &["Dockerfile:2", "not in the store", "--update=base"]);
+    fails(
+        &world.build("third", &["--pull=never"]),
+        2,
+        &["Dockerfile:2", "not in the store", "--update=base"],
+    );
     // A commit whose tree is another.
     let lock = world.lock();
     let at = lock.find("tree=\"").unwrap() + 6;

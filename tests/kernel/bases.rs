@@ -151,6 +151,13 @@ fn a_lock_says_which_base_is_pulled() {
     assert_ne!(fs::read_to_string(site.lab.path("ctx/lith.lock")).unwrap(), lock);
     let moved = site.build("c", &["--locked"]);
     assert_eq!(site.ok("c", &["run", "--rm", &moved.image(), "cat", "/mark"]).out, "two\n");
+    let Site { lab, server, base } = site;
+    drop(server);
+    let ran = lab.run("d", &["build", "-q", "--locked", context]);
+    assert_eq!(ran.code, 2);
+    for part in ["lith.lock", "cannot be pulled", &format!("--update={base}")] {
+        assert!(ran.err.contains(part), "{part:?} in {}", ran.err);
+    }
 }
 
 #[test]

@@ -110,11 +110,12 @@ pub struct Build {
     /// Do every step of these stages again
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
-    /// Look up what other machines did: type=registry,ref=NAME or type=oci-layout,src=DIR
+    /// Look up what other machines did: type=registry,ref=NAME or type=oci-layout,src=DIR, and [,lazy=false] to bring
+    /// layers at once
     #[arg(long, value_name = "PLACE")]
     cache_from: Vec<cache::From>,
     /// Write what is done for other machines: type=registry,ref=NAME or type=oci-layout,dest=DIR, and
-    /// [,mode=min|max][,ignore-error=true][,sign=KEYFILE]
+    /// [,mode=min|max][,compression=gzip|zstd|uncompressed][,ignore-error=true][,sign=KEYFILE]
     #[arg(long, value_name = "PLACE")]
     cache_to: Vec<cache::To>,
     /// Use only what a key signed of what other machines did: PUBKEY[,since=DATE]
@@ -151,6 +152,9 @@ impl Build {
         let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
         let ui = progress::start(mode, start);
         let mut options = self.what.options(&session.store, Watcher::new(ui.clone()))?;
+        if self.what.pins.is_offline() {
+            session.fetcher.go_offline();
+        }
         ui.reads(&options.dockerfile);
         options.names = names;
         options.annotations = annotations.manifest;

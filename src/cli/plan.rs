@@ -33,9 +33,11 @@ enum Format {
 
 impl Plan {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
-        let store = session::open(root, Need::Store)?.store;
-        let mut options = self.what.options(&store, Watcher::default())?;
+        let session = session::open(root, Need::Store)?;
         // A plan is made of what is here.
+        session.fetcher.go_offline();
+        let store = session.store;
+        let mut options = self.what.options(&store, Watcher::default())?;
         options.pulls.puller = None;
         let result = engine::prepare(&store, &options, Asking::Never).and_then(|prepared| {
             let stages = preview(&prepared)?;

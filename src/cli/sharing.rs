@@ -61,6 +61,9 @@ impl Sharing {
             fetcher.know(place.clone());
             Ok((place, from.is_lazy))
         };
+        if let Some(keys) = self.policy.keys() {
+            fetcher.trust(keys);
+        }
         let places = given.iter().map(open).collect::<Result<_, _>>()?;
         Ok(Sources::new(places).trusting(std::mem::take(&mut self.policy)))
     }

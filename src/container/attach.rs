@@ -1,7 +1,7 @@
 //! The caller's terminal or pipes and a container's, put together.
 
 use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, retry_on_intr, write};
@@ -75,6 +75,12 @@ impl Drop for Raw {
     }
 }
 
+/// From now on signals are for the program that this command stands for, and wait until [`attach`] passes them on: to be
+/// called before there is a program that can be seen to run.
+pub fn heed_signals() -> io::Result<()> {
+    Ok(signal::to_pipe().map(drop)?)
+}
+
 /// Passes streams on until the program ends or the caller leaves. `notice` hears of signals and new sizes; it is not to
 /// use this connection, on which they would wait behind input that nobody reads.
 pub fn attach(client: &mut Client, how: &Terminal, mut notice: impl FnMut(Notice)) -> io::Result<Attached> {
@@ -88,7 +94,7 @@ pub fn attach(client: &mut Client, how: &Terminal, mut notice: impl FnMut(Notice
         notice(Notice::Resized(size()));
     }
     let mut pump = Pump { how, keys: Keys::new(&how.detach_keys), pending: vec![], reading: how.stdin };
-    let end = pump.run(client, &signals, &mut notice);
+    let end = pump.run(client, signals, &mut notice);
     drop(raw);
     end
 }
@@ -106,7 +112,7 @@ impl Pump<'_> {
     fn run(
         &mut self,
         client: &mut Client,
-        signals: &OwnedFd,
+        signals: BorrowedFd<'_>,
         notice: &mut impl FnMut(Notice),
     ) -> io::Result<Attached> {
         let stdin = io::stdin();
@@ -129,7 +135,7 @@ impl Pump<'_> {
             let wants_input = self.reading && self.pending.is_empty();
             let writing = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             let mut list =
-                vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&*client, PollFlags::IN | writing)];
+                vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&*client, PollFlags::IN | writing)];
             if wants_input {
                 list.push(PollFd::new(&stdin, PollFlags::IN));
             }
@@ -167,7 +173,7 @@ impl Pump<'_> {
     }
 
     /// Passes on what is to be. A signal that means the caller itself.
-    fn take_signals(&self, signals: &OwnedFd, notice: &mut impl FnMut(Notice)) -> Option<i32> {
+    fn take_signals(&self, signals: BorrowedFd<'_>, notice: &mut impl FnMut(Notice)) -> Option<i32> {
         let mut number = [0; 4];
         while read(signals, &mut number) == Ok(4) {
             match i32::from_ne_bytes(number) {

@@ -282,13 +282,9 @@ impl Bases<'_> {
     ) -> Result<BlobDigest, BaseError> {
         if let Some(digest) = reference.digest() {
             let missing = || BaseError::Missing { name: text.to_owned(), similar: None };
-            let is_there = match self.pulls.puller {
-                Some(_) => self.is_known(digest),
-                None => self.store.has_blob(&digest),
-            };
             return match self.store.index(&digest) {
                 Some(index) => indexed_for(text, &index, platform),
-                None if is_there => Ok(digest),
+                None if self.is_known(digest) => Ok(digest),
                 None => Err(missing()),
             };
         }

@@ -173,6 +173,19 @@ pub enum BuildError {
     CacheTo(String),
 }
 
+impl BuildError {
+    /// Whether a layer that was promised was not to be had.
+    pub fn is_unkept(&self) -> bool {
+        let of_store =
+            |error: &StoreError| matches!(error, StoreError::Promise { .. } | StoreError::Broken { .. });
+        match self {
+            Self::Store(error) | Self::Exec(ExecError::Store(error)) => of_store(error),
+            Self::Step { source, .. } => matches!(&**source, ExecError::Store(error) if of_store(error)),
+            _ => false,
+        }
+    }
+}
+
 /// A recipe with everything it needs from outside, ready to be scheduled or shown.
 pub struct Prepared<'a> {
     pub store: &'a Store,

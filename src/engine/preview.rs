@@ -115,8 +115,24 @@ impl Asker<'_> {
         Ok(StageLines { name: self.prepared.stage_name(at), platform, base, target, steps })
     }
 
-    /// Key and status; `rootfs` moves on if the result is known and is forgotten if not.
+    /// Key and status; `rootfs` moves on if the result is known and is forgotten if not. What takes a layer that is elsewhere
+    /// is not known.
     fn step(
+        &self,
+        op: &Op,
+        stage: usize,
+        rootfs: &mut Option<Arc<Rootfs>>,
+    ) -> Result<(Option<ActionKey>, Status), BuildError> {
+        match self.step_of(op, stage, rootfs) {
+            Err(error) if error.is_unkept() => {
+                *rootfs = None;
+                Ok((None, Status::Unknown))
+            }
+            found => found,
+        }
+    }
+
+    fn step_of(
         &self,
         op: &Op,
         stage: usize,

@@ -54,30 +54,30 @@ pub fn run(prepared: &Prepared<'_>, ui: &dyn Ui) -> (Result<Steps, BuildError>, 
     })
 }
 
-/// Runs the plan. A layer that was promised and then not to be had is made here: what named it is no record any more, and
-/// the plan is run again, in which all that was done is a hit.
+/// Runs the plan. A layer that an action made elsewhere, that was promised and is not to be had, is made here: its record is
+/// none for this process, and the plan is run again, in which all that was done is a hit.
 fn until_kept(
     prepared: &Prepared<'_>,
     ui: &dyn Ui,
     offer: &(dyn Fn(usize, Offer) + Sync),
 ) -> Result<Steps, BuildError> {
     loop {
+        prepared.store.unkept_promises();
         let done = progress::run(prepared, ui, offer).and_then(|steps| {
             bring_read(prepared, &steps)?;
             Ok(steps)
         });
         let error = match done {
-            Ok(steps) => return Ok(steps),
-            Err(error) => error,
+            Err(error) if error.is_unkept() => error,
+            done => return done,
         };
-        // Each is broken once, so this comes to an end.
-        let unkept = prepared.store.unkept_promises();
-        if unkept.is_empty() {
+        // Each is done without once, so this comes to an end.
+        let mut of_actions = prepared.store.unkept_promises();
+        of_actions.retain(|promise| !promise.is_of_image);
+        if of_actions.is_empty() {
             return Err(error);
         }
-        for promise in unkept {
-            prepared.store.break_promise(&promise)?;
-        }
+        of_actions.iter().for_each(|promise| prepared.store.do_without(promise));
         ui.event(Event::Note(&format!("warning: {}; it is made here", diag::chain(&error))));
     }
 }
@@ -97,11 +97,14 @@ fn bring_read(prepared: &Prepared<'_>, steps: &Steps) -> Result<(), BuildError> 
 
 fn tell(to: &To, result: Result<Written, PlaceError>, ui: &dyn Ui) -> Result<(), BuildError> {
     match result {
-        Ok(Written { entries: 0, layers: 0, .. }) => Ok(()),
-        Ok(Written { entries, layers, bytes }) => {
-            let note =
-                format!("--cache-to: {entries} records and {layers} layers ({}) written", human(bytes));
-            ui.event(Event::Note(&note));
+        Ok(Written { entries, layers, bytes, left }) => {
+            if let Some(left) = left {
+                ui.event(Event::Note(&format!("warning: --cache-to: not all is written: {left}")));
+            }
+            if (entries, layers) != (0, 0) {
+                let written = format!("{entries} records and {layers} layers ({}) written", human(bytes));
+                ui.event(Event::Note(&format!("--cache-to: {written}")));
+            }
             Ok(())
         }
         Err(error) if to.ignore_error => {

@@ -182,6 +182,8 @@ fn promise_layer(
         codec: None,
         toc: None,
         place: place.to_owned(),
+        is_of_image: true,
+        signed: None,
         is_broken: false,
     })?)
 }
@@ -395,7 +397,7 @@ pub(super) fn take_layer(
     let differs = |actual| IngestError::DiffId { layer, expected: diff, actual };
     let indexed = match found {
         Packing::Plain if BlobDigest::from(diff) != layer => return Err(differs(layer.into())),
-        Packing::Plain if store.has_layer(diff, size) => return Ok(Vec::new()),
+        Packing::Plain if store.is_here(diff, size) => return Ok(Vec::new()),
         Packing::Plain => read::index(file, &limits).map_err(layer_error)?,
         Packing::Gzip | Packing::Zstd => {
             let plain = Decompressor::new(file, limits.unpacking()).map_err(read_error)?;

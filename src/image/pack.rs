@@ -186,7 +186,7 @@ pub fn packed_layer(store: &Store, diff: DiffId, packing: Packing) -> Result<Des
 
 /// The blob of a layer so packed; made once a store.
 fn packed_blob(store: &Store, diff: DiffId, packing: Packing) -> Result<(BlobDigest, u64), ExportError> {
-    let Some(codec) = Codec::of(packing) else { return Ok((diff.into(), store.layer_size(diff)?)) };
+    let Some(codec) = Codec::of(packing) else { return Ok((diff.into(), store.open_blob(&diff.into())?.1)) };
     if let Some(known) = store.compressed(diff, codec) {
         return Ok(known);
     }

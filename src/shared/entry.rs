@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::signed::{self, Signature};
 use crate::action::{LayerRef, Observation};
-use crate::digest::{ActionKey, BlobDigest, ChainId};
+use crate::digest::{ActionKey, BlobDigest, ChainId, DiffId, chain_ids};
 use crate::oci::json::{self, MAX_DOCUMENT};
 use crate::oci::media::{Flavor, MediaType};
 use crate::oci::{Descriptor, Document, Manifest};
+use crate::sign::KeyId;
 use crate::store::{Brought, Promise, PromisedToc, Record};
 
 /// The version of the format.
@@ -50,7 +51,7 @@ pub struct Shared {
 /// What is known of a layer that no action made.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BaseLayer {
-    pub layer: LayerRef,
+    pub diff_id: DiffId,
     pub toc: Option<Descriptor>,
 }
 
@@ -102,7 +103,7 @@ struct Line {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BaseLine {
-    layer: LayerRef,
+    diff_id: DiffId,
     toc: Option<usize>,
 }
 
@@ -162,7 +163,7 @@ impl Entry {
             codec: record.codec.clone(),
             toc: record.toc.as_ref().map(&mut place),
             base: (record.base.iter())
-                .map(|base| BaseLine { layer: base.layer, toc: base.toc.as_ref().map(&mut place) })
+                .map(|base| BaseLine { diff_id: base.diff_id, toc: base.toc.as_ref().map(&mut place) })
                 .collect(),
             signatures: record.signatures.clone(),
         });
@@ -203,8 +204,9 @@ impl Entry {
         let named = |at: usize| manifest.layers.get(at).cloned().ok_or(EntryError::NoBlob(at));
         let shared = |mut line: Line| {
             let (blob, toc) = (named(line.blob)?, line.toc.map(named).transpose()?);
-            let of_base =
-                |base: BaseLine| Ok(BaseLayer { layer: base.layer, toc: base.toc.map(named).transpose()? });
+            let of_base = |base: BaseLine| {
+                Ok(BaseLayer { diff_id: base.diff_id, toc: base.toc.map(named).transpose()? })
+            };
             let base =
                 std::mem::take(&mut line.base).into_iter().map(of_base).collect::<Result<_, EntryError>>()?;
             let Line { parent, observations, layer, blob: _, codec, toc: _, base: _, mut signatures } = line;
@@ -224,6 +226,14 @@ impl Shared {
         Record { key, observations, layer, brought: Some(Brought::Unchecked) }
     }
 
+    /// The layers of the image that the action was done on, where the record has them all.
+    pub fn tables_of_base(&self) -> impl Iterator<Item = (DiffId, &Descriptor)> {
+        let diffs: Vec<DiffId> = self.base.iter().map(|base| base.diff_id).collect();
+        let is_it = chain_ids(&diffs).last() == self.parent.as_ref();
+        let all = self.base.iter().filter(move |_| is_it);
+        all.filter_map(|base| Some((base.diff_id, base.toc.as_ref()?)))
+    }
+
     /// Whether another is the same but for its signatures.
     fn says_all_of(&self, other: &Self) -> bool {
         let unsigned = |record: &Self| Self { signatures: vec![], ..record.clone() };
@@ -231,14 +241,17 @@ impl Shared {
     }
 
     /// What a place that has the record has of its layer.
-    pub fn promise(&self, place: String) -> Promise {
+    /// `signed`: by whom.
+    pub fn promise(&self, place: String, signed: Option<KeyId>) -> Promise {
         Promise {
             diff_id: self.layer.diff_id,
             size: Some(self.layer.size),
             blob: self.blob.clone(),
             codec: self.codec.clone(),
-            toc: self.toc.clone().map(|blob| PromisedToc { blob, place: place.clone() }),
+            toc: self.toc.clone().map(|blob| PromisedToc { blob, place: place.clone(), signed }),
             place,
+            is_of_image: false,
+            signed,
             is_broken: false,
         }
     }
@@ -248,7 +261,6 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::action::Aspect;
-    use crate::digest::DiffId;
     use crate::epoch::Epoch;
 
     fn key(byte: u8) -> ActionKey {
@@ -265,7 +277,10 @@ mod tests {
             9,
         );
         let codec = Some("zstd-3-v1".into());
-        let base = vec![BaseLayer { layer, toc: Some(toc.clone()) }, BaseLayer { layer, toc: None }];
+        let base = vec![
+            BaseLayer { diff_id: layer.diff_id, toc: Some(toc.clone()) },
+            BaseLayer { diff_id: layer.diff_id, toc: None },
+        ];
         let (observations, toc) = (vec![Observation::Rootfs(parent)], Some(toc));
         Shared { parent, observations, layer, blob, codec, toc, base, signatures: vec![] }
     }
@@ -303,8 +318,8 @@ mod tests {
         assert_eq!(
             (digest.as_str(), unsigned.as_str()),
             (
-                "sha256:6f86403c2d42e2b69a4ccd5308b47a002ef4f1762e8c6b5df29169247ef620d0",
-                "sha256:34e9973b0fb53d03dde95c76975cade44c5114e760574ddf012a06f104ed6c56"
+                "sha256:e37564def0319acf401fac4543fdfd131a619b68bf84974906e355f1b623ebae",
+                "sha256:f30982ba5636e29c4ba498a31675b6be8eb21d6f9dd39205041c82e1b03c9af6"
             )
         );
     }

@@ -1,14 +1,16 @@
 //! Layers that places promised, brought when something reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::{Form, From, Place, PlaceError, table};
 use crate::digest::BlobDigest;
 use crate::image::{IngestError, bring_layer};
 use crate::layer::Toc;
 use crate::layer::compress::Codec;
+use crate::sign::KeyId;
 use crate::store::{Bringer, Promise, PromisedToc, Store, StoreError, Unkept};
 use crate::sys::file::Durability;
 
@@ -19,11 +21,16 @@ type Open = dyn Fn(&Form) -> Result<Arc<dyn Place>, PlaceError> + Send + Sync;
 pub struct Fetcher {
     open: Box<Open>,
     places: Mutex<BTreeMap<String, Arc<dyn Place>>>,
+    /// Registries that it was not told of are not asked.
+    is_offline: AtomicBool,
+    /// If there are such, a table that none of these keys signed is none.
+    trusted: OnceLock<BTreeSet<KeyId>>,
 }
 
 impl Fetcher {
     pub fn new(open: Box<Open>) -> Self {
-        Self { open, places: Mutex::default() }
+        let (places, trusted) = (Mutex::default(), OnceLock::new());
+        Self { open, places, is_offline: AtomicBool::new(false), trusted }
     }
 
     /// Tells of a place that is open.
@@ -31,12 +38,30 @@ impl Fetcher {
         self.places.lock().expect("no panic while held").insert(place.address(), place);
     }
 
+    /// From now on no registry is asked but for what it was told of.
+    pub fn go_offline(&self) {
+        self.is_offline.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on only what these keys signed is believed before it is seen.
+    pub fn trust(&self, keys: BTreeSet<KeyId>) {
+        // There is one policy a process.
+        let _ = self.trusted.set(keys);
+    }
+
     fn place(&self, address: &str) -> Result<Arc<dyn Place>, Unkept> {
         let mut places = self.places.lock().expect("no panic while held");
         if let Some(place) = places.get(address) {
             return Ok(place.clone());
         }
-        let opened = || -> Result<Arc<dyn Place>, PlaceError> { (self.open)(&address.parse::<From>()?.form) };
+        let opened = || -> Result<Arc<dyn Place>, PlaceError> {
+            match address.parse::<From>()?.form {
+                Form::Registry { .. } if self.is_offline.load(Ordering::Relaxed) => {
+                    Err("no other machine is asked now".into())
+                }
+                form => (self.open)(&form),
+            }
+        };
         let place = opened().map_err(Unkept::Absent)?;
         places.insert(address.to_owned(), place.clone());
         Ok(place)
@@ -45,8 +70,7 @@ impl Fetcher {
 
 impl Bringer for Fetcher {
     fn blob(&self, store: &Store, promise: &Promise) -> Result<(), Unkept> {
-        self.place(&promise.place)?.bring(store, &promise.blob).map_err(unkept)?;
-        note_packing(store, promise).map_err(|error| unkept(error.into()))
+        self.place(&promise.place)?.bring(store, &promise.blob).map_err(unkept)
     }
 
     fn layer(&self, store: &Store, promise: &Promise) -> Result<(), Unkept> {
@@ -67,8 +91,9 @@ impl Bringer for Fetcher {
     }
 
     fn table(&self, store: &Store, promise: &Promise) -> Result<Option<Toc>, Unkept> {
-        let Some(PromisedToc { blob, place }) = &promise.toc else { return Ok(None) };
-        if blob.size > table::MOST {
+        let Some(PromisedToc { blob, place, signed }) = &promise.toc else { return Ok(None) };
+        let is_trusted = self.trusted.get().is_none_or(|keys| signed.is_some_and(|key| keys.contains(&key)));
+        if blob.size > table::MOST || !is_trusted {
             return Ok(None);
         }
         if let Some(toc) = table_here(store, promise) {

@@ -24,7 +24,8 @@ use crate::action::Observation;
 use crate::digest::{ActionKey, ChainId};
 use crate::image::BlobSource;
 use crate::oci::Descriptor;
-use crate::store::{LayerRef, PromisedToc, Record, Store};
+use crate::sign::KeyId;
+use crate::store::{Brought, LayerRef, PromisedToc, Record, Store, StoreError};
 
 use trust::Refused;
 
@@ -163,8 +164,12 @@ impl Sources {
             let elsewhere =
                 records.iter().filter(|record| record.parent != parent && holds(&record.observations));
             for record in on_it.chain(elsewhere) {
-                match source.give(store, record) {
-                    Ok(()) => return Some(self.brought(key, record)),
+                let brought = self.brought(key, record);
+                let signed = brought.brought.and_then(Brought::key);
+                let given = source.give(store, record, signed);
+                let given = given.and_then(|()| Ok(source.give_tables(store, record, signed)?));
+                match given {
+                    Ok(()) => return Some(brought),
                     Err(error) => {
                         self.warn(format!("{}: {}", self.of(source, key), crate::diag::chain(&*error)))
                     }
@@ -211,17 +216,13 @@ impl Sources {
 
 impl Source {
     /// Gives the store the layer of a record, or the promise of it. A layer whose promise was broken is given at once.
-    fn give(&self, store: &Store, record: &Shared) -> Result<(), PlaceError> {
-        for BaseLayer { layer, toc } in &record.base {
-            let place = || self.place.address();
-            store.amend_promise(*layer, toc.clone().map(|blob| PromisedToc { blob, place: place() }))?;
-        }
+    /// `signed`: by whom.
+    fn give(&self, store: &Store, record: &Shared, signed: Option<KeyId>) -> Result<(), PlaceError> {
         let LayerRef { diff_id, size } = record.layer;
-        // What another place promised does not count for this one.
         if store.is_here(diff_id, size) {
             return Ok(());
         }
-        let promise = record.promise(self.place.address());
+        let promise = record.promise(self.place.address(), signed);
         if !self.is_lazy || store.is_broken(&diff_id.into()) {
             fetcher::bring(store, &*self.place, &promise)?;
             return match store.is_here(diff_id, size) {
@@ -229,12 +230,28 @@ impl Source {
                 false => Err(format!("layer {diff_id} has another size").into()),
             };
         }
-        match self.place.has(&record.blob)? {
-            true => Ok(store.promise(&promise)?),
-            false => {
-                Err(format!("blob {} of {} bytes is not there", record.blob.digest, record.blob.size).into())
-            }
+        if !self.place.has(&record.blob)? {
+            let (digest, size) = (record.blob.digest, record.blob.size);
+            return Err(format!("blob {digest} of {size} bytes is not there").into());
         }
+        let old = store.promised(&diff_id.into());
+        // Nobody's word does not take the place of somebody's.
+        if !old.is_some_and(|old| old.signed.is_some() && signed.is_none() && old.size == Some(size)) {
+            store.promise(&promise)?;
+        }
+        match store.has_layer(diff_id, size) {
+            true => Ok(()),
+            false => Err("it cannot be kept as it is".into()),
+        }
+    }
+
+    /// Adds the tables that a record which is used has of what it was done on.
+    fn give_tables(&self, store: &Store, record: &Shared, signed: Option<KeyId>) -> Result<(), StoreError> {
+        for (diff_id, blob) in record.tables_of_base() {
+            let toc = PromisedToc { blob: blob.clone(), place: self.place.address(), signed };
+            store.amend_promise(diff_id, toc)?;
+        }
+        Ok(())
     }
 }
 

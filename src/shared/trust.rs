@@ -1,6 +1,6 @@
 //! Whose records count: `--cache-trust` (spec/shared-cache.md, "What does not count").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use super::entry::{Entry, Shared};
@@ -51,6 +51,11 @@ impl Policy {
     /// From when on signatures of a key count.
     pub fn since(&self, key: KeyId) -> Option<Epoch> {
         self.since.get(&key).copied()
+    }
+
+    /// The keys whose word counts; `None` if everybody's does.
+    pub fn keys(&self) -> Option<BTreeSet<KeyId>> {
+        self.trust.as_ref().map(|_| self.since.keys().copied().collect())
     }
 
     /// Whose word a record is, if it counts.

@@ -23,12 +23,14 @@ pub struct Offer {
 }
 
 /// What was written to a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {
     pub entries: usize,
     pub layers: usize,
     /// Bytes of these layers.
     pub bytes: u64,
+    /// Why a record was left out, the first of them: its layer is elsewhere and cannot be had.
+    pub left: Option<String>,
 }
 
 /// Writes to one place.
@@ -80,7 +82,13 @@ impl<'a> Writer<'a> {
                 return Ok(());
             }
         }
-        let blob = packed_layer(self.store, record.layer.diff_id, self.packing)?;
+        let blob = match self.layer(record.layer.diff_id) {
+            Ok(blob) => blob,
+            Err(error) => {
+                self.written.left.get_or_insert(crate::diag::chain(&*error));
+                return Ok(());
+            }
+        };
         self.put_layer(&blob)?;
         let toc = self.put_table(record.layer.diff_id)?;
         let Record { observations, layer, .. } = record.clone();
@@ -120,6 +128,15 @@ impl<'a> Writer<'a> {
         Ok(there)
     }
 
+    /// The blob of a layer, which is there or here now. One that was promised may not be to be had.
+    fn layer(&mut self, diff: DiffId) -> Result<Descriptor, PlaceError> {
+        let blob = packed_layer(self.store, diff, self.packing)?;
+        if !self.is_there(&blob)? {
+            self.store.open_blob(&blob.digest)?;
+        }
+        Ok(blob)
+    }
+
     /// A table of ordinary size; who wants another reads the layer.
     fn put_table(&mut self, diff: DiffId) -> Result<Option<Descriptor>, PlaceError> {
         // One that is elsewhere is not brought for its table.
@@ -133,14 +150,9 @@ impl<'a> Writer<'a> {
         Ok(Some(table))
     }
 
-    /// What is known of each layer of an image: nothing of any, if not of all.
     fn put_base(&mut self, base: &[LayerRef]) -> Result<Vec<BaseLayer>, PlaceError> {
-        let sure = |layer: &LayerRef| {
-            let size = self.store.sure_size(layer.diff_id)?;
-            Some(LayerRef { size, ..*layer })
-        };
-        let Some(base) = base.iter().map(sure).collect::<Option<Vec<_>>>() else { return Ok(Vec::new()) };
-        base.into_iter().map(|layer| Ok(BaseLayer { layer, toc: self.put_table(layer.diff_id)? })).collect()
+        let mut of = |diff_id| Ok(BaseLayer { diff_id, toc: self.put_table(diff_id)? });
+        base.iter().map(|layer| of(layer.diff_id)).collect()
     }
 
     fn put_layer(&mut self, blob: &Descriptor) -> Result<(), PlaceError> {

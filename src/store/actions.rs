@@ -18,7 +18,7 @@ use crate::sys::file::{self, Durability};
 pub use crate::action::LayerRef;
 
 /// The version of the record format.
-pub const RECORD_VERSION: u32 = 1;
+pub const RECORD_VERSION: u32 = 2;
 /// How many records of single paths one static key keeps.
 const KEEP: usize = 8;
 
@@ -44,6 +44,16 @@ pub enum Brought {
         key: KeyId,
         time: Epoch,
     },
+}
+
+impl Brought {
+    /// The key that signed it.
+    pub const fn key(self) -> Option<KeyId> {
+        match self {
+            Self::Unchecked => None,
+            Self::Signed { key, .. } => Some(key),
+        }
+    }
 }
 
 impl Record {

@@ -35,6 +35,10 @@ impl Store {
         if self.toc_on_disk(diff).ok().as_ref() != Some(toc) {
             file::replace(&self.toc_path(diff), &toc.encode(), Durability::Cached)?;
         }
+        let believed = self.tocs.lock().expect("no panic while held").get(&diff).cloned();
+        if believed.is_some_and(|believed| *believed != *toc) {
+            self.know_toc(diff, Arc::new(toc.clone()));
+        }
         Ok(())
     }
 
@@ -118,7 +122,7 @@ impl Store {
     }
 
     /// The table is a cache of the tar: reads the tar again, checks its diff id, and replaces the table.
-    fn remake_toc(&self, diff: DiffId) -> Option<Toc> {
+    pub(super) fn remake_toc(&self, diff: DiffId) -> Option<Toc> {
         let tar = self.layer_tar(diff).ok()?;
         let indexed = crate::layer::read::index(tar, &crate::layer::read::Limits::default()).ok()?;
         if indexed.diff_id != diff {
@@ -131,14 +135,6 @@ impl Store {
     /// The layer's uncompressed tar.
     pub fn layer_tar(&self, diff: DiffId) -> Result<File, StoreError> {
         Ok(self.open_blob(&diff.into())?.0)
-    }
-
-    /// The tar's size in bytes, if it is known for sure.
-    pub fn sure_size(&self, diff: DiffId) -> Option<u64> {
-        match self.open_here(&diff.into()) {
-            Ok((_, size)) => Some(size),
-            Err(_) => self.promised(&diff.into())?.size,
-        }
     }
 
     /// The tar's size in bytes; of one that is elsewhere, as far as it is known.

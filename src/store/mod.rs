@@ -25,7 +25,7 @@ pub mod selections;
 pub mod snapshots;
 pub mod verify;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -97,6 +97,8 @@ pub struct Store {
     bringer: OnceLock<Arc<dyn Bringer>>,
     /// What it could not.
     unkept: Mutex<Vec<Promise>>,
+    /// And does not try again.
+    vain: Mutex<HashSet<DiffId>>,
     _lease: Lock,
 }
 
@@ -154,6 +156,7 @@ impl Store {
             self_contained: Mutex::default(),
             bringer: OnceLock::new(),
             unkept: Mutex::default(),
+            vain: Mutex::default(),
             _lease: lease,
         }
     }

@@ -14,6 +14,7 @@ use crate::digest::{BlobDigest, DiffId};
 use crate::layer::Toc;
 use crate::layer::compress::Codec;
 use crate::oci::Descriptor;
+use crate::sign::KeyId;
 use crate::sys::file::{self, Durability};
 use crate::sys::several;
 
@@ -39,6 +40,10 @@ pub struct Promise {
     pub toc: Option<PromisedToc>,
     /// As a [`Bringer`] knows it.
     pub place: String,
+    /// An image has it, and no action made it: nobody but the place can give it.
+    pub is_of_image: bool,
+    /// Who signed the record that it is of.
+    pub signed: Option<KeyId>,
     /// It was not kept. The layer is then brought at once or not at all.
     #[serde(default)]
     pub is_broken: bool,
@@ -49,6 +54,8 @@ pub struct Promise {
 pub struct PromisedToc {
     pub blob: Descriptor,
     pub place: String,
+    /// Who signed the record that names it.
+    pub signed: Option<KeyId>,
 }
 
 /// Why a promise was not kept.
@@ -61,6 +68,11 @@ pub enum Unkept {
 }
 
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A descriptor without all that a registry may hang on it.
+fn bare(blob: &Descriptor) -> Descriptor {
+    Descriptor::new(blob.media_type.clone(), blob.digest, blob.size)
+}
 
 /// Gets to the places of promises.
 pub trait Bringer: Send + Sync {
@@ -100,30 +112,42 @@ impl Store {
     pub fn promise(&self, promise: &Promise) -> Result<(), StoreError> {
         let dir = self.root.join("promises");
         std::fs::create_dir_all(&dir).map_err(|e| file::context(e, "create", &dir))?;
-        let sealed = seal("promise", PROMISE_VERSION, promise);
+        let promise = Promise { blob: bare(&promise.blob), ..promise.clone() };
+        let sealed = seal("promise", PROMISE_VERSION, &promise);
         for digest in [promise.blob.digest, promise.diff_id.into()] {
             file::replace(&self.promise_path(&digest), &sealed, Durability::Synced)?;
         }
         Ok(())
     }
 
-    /// Adds what is known of a layer that was promised and is not here.
-    pub fn amend_promise(&self, layer: LayerRef, toc: Option<PromisedToc>) -> Result<(), StoreError> {
-        let promised = self.promised(&layer.diff_id.into()).filter(|_| !self.has_blob(&layer.diff_id.into()));
-        match promised.filter(|promise| promise.toc.is_none() && promise.size.is_none()) {
-            Some(promise) => self.promise(&Promise { size: Some(layer.size), toc, ..promise }),
-            None => Ok(()),
+    /// Adds a table to the promise of an image's layer that is not here, unless it has one of somebody who signs.
+    pub fn amend_promise(&self, diff: DiffId, toc: PromisedToc) -> Result<(), StoreError> {
+        let promised = self.promised(&diff.into()).filter(|_| !self.has_blob(&diff.into()));
+        match promised.filter(|promise| promise.toc.as_ref().is_none_or(|old| old.signed.is_none())) {
+            Some(promise) if promise.toc.as_ref() != Some(&toc) => {
+                self.promise(&Promise { toc: Some(toc), ..promise })
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
-    /// What was promised of a layer or of its packed blob, and was not broken.
+    /// What was promised of a layer or of its packed blob, and is not known to be vain.
     pub fn promised(&self, digest: &BlobDigest) -> Option<Promise> {
-        self.promise_of(digest).filter(|promise| !promise.is_broken)
+        self.promise_of(digest).filter(|promise| !self.is_vain(promise))
     }
 
-    /// Whether the blob was promised, and something else was given.
+    /// Whether what was promised of a blob was something else, or could not be had by this process.
     pub fn is_broken(&self, digest: &BlobDigest) -> bool {
-        self.promise_of(digest).is_some_and(|promise| promise.is_broken)
+        self.promise_of(digest).is_some_and(|promise| self.is_vain(&promise))
+    }
+
+    fn is_vain(&self, promise: &Promise) -> bool {
+        promise.is_broken || self.vain.lock().expect("no panic while held").contains(&promise.diff_id)
+    }
+
+    /// For this process a layer that could not be had is not promised any more.
+    pub fn do_without(&self, promise: &Promise) {
+        self.vain.lock().expect("no panic while held").insert(promise.diff_id);
     }
 
     pub(super) fn promise_of(&self, digest: &BlobDigest) -> Option<Promise> {
@@ -138,7 +162,8 @@ impl Store {
 
     /// The blob that a codec makes of a layer, if somebody has it.
     pub(super) fn promised_packing(&self, diff: DiffId, codec: Codec) -> Option<(BlobDigest, u64)> {
-        let promise = self.promised(&diff.into())?;
+        // Of one that is here nobody has looked at the other's blob.
+        let promise = self.promised(&diff.into()).filter(|_| !self.has_blob(&diff.into()))?;
         (promise.codec == Some(codec.memo_name())).then_some((promise.blob.digest, promise.blob.size))
     }
 
@@ -154,6 +179,7 @@ impl Store {
         debug_assert!(several::may_lock(), "a layer is brought by a thread of rayon's pool");
         let _once = self.work_lock(&format!("bring-{}", promise.diff_id.hex()))?;
         if self.has_blob(digest) {
+            self.believe_own(promise.diff_id);
             return Ok(true);
         }
         // A blob that is the tar itself is more than a blob.
@@ -162,12 +188,16 @@ impl Store {
             true => bringer.blob(self, &promise),
             false => bringer.layer(self, &promise),
         };
-        if let Ok(toc) = self.toc_on_disk(promise.diff_id) {
-            // What was believed of the layer until now may have been another.
-            self.know_toc(promise.diff_id, Arc::new(toc));
-        }
+        self.believe_own(promise.diff_id);
         brought.map_err(|unkept| self.unkept(promise, unkept))?;
         Ok(true)
+    }
+
+    /// What was believed of a layer until it was here may have been another.
+    fn believe_own(&self, diff: DiffId) {
+        if let Ok(toc) = self.toc_on_disk(diff) {
+            self.know_toc(diff, Arc::new(toc));
+        }
     }
 
     /// Makes sure that all of these layers are here; those that are elsewhere are brought at the same time.
@@ -181,17 +211,17 @@ impl Store {
     /// The table of a layer that is not here: from who promised the layer, or made from that.
     pub(super) fn bring_toc(&self, diff: DiffId) -> Result<Option<Toc>, StoreError> {
         let (Some(promise), Some(bringer)) = (self.promised(&diff.into()), self.bringer.get()) else {
-            return Ok(None);
+            // A kill may have come between a tar and its table.
+            return Ok(self.remake_toc(diff));
         };
+        // Without it the layer itself tells.
         if !self.has_blob(&diff.into())
-            && let Some(toc) =
-                bringer.table(self, &promise).map_err(|unkept| self.unkept(promise.clone(), unkept))?
+            && let Ok(Some(toc)) = bringer.table(self, &promise)
         {
             return Ok(Some(toc));
         }
-        // The layer's table comes with it.
         self.open_blob(&diff.into())?;
-        Ok(self.toc_on_disk(diff).ok())
+        Ok(self.toc_on_disk(diff).ok().or_else(|| self.remake_toc(diff)))
     }
 
     /// Notes that a promise was not kept; one that was kept with something else is broken for good.
@@ -248,6 +278,8 @@ mod tests {
             codec: Some(Codec::Gzip.memo_name()),
             toc: None,
             place: "oci-layout:/somewhere".into(),
+            is_of_image: false,
+            signed: None,
             is_broken: false,
         }
     }

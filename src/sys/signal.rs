@@ -3,7 +3,8 @@
 #![allow(unsafe_code, reason = "signal sets and dispositions have no safe wrapper")]
 
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::{Errno, Result};
@@ -81,10 +82,16 @@ extern "C" fn relay(signal: libc::c_int) {
 }
 
 /// Signals that people and programs send to a command that stands for another process: they are to reach that one.
-/// Gives a pipe on which each comes as four bytes, whichever thread the kernel picked. For the rest of the process.
-pub fn to_pipe() -> Result<OwnedFd> {
+/// Gives a pipe on which each comes as four bytes, whichever thread the kernel picked. For the rest of the process: who
+/// asks again gets the same, with what came meanwhile.
+pub fn to_pipe() -> Result<BorrowedFd<'static>> {
     use rustix::pipe::{PipeFlags, pipe_with};
-    use std::os::fd::IntoRawFd as _;
+    use std::os::fd::{AsFd as _, IntoRawFd as _};
+    static PIPE: Mutex<Option<&'static OwnedFd>> = Mutex::new(None);
+    let mut pipe = PIPE.lock().expect("no panic while held");
+    if let Some(pipe) = *pipe {
+        return Ok(pipe.as_fd());
+    }
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     RELAY.store(write.into_raw_fd(), Ordering::Relaxed);
     let handler: extern "C" fn(libc::c_int) = relay;
@@ -95,7 +102,9 @@ pub fn to_pipe() -> Result<OwnedFd> {
             return Err(last_error());
         }
     }
-    Ok(read)
+    let read: &'static OwnedFd = Box::leak(Box::new(read));
+    *pipe = Some(read);
+    Ok(read.as_fd())
 }
 
 /// A signal by its number: 1 to 64.

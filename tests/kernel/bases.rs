@@ -2,23 +2,9 @@
 
 use std::fs;
 
-use serde_json::Value;
-
 use crate::registries::{Kind, Server};
+use crate::shared::{DOCKERFILE, STEPS, layers_here};
 use crate::support::{Built, Lab, Ran, kernel_lab};
-
-const DOCKERFILE: &str = "FROM NAME AS tools
-RUN echo tool > /tool && chmod 755 /tool
-FROM NAME
-RUN head -c 100000 /dev/zero > /first
-COPY a /a
-WORKDIR /w
-RUN cat /a > b
-COPY --from=tools /tool /bin/tool
-";
-
-/// Steps that make layers: one in `tools`, five in the image.
-const STEPS: usize = 6;
 
 /// A lab with a registry that is asked in the clear and has a base of two layers.
 struct Site {
@@ -36,7 +22,7 @@ impl Site {
         lab.write("registries.kdl", format!("registry \"{host}\" {{ insecure; }}\n"));
         let site = Self { lab, server, base };
         site.push_base("one");
-        site.lab.write("ctx/Dockerfile", DOCKERFILE.replace("NAME", &site.base));
+        site.lab.write("ctx/Dockerfile", DOCKERFILE.replace("FROM alpine", &format!("FROM {}", site.base)));
         site.lab.write("ctx/a", "some text\n");
         Some(site)
     }
@@ -75,16 +61,6 @@ impl Site {
         assert_ne!(ran.code, 0, "{more:?}");
         assert!(ran.err.contains(says), "{more:?}: {says:?} in {}", ran.err);
     }
-
-    /// How many of an image's layers are in a store, and of how many.
-    fn layers_here(&self, store: &str, image: &str) -> (usize, usize) {
-        let inspected: Value =
-            serde_json::from_str(&self.lab.ok(store, &["image", "inspect", image]).out).unwrap();
-        let diffs = inspected[0]["RootFS"]["Layers"].as_array().unwrap();
-        let blobs = self.lab.path(store).join("blobs/sha256");
-        let is_here = |diff: &&Value| blobs.join(&diff.as_str().unwrap()[7..]).exists();
-        (diffs.iter().filter(is_here).count(), diffs.len())
-    }
 }
 
 /// Requests of a kind, by what their paths hold.
@@ -97,7 +73,7 @@ fn a_base_that_is_not_in_the_store_is_pulled_once() {
     let Some(site) = Site::new() else { return };
     let first = site.build("a", &[]);
     assert_eq!(first.with_status("built").len(), STEPS);
-    assert_eq!(site.layers_here("a", &first.image()), (7, 7), "what was built here is whole here");
+    assert_eq!(layers_here(&site.lab, "a", &first.image()), (7, 7), "what was built here is whole here");
     site.ok("a", &["store", "verify"]);
     let asked = site.server.asked();
     assert_eq!((count(&asked, "GET", "/manifests/"), count(&asked, "GET", "/blobs/")), (1, 3), "{asked:#?}");
@@ -199,7 +175,7 @@ fn a_build_of_hits_with_an_empty_store_moves_no_layer_and_neither_does_its_push(
     site.server.asked();
     let second = site.build("b", &["-t", "app", "--cache-from", &cache]);
     assert_eq!((second.with_status("hit").len(), second.manifest()), (STEPS, first.manifest()));
-    assert_eq!(site.layers_here("b", &second.image()), (0, 7));
+    assert_eq!(layers_here(&site.lab, "b", &second.image()), (0, 7));
     let asked = site.server.asked();
     // The base's manifest and config; a record for each step; the tables of what a COPY takes from.
     assert_eq!(count(&asked, "GET", "/team/cache/manifests/lith-"), STEPS, "{asked:#?}");
@@ -218,7 +194,7 @@ fn a_build_of_hits_with_an_empty_store_moves_no_layer_and_neither_does_its_push(
     assert_eq!(count(&asked, "GET", "/blobs/"), 0, "{asked:#?}");
     let layers = count(&asked, "POST", "?");
     assert_eq!(layers, 7, "mounted: {asked:#?}");
-    assert_eq!(site.layers_here("b", &second.image()), (0, 7));
+    assert_eq!(layers_here(&site.lab, "b", &second.image()), (0, 7));
     // Who wants to run it has it.
     assert_eq!(site.ok("b", &["run", "--rm", "app", "cat", "/w/b"]).out, "some text\n");
     site.ok("b", &["store", "verify"]);
@@ -248,4 +224,66 @@ fn what_was_promised_and_is_gone_is_made_here_or_said() {
     assert_eq!(made.manifest(), first.manifest());
     assert!(ran.out.contains("it is made here"), "{}", ran.out);
     site.ok("c", &["store", "verify"]);
+}
+
+#[test]
+fn layers_that_are_not_packed_are_promised_as_well() {
+    let Some(site) = Site::new() else { return };
+    site.ok("maker", &["push", "--force-compression", "--compression", "uncompressed", "base", &site.base]);
+    let place = "type=local,dest=cache,mode=max,compression=uncompressed";
+    let first = site.build("a", &["--cache-to", place]);
+    let second = site.build("b", &["--cache-from", "type=local,src=cache"]);
+    assert_eq!(second.manifest(), first.manifest());
+    assert_eq!(
+        (second.with_status("hit").len(), layers_here(&site.lab, "b", &second.image())),
+        (STEPS, (0, 7))
+    );
+    assert_eq!(site.ok("b", &["run", "--rm", &second.image(), "cat", "/w/b"]).out, "some text\n");
+    site.ok("b", &["store", "verify"]);
+}
+
+#[test]
+fn a_place_that_is_away_for_a_while_costs_no_promise() {
+    let Some(site) = Site::new() else { return };
+    let cache = format!("type=registry,ref={}", site.server.name("team/cache"));
+    let first = site.build("a", &["--cache-to", &format!("{cache},mode=max")]);
+    let from = ["--cache-from", cache.as_str()];
+    site.build("b", &from);
+    // Offline nothing is brought: what an action made is made here, what an image has cannot be.
+    let offline = site.lab.run("b", &["build", "-q", "--offline", "-o", "type=tar,dest=b.tar", "ctx"]);
+    assert_eq!(offline.code, 1, "{}", offline.err);
+    assert!(offline.err.contains("no other machine is asked now"), "{}", offline.err);
+    let plan = site.ok("b", &["plan", "ctx"]);
+    assert!(plan.out.contains("unknown") || plan.out.contains('?'), "{}", plan.out);
+    site.server.asked();
+    // All of it is there as before.
+    let ran = site.ok("b", &["run", "--rm", &first.image(), "cat", "/w/b", "/mark"]);
+    assert_eq!(ran.out, "some text\none\n");
+    site.ok("b", &["store", "verify"]);
+    // A digest of an index or of an image is found again without asking.
+    site.lab.write("ctx/Dockerfile", format!("FROM {}\nCOPY a /b\n", site.base));
+    site.build("c", &[]);
+    site.server.asked();
+    site.build("c", &["--offline"]);
+    assert_eq!(site.server.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_had_is_not_written_elsewhere_and_spoils_no_build() {
+    let Some(site) = Site::new() else { return };
+    let first = site.build("a", &["--cache-to", "type=local,dest=cache,mode=max"]);
+    let from = ["--cache-from", "type=local,src=cache"];
+    site.build("b", &from);
+    fs::remove_dir_all(site.lab.path("cache")).unwrap();
+    let lazily = [
+        "build",
+        "--cache-from",
+        "type=local,src=none",
+        "--cache-to",
+        "type=local,dest=other,mode=max",
+        "ctx",
+    ];
+    let ran = site.ok("b", &lazily);
+    assert!(ran.err.contains("not all is written"), "{}", ran.err);
+    assert_eq!(site.build("b", &[]).manifest(), first.manifest());
 }

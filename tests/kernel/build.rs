@@ -208,7 +208,7 @@ fn two_builds_at_once_do_the_work_once() {
         .map(|child| Ran::of(child.wait_with_output().unwrap()))
         .into_iter()
         .map(|ran| {
-            assert_eq!(ran.code, 0, "{}", ran.err);
+            assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
             Built::of(&ran.out)
         })
         .collect();

@@ -10,7 +10,7 @@ use crate::registries::{Kind, Server};
 use crate::rootless::{Ids, User};
 use crate::support::{Built, Lab, children, kernel_lab};
 
-const DOCKERFILE: &str = "FROM alpine AS tools
+pub const DOCKERFILE: &str = "FROM alpine AS tools
 RUN echo tool > /tool && chmod 755 /tool
 FROM alpine
 RUN head -c 100000 /dev/zero > /first
@@ -21,7 +21,7 @@ COPY --from=tools /tool /bin/tool
 ";
 
 /// Steps that make layers: one in `tools`, five in the image.
-const STEPS: usize = 6;
+pub const STEPS: usize = 6;
 
 fn context(lab: &Lab, dir: &str) {
     lab.write(&format!("{dir}/Dockerfile"), DOCKERFILE);
@@ -38,7 +38,7 @@ fn machine(lab: &Lab, name: &str, more: &[&str]) -> Built {
 }
 
 /// How many of an image's layers are in a store, and of how many.
-fn layers_here(lab: &Lab, store: &str, image: &str) -> (usize, usize) {
+pub fn layers_here(lab: &Lab, store: &str, image: &str) -> (usize, usize) {
     let inspected: Value = serde_json::from_str(&lab.ok(store, &["image", "inspect", image]).out).unwrap();
     let diffs = inspected[0]["RootFS"]["Layers"].as_array().unwrap();
     let is_here =

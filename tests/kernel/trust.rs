@@ -442,7 +442,7 @@ fn c03_c05_c06_c07_a_poisoned_record_is_never_used_and_is_reported() {
                 fs::write(&path, &bytes[..20]).unwrap();
             })
         },
-        "20 bytes",
+        "bytes is not there",
     );
 }
 

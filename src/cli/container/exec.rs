@@ -9,7 +9,7 @@ use super::streams::{self, DETACH_KEYS};
 use crate::cli::CliError;
 use crate::cli::process_flags;
 use crate::cli::session::{Need, Session};
-use crate::container::attach::{Terminal, size};
+use crate::container::attach::{Terminal, heed_signals, size};
 use crate::container::{Attach, Container, ContainerError, Event, Request, find, life, process};
 use crate::sandbox::spec::{Process, Stdio};
 
@@ -62,6 +62,9 @@ impl Exec {
         let mut client = life::connect(&all, &container)?.ok_or_else(not_running)?;
         let attach = Attach { stdin: self.interactive && !self.detach, output: !self.detach };
         let lost = |source| ContainerError::Supervisor { name: container.name.clone(), source };
+        if attach.output {
+            heed_signals().map_err(CliError::io("take signals"))?;
+        }
         client.send(&Request::Exec { process: Box::new(process), attach }).map_err(lost)?;
         let started = client.event(None).map_err(lost)?;
         let pid = match started {

@@ -8,7 +8,7 @@ use super::new::NewFlags;
 use super::streams::{self, DETACH_KEYS};
 use crate::cli::session::{self, Need, Session};
 use crate::cli::{CliError, out};
-use crate::container::attach::{Attached, Terminal, size};
+use crate::container::attach::{Attached, Terminal, heed_signals, size};
 use crate::container::{Attach, Container, Standby, Start, State, create, life, start};
 use crate::store::Containers;
 
@@ -48,6 +48,9 @@ impl Run {
         let made = create(&session.store, wanted)?;
         let attach = Attach { stdin: self.new.interactive && !self.detach, output: !self.detach };
         let how = Start { attach, size: size(), resolv_conf: resolv_conf() };
+        if attach.output {
+            heed_signals().map_err(CliError::io("take signals"))?;
+        }
         let mut client = start(&session.store, supervisor, &made.id, &made.config, made.lock, how)?;
         if self.detach {
             out::print(&format!("{}\n", made.id));

@@ -10,7 +10,7 @@ use super::streams::{self, DETACH_KEYS};
 use super::{Done, containers, each};
 use crate::cli::CliError;
 use crate::cli::session::{Need, Session};
-use crate::container::attach::{Terminal, size};
+use crate::container::attach::{Terminal, heed_signals, size};
 use crate::container::{Attach, Client, Container, ContainerError, Standby, Start as How, find, life, start};
 use crate::store::Containers;
 
@@ -70,6 +70,10 @@ fn begin(
     let lock = life::lock(containers, container)?;
     let how = How { attach, size: size(), resolv_conf: resolv_conf() };
     let supervisor = Standby::start(&container.id)?;
+    if attach.output {
+        let lost = |source| ContainerError::Supervisor { name: container.name.clone(), source };
+        heed_signals().map_err(lost)?;
+    }
     start(&session.store, supervisor, &container.id, &container.config, lock, how)
 }
 

@@ -5,8 +5,8 @@
 //! and zstd. Rows are taken in turn, each from an empty store, what the one before wrote synced; medians of seconds from
 //! the command to its end, processor seconds of all its processes beside. Nothing is asserted.
 //!
-//! A floor does with standard tools what has to be done, two blobs at once. Of a pull: curl, sha256 of the blob, unpacking,
-//! sha256 of the tar, and both kept, as `lith pull` keeps them, or the tar's files made, as others do at once and lith does when a
+//! A floor does with standard tools what has to be done, two blobs at once. Of a copy: curl, sha256 of the blob. Of a pull:
+//! curl, sha256 of the blob, unpacking, sha256 of the tar, and both kept, as `lith pull` keeps them, or the tar's files made, as others do at once and lith does when a
 //! container is made. Of a push: sha256 of the blob, curl. A floor syncs nothing; lith syncs what it names.
 //! Needs Debian's `docker-registry`, `skopeo`, `curl` and `time`; `podman` adds rows.
 
@@ -143,14 +143,24 @@ fn pulls(lab: &Lab, image: &Image, peer: &Peer) -> Vec<Row> {
             image.digests.join(" ")
         )
     };
+    let keep = format!(
+        "printf '%s\\n' {} | xargs -P 2 -I DIGEST bash -euo pipefail -c 'mkdir DIGEST; curl -sSf http://{host}/v2/bench/app/blobs/DIGEST | \
+         tee DIGEST/blob | sha256sum > DIGEST/digest'",
+        image.digests.join(" ")
+    );
     let name = format!("{host}/bench/app:1");
     let pull = format!("{lith} --root $PWD/store pull -q --plain-http {name}");
     let mut rows = vec![
         Row::floor("curl, sha256, tar kept", fetch("cat > DIGEST/tar")),
         Row::new("lith pull", pull.clone()),
+        Row::floor("curl, sha256, nothing unpacked", keep),
         Row::new(
-            "skopeo copy to a directory, nothing unpacked",
-            format!("skopeo copy -q --src-tls-verify=false docker://{name} dir:$PWD/dir"),
+            "lith image copy to a layout",
+            format!("{lith} --root $PWD/store image copy -q --src-plain-http docker://{name} oci:$PWD/ours"),
+        ),
+        Row::new(
+            "skopeo copy to a layout",
+            format!("skopeo copy -q --src-tls-verify=false docker://{name} oci:$PWD/theirs"),
         ),
         Row::floor("curl, sha256, files made", fetch("tar -x -C DIGEST")),
         Row::new(

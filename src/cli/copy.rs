@@ -26,7 +26,7 @@ use crate::registry;
     lith image copy --platform linux/arm64 docker://alpine oci:layout:alpine\n  \
     lith image copy oci-archive:app.tar store:app\n\n\
     {FORMS}\n\n\
-    All that the name stands for is copied, an index with all of its images, and every digest stays what it is. A docker\n\
+    All that the name stands for is copied, an index with all of its images, and every digest stays what it is. A docker \
     archive has no place for packed layers, manifests and statements: it gets the image for one platform.\n\
     Prints the digest of what the name stands for at the destination; of a docker archive the image's id."
 ))]

@@ -101,6 +101,11 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether a server says that it has no repository of that name (distribution-spec, "Error Codes").
+    pub fn is_of_no_repository(&self) -> bool {
+        matches!(self, Self::Missing { said, .. } if said.contains("NAME_UNKNOWN"))
+    }
+
     /// Whether a server says that there is no such thing.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })

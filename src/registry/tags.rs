@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use ureq::http::{Method, StatusCode};
 
+use super::host::{Answered, Ask, Payload, Repeat};
 use super::{RegistryError, Repository, pages};
 use crate::oci::Reference;
 
@@ -30,5 +32,25 @@ impl Repository<'_> {
             any.with_tag(tag).map_err(|source| RegistryError::Name { what: what.clone(), source })?;
         }
         Ok(tags)
+    }
+
+    /// Whether the registry says that there is no such repository: with one request.
+    pub fn is_unknown(&self) -> bool {
+        let (what, host) = (format!("tags of {}", self.name()), self.own());
+        let mut url = host.url(&format!("{}/tags/list", self.path()));
+        url.query_pairs_mut().append_pair("n", "1");
+        let ask = Ask {
+            method: Method::GET,
+            url,
+            headers: vec![],
+            body: Payload::Nothing,
+            scopes: &self.pulling(),
+            repeat: Repeat::Always,
+            what: &what,
+        };
+        let answered = host.send(&ask, &mut host.tries());
+        let is_missing = |answered: &Answered| answered.response.status() == StatusCode::NOT_FOUND;
+        let missing = answered.ok().filter(is_missing);
+        missing.is_some_and(|answered| host.refused(&what, answered).is_of_no_repository())
     }
 }

@@ -56,6 +56,11 @@ pub trait Place: BlobSource + Send + Sync {
     /// The manifest that has a tag; `None` if none has.
     fn entry(&self, tag: &str) -> Result<Option<Vec<u8>>, PlaceError>;
 
+    /// Whether it is known to have no entry at all. Asked at most once.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
     /// Whether a blob is there, as far as that can be told without reading it.
     fn has(&self, blob: &Descriptor) -> Result<bool, PlaceError>;
 
@@ -82,6 +87,8 @@ struct Source {
     asked: Mutex<HashMap<ActionKey, Asked>>,
     /// Why it is not asked any more.
     lost: OnceLock<String>,
+    /// It has no entry at all.
+    is_empty: OnceLock<bool>,
     refused: Refused,
 }
 
@@ -109,6 +116,7 @@ impl Sources {
             is_lazy,
             asked: Mutex::default(),
             lost: OnceLock::new(),
+            is_empty: OnceLock::new(),
             refused: Refused::default(),
         };
         Self { sources: places.into_iter().map(source).collect(), ..Self::default() }
@@ -187,11 +195,14 @@ impl Sources {
     }
 
     fn ask(&self, source: &Source, key: ActionKey) -> Option<Entry> {
-        if source.lost.get().is_some() {
+        if source.lost.get().is_some() || source.is_empty.get() == Some(&true) {
             return None;
         }
         match source.place.entry(&Entry::tag(key)) {
-            Ok(None) => None,
+            Ok(None) => {
+                source.is_empty.get_or_init(|| source.place.is_empty());
+                None
+            }
             Ok(Some(bytes)) => match Entry::decode(&bytes, key) {
                 Ok(entry) => Some(self.counting(source, entry)),
                 Err(error) => {

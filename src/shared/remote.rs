@@ -58,6 +58,10 @@ impl Place for Remote {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.repository().is_ok_and(|repository| repository.is_unknown())
+    }
+
     fn has(&self, blob: &Descriptor) -> Result<bool, PlaceError> {
         Ok(self.repository()?.has_blob(blob.digest)?)
     }

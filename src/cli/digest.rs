@@ -4,13 +4,14 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::places::{Access, FORMS, Place, target};
+use super::places::{Access, FORMS, Place};
 use super::pull::view;
 use super::{CliError, out};
 use crate::fetch::Watcher;
 use crate::image::CopyError;
 use crate::image::gather::descend;
 use crate::platform::Platform;
+use crate::registry::Target;
 
 /// Arguments of `lith image digest`.
 #[derive(Debug, Args)]
@@ -35,7 +36,9 @@ impl Digest {
         let place = Place::parse(&self.image)?;
         let access = Access { root, plain_http: self.plain_http, watch: Watcher::new(view(true)) };
         let digest = match (&place, &self.platform) {
-            (Place::Registry(name), None) => access.client(name)?.repository(name)?.digest(target(name))?,
+            (Place::Registry(name), None) => {
+                access.client(name)?.repository(name)?.digest(Target::of(name))?
+            }
             (_, platform) => access.read(&place, |source, top| match platform {
                 None => Ok(top.digest),
                 Some(platform) => match descend(source, &top, platform) {

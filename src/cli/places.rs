@@ -89,14 +89,6 @@ impl Place {
     }
 }
 
-/// What is asked by digest, or else by tag.
-pub fn target(name: &Reference) -> Target<'_> {
-    match (name.digest(), name.tag()) {
-        (Some(digest), _) => Target::Digest(digest),
-        (None, tag) => Target::Tag(tag.unwrap_or("latest")),
-    }
-}
-
 /// How places are reached.
 pub struct Access<'a> {
     pub root: Option<&'a Path>,
@@ -123,7 +115,7 @@ impl Access<'_> {
             Place::Registry(name) => {
                 let client = self.client(name)?;
                 let repository = client.repository(name)?;
-                let top = repository.manifest(target(name))?.descriptor;
+                let top = repository.manifest(Target::of(name))?.descriptor;
                 return act(&repository, top);
             }
             Place::Layout { dir, name } => {

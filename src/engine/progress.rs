@@ -83,10 +83,8 @@ pub fn run(
         last: last.flatten().collect(),
         offer,
     };
-    let keys = running.early_keys();
-    prepared.rules.shared.while_asking(&keys, || {
-        sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node))
-    })?;
+    let run = || sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node));
+    prepared.rules.shared.while_asking(|| running.early_keys(), run)?;
     Ok(running.steps.into_inner().expect("no panic while held"))
 }
 

@@ -12,7 +12,7 @@ use crate::digest::BlobDigest;
 use crate::fetch::client::header;
 use crate::oci::json::MAX_DOCUMENT;
 use crate::oci::media::MediaType;
-use crate::oci::{Descriptor, Document, DocumentError};
+use crate::oci::{Descriptor, Document, DocumentError, Reference};
 
 /// What a registry says a digest is. Never believed: it only tells when to look again.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -31,6 +31,16 @@ pub(super) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
 pub enum Target<'a> {
     Tag(&'a str),
     Digest(BlobDigest),
+}
+
+impl<'a> Target<'a> {
+    /// What a name asks for: a digest goes before a tag, and the usual tag is `latest`.
+    pub fn of(name: &'a Reference) -> Self {
+        match (name.digest(), name.tag()) {
+            (Some(digest), _) => Self::Digest(digest),
+            (None, tag) => Self::Tag(tag.unwrap_or("latest")),
+        }
+    }
 }
 
 impl fmt::Display for Target<'_> {

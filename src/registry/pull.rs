@@ -45,7 +45,7 @@ impl Registry {
         wanted: Wanted<'_>,
     ) -> Result<(Descriptor, Trusted), RegistryError> {
         let repository = self.repository(name)?;
-        let top = repository.manifest(target(name))?.descriptor;
+        let top = repository.manifest(Target::of(name))?.descriptor;
         let trusted = repository.verify(wanted, name, top.digest)?;
         Ok((top, trusted))
     }
@@ -61,13 +61,6 @@ impl Registry {
         let repository = self.repository(name)?;
         let take = |top: &Descriptor| ingest_promised(store, &repository, (top, platform), place);
         pull_with(store, &repository, (name, None), &take)
-    }
-}
-
-fn target(name: &Reference) -> Target<'_> {
-    match (name.digest(), name.tag()) {
-        (Some(digest), _) => Target::Digest(digest),
-        (None, tag) => Target::Tag(tag.unwrap_or("latest")),
     }
 }
 
@@ -89,7 +82,7 @@ fn pull_with(
     (name, signed): (&Reference, Option<Wanted<'_>>),
     take: &dyn Fn(&Descriptor) -> Result<Ingested, IngestError>,
 ) -> Result<Pulled, RegistryError> {
-    let target = target(name);
+    let target = Target::of(name);
     let resolved = repository.manifest(target)?;
     if let Some(wanted) = signed {
         repository.verify(wanted, name, resolved.descriptor.digest)?;

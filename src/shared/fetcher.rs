@@ -74,20 +74,7 @@ impl Bringer for Fetcher {
     }
 
     fn layer(&self, store: &Store, promise: &Promise) -> Result<(), Unkept> {
-        bring(store, &*self.place(&promise.place)?, promise).map_err(unkept)?;
-        // How large it is and what is in it is part of what was said.
-        match promise.size {
-            Some(size) if !store.is_here(promise.diff_id, size) => {
-                return Err(Unkept::Other("it has another size".into()));
-            }
-            Some(_) | None => {}
-        }
-        match table_here(store, promise) {
-            Some(said) if store.table_of(promise.diff_id).ok().as_ref() != Some(&said) => {
-                Err(Unkept::Other("its table of contents says other things than the layer".into()))
-            }
-            Some(_) | None => Ok(()),
-        }
+        bring(store, &*self.place(&promise.place)?, promise)
     }
 
     fn table(&self, store: &Store, promise: &Promise) -> Result<Option<Toc>, Unkept> {
@@ -121,10 +108,17 @@ fn table_here(store: &Store, promise: &Promise) -> Option<Toc> {
     table::unpack(&is_here.then(|| store.read_blob(&blob.digest, table::MOST).ok()).flatten()?).ok()
 }
 
-/// Brings a layer as one of a pulled image is, and remembers what it was packed as.
-pub fn bring(store: &Store, place: &dyn Place, promise: &Promise) -> Result<(), IngestError> {
-    bring_layer(store, place, (&promise.blob, promise.diff_id))?;
-    Ok(note_packing(store, promise)?)
+/// Brings a layer as one of a pulled image is, holds it against what was said of it, and remembers what it was packed as.
+pub fn bring(store: &Store, place: &dyn Place, promise: &Promise) -> Result<(), Unkept> {
+    bring_layer(store, place, (&promise.blob, promise.diff_id)).map_err(unkept)?;
+    if promise.size.is_some_and(|size| !store.is_here(promise.diff_id, size)) {
+        return Err(Unkept::Other("it has another size".into()));
+    }
+    let said = table_here(store, promise);
+    if said.is_some_and(|said| store.toc_on_disk(promise.diff_id).ok() != Some(said)) {
+        return Err(Unkept::Other("its table of contents says other things than the layer".into()));
+    }
+    note_packing(store, promise).map_err(|error| Unkept::Absent(error.into()))
 }
 
 fn note_packing(store: &Store, promise: &Promise) -> Result<(), StoreError> {

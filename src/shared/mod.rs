@@ -25,7 +25,7 @@ use crate::digest::{ActionKey, ChainId};
 use crate::image::BlobSource;
 use crate::oci::Descriptor;
 use crate::sign::KeyId;
-use crate::store::{Brought, LayerRef, PromisedToc, Record, Store, StoreError};
+use crate::store::{Brought, LayerRef, PromisedToc, Record, Store, StoreError, Unkept};
 
 use trust::Refused;
 
@@ -133,10 +133,11 @@ impl Sources {
 
     /// Does some work, and asks for the records of actions meanwhile, several at once: whoever comes to one of them then
     /// waits for no answer.
-    pub fn while_asking<R>(&self, keys: &[ActionKey], work: impl FnOnce() -> R) -> R {
-        if self.sources.is_empty() || keys.is_empty() {
+    pub fn while_asking<R>(&self, keys: impl FnOnce() -> Vec<ActionKey>, work: impl FnOnce() -> R) -> R {
+        if self.sources.is_empty() {
             return work();
         }
+        let keys = keys();
         let next = AtomicUsize::new(0);
         thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(keys.len()) {
@@ -235,11 +236,7 @@ impl Source {
         }
         let promise = record.promise(self.place.address(), signed);
         if !self.is_lazy || store.is_broken(&diff_id.into()) {
-            fetcher::bring(store, &*self.place, &promise)?;
-            return match store.is_here(diff_id, size) {
-                true => Ok(()),
-                false => Err(format!("layer {diff_id} has another size").into()),
-            };
+            return fetcher::bring(store, &*self.place, &promise).map_err(Unkept::into_cause);
         }
         if !self.place.has(&record.blob)? {
             let (digest, size) = (record.blob.digest, record.blob.size);
@@ -278,5 +275,153 @@ pub struct Sink {
 impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.to.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read};
+    use std::sync::Barrier;
+
+    use super::signed::tests::{ed25519, key, p256, record};
+    use super::*;
+    use crate::digest::chain_ids;
+    use crate::store::{Bringer as _, Unpacking};
+
+    /// A place that has every blob and no entry.
+    #[derive(Default)]
+    struct Fake {
+        name: &'static str,
+        is_empty: bool,
+        entries: AtomicUsize,
+        whether_empty: AtomicUsize,
+        /// Who asks waits here.
+        together: Option<Barrier>,
+    }
+
+    impl BlobSource for Fake {
+        fn open(&self, _: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    impl Place for Fake {
+        fn shown(&self) -> &str {
+            self.name
+        }
+
+        fn address(&self) -> String {
+            self.name.to_owned()
+        }
+
+        fn entry(&self, _: &str) -> Result<Option<Vec<u8>>, PlaceError> {
+            self.entries.fetch_add(1, Ordering::Relaxed);
+            if let Some(together) = &self.together {
+                together.wait();
+            }
+            Ok(None)
+        }
+
+        fn is_empty(&self) -> bool {
+            self.whether_empty.fetch_add(1, Ordering::Relaxed);
+            self.is_empty
+        }
+
+        fn has(&self, _: &Descriptor) -> Result<bool, PlaceError> {
+            Ok(true)
+        }
+
+        fn put_stored(&self, _: &Store, _: &Descriptor) -> Result<(), PlaceError> {
+            unreachable!("nothing is written")
+        }
+
+        fn put_bytes(&self, _: &Store, _: &Descriptor, _: &[u8]) -> Result<(), PlaceError> {
+            unreachable!("nothing is written")
+        }
+
+        fn put_entry(&self, _: &Store, _: &str, _: &[u8]) -> Result<(), PlaceError> {
+            unreachable!("nothing is written")
+        }
+
+        fn finish(&self) -> Result<(), PlaceError> {
+            unreachable!("nothing is written")
+        }
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("s"), Unpacking::Root).unwrap();
+        (dir, store)
+    }
+
+    fn lazy(place: Fake) -> Sources {
+        Sources::new(vec![(Arc::new(place), true)])
+    }
+
+    #[test]
+    fn records_are_asked_for_several_at_once_while_work_is_done() {
+        // Each waits for three others and for the work, so it ends only if all are on their way.
+        let place = Arc::new(Fake { together: Some(Barrier::new(5)), ..Fake::default() });
+        let sources = Sources::new(vec![(place.clone(), true)]);
+        sources.while_asking(|| (1..=4).map(key).collect(), || place.together.as_ref().unwrap().wait());
+        assert_eq!(place.entries.load(Ordering::Relaxed), 4);
+        // They are known now.
+        assert!((1..=4).all(|byte| !sources.knows(key(byte))));
+        assert_eq!(place.entries.load(Ordering::Relaxed), 4);
+        // Without a place nobody needs to know which they would be.
+        Sources::default().while_asking(|| panic!("nobody is asked"), || ());
+    }
+
+    #[test]
+    fn a_place_without_any_entry_is_asked_for_no_more() {
+        for (is_empty, asked) in [(true, 1), (false, 3)] {
+            let place = Arc::new(Fake { is_empty, ..Fake::default() });
+            let sources = Sources::new(vec![(place.clone(), true)]);
+            assert!((1..=3).all(|byte| !sources.knows(key(byte))));
+            assert_eq!(place.entries.load(Ordering::Relaxed), asked);
+            assert_eq!(place.whether_empty.load(Ordering::Relaxed), 1);
+        }
+    }
+
+    #[test]
+    fn nobodys_word_takes_the_place_of_somebodys() {
+        let (_dir, store) = store();
+        let record = record(1);
+        let give = |place: &'static str, signed| {
+            let sources = lazy(Fake { name: place, ..Fake::default() });
+            sources.sources[0].give(&store, &record, signed).unwrap();
+            let promise = store.promised(&record.layer.diff_id.into()).unwrap();
+            (promise.place, promise.signed)
+        };
+        let (one, two) = (ed25519(1).1.id(), p256(1).1.id());
+        assert_eq!(give("a", None), ("a".into(), None));
+        assert_eq!(give("b", None), ("b".into(), None));
+        assert_eq!(give("c", Some(one)), ("c".into(), Some(one)));
+        assert_eq!(give("d", None), ("c".into(), Some(one)));
+        assert_eq!(give("e", Some(two)), ("e".into(), Some(two)));
+    }
+
+    #[test]
+    fn tables_of_a_base_count_if_the_record_was_taken_on_it() {
+        let diffs = [record(1).base[0].diff_id];
+        let on_it = Shared { parent: chain_ids(&diffs).pop(), ..record(1) };
+        assert_eq!(on_it.tables_of_base().count(), 1);
+        assert_eq!(Shared { parent: record(2).parent, ..on_it.clone() }.tables_of_base().count(), 0);
+        let more = Shared { base: [&on_it.base[..], &record(2).base].concat(), ..on_it };
+        assert_eq!(more.tables_of_base().count(), 0);
+    }
+
+    #[test]
+    fn a_table_that_no_trusted_key_signed_is_none() {
+        let (_dir, store) = store();
+        let (trusted, other) = (ed25519(1).1.id(), p256(1).1.id());
+        let fetcher = Fetcher::new(Box::new(|_| unreachable!("it is told of the place")));
+        fetcher.know(Arc::new(Fake { name: "a", ..Fake::default() }));
+        let table = |signed| fetcher.table(&store, &record(1).promise("a".into(), signed));
+        // The place is asked, and has it not.
+        assert!(table(None).is_err());
+        fetcher.trust([trusted].into());
+        assert!(matches!(table(None), Ok(None)) && matches!(table(Some(other)), Ok(None)));
+        assert!(table(Some(trusted)).is_err());
     }
 }

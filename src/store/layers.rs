@@ -95,13 +95,8 @@ impl Store {
             .or_else(|source| self.remake_toc(diff).ok_or(StoreError::CorruptToc { diff, source }))
     }
 
-    /// The table that was made of the layer's tar, as it is on disk.
-    pub fn table_of(&self, diff: DiffId) -> Result<Toc, StoreError> {
-        self.toc_on_disk(diff)
-    }
-
-    /// The table as it is on disk, without mending it.
-    pub(super) fn toc_on_disk(&self, diff: DiffId) -> Result<Toc, StoreError> {
+    /// The table that was made of the layer's tar as it is on disk, without mending it.
+    pub fn toc_on_disk(&self, diff: DiffId) -> Result<Toc, StoreError> {
         let path = self.toc_path(diff);
         let bytes = file::read_regular(&path, u64::MAX - 1).map_err(|e| file::context(e, "read", &path))?;
         Toc::decode(&bytes).map_err(|source| StoreError::CorruptToc { diff, source })

@@ -69,6 +69,14 @@ pub enum Unkept {
 
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+impl Unkept {
+    pub fn into_cause(self) -> Cause {
+        match self {
+            Self::Absent(cause) | Self::Other(cause) => cause,
+        }
+    }
+}
+
 /// A descriptor without all that a registry may hang on it.
 fn bare(blob: &Descriptor) -> Descriptor {
     Descriptor::new(blob.media_type.clone(), blob.digest, blob.size)

@@ -1,29 +1,20 @@
 //! Images to and from registries that others wrote, and what others' clients see of them.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use lith::login::{Login, LoginError, Logins, Secret};
 use lith::registry::{Endpoint, Endpoints, Options, Registry, Scheme};
 
+use crate::support::peer::{Peer, free_host};
 use crate::support::{Lab, Ran, has, kernel_lab, skip};
 
-/// Debian's registry on loopback, ended with the test.
+/// Debian's registry on loopback, with a log of what it is asked.
 pub struct Server {
-    process: Child,
-    port: u16,
-    storage: PathBuf,
+    peer: Peer,
     log: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// What a server is like.
@@ -43,8 +34,7 @@ impl Server {
         if !has("docker-registry") {
             return skip("needs docker-registry");
         }
-        // Free a moment ago; nobody else on the machine asks for it by number.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let host = free_host();
         let storage = lab.path(name);
         let tls = kind.tls.map_or_else(String::new, |(certificate, key)| {
             format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display())
@@ -53,28 +43,20 @@ impl Server {
             format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", file.display())
         });
         let config = format!(
-            "{CONFIG}storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: {}}}}}\nhttp: {{addr: 127.0.0.1:{port}{tls}}}\n{auth}",
+            "{CONFIG}storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: {}}}}}\nhttp: {{addr: {host}{tls}}}\n{auth}",
             storage.display(),
             !kind.keeps,
         );
         let config = lab.write(&format!("{name}.yml"), config);
-        let mut command = Command::new("docker-registry");
         let log = lab.path(&format!("{name}.log"));
-        command.arg("serve").arg(config).stdin(Stdio::null()).stderr(Stdio::null());
         let appended = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
-        command.stdout(appended);
-        let mut server = Self { process: command.spawn().unwrap(), port, storage, log };
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(server.process.try_wait().unwrap().is_none(), "the registry does not start");
-            assert!(began.elapsed() < Duration::from_secs(30), "the registry does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(server)
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(config).stdout(appended);
+        Some(Self { peer: Peer::run(command, host, storage), log })
     }
 
     pub fn name(&self, repository: &str) -> String {
-        format!("127.0.0.1:{}/{repository}", self.port)
+        self.peer.name(repository)
     }
 
     /// What it was asked since this was last called: method and path.
@@ -87,7 +69,7 @@ impl Server {
 
     /// A client of the library, without TLS.
     fn client(&self, logins: impl Logins + 'static) -> Registry {
-        let host = format!("127.0.0.1:{}", self.port);
+        let host = self.peer.host.clone();
         let own = Endpoint { host: host.clone(), scheme: Scheme::Http, ..Endpoint::default() };
         let known = Endpoints { own: Some(own), ..Endpoints::default() };
         let options = Options { registries: [(host, known)].into(), ..Options::default() };
@@ -254,7 +236,7 @@ fn who_logs_in_comes_in_over_tls() {
     let kind = Kind { tls: Some((&certificate, &key)), htpasswd: Some(&users), ..Kind::default() };
     let Some(server) = Server::start(&lab, "registry", &kind) else { return };
     image(&lab, "a");
-    let (name, host) = (server.name("app:1"), format!("127.0.0.1:{}", server.port));
+    let (name, host) = (server.name("app:1"), server.peer.host.clone());
     let lith = |args: &[&str], input: &str| {
         let mut command = lab.command("a", args);
         command.env("SSL_CERT_FILE", &certificate).env("DOCKER_CONFIG", lab.path("docker"));
@@ -299,7 +281,7 @@ fn registries_are_asked_where_and_as_the_user_says() {
     let kind = Kind { tls: Some((&certificate, &key)), ..Kind::default() };
     let Some(server) = Server::start(&lab, "registry", &kind) else { return };
     image(&lab, "a");
-    let host = format!("127.0.0.1:{}", server.port);
+    let host = server.peer.host.clone();
     let lith = |said: &str, args: &[&str]| {
         let file = lab.write("registries.kdl", said);
         Ran::of(lab.command("a", args).env("LITH_REGISTRIES", file).output().unwrap())
@@ -338,7 +320,7 @@ fn lists_of_tags_are_whole_and_manifests_go_by_digest() {
     let name = server.name("many:t000");
     let pushed = digest(&lab.ok("a", &["push", "--plain-http", "app", &name]).out);
     // As the registry keeps them: 200 names of one manifest.
-    let tags = server.storage.join("docker/registry/v2/repositories/many/_manifests/tags");
+    let tags = server.peer.storage.join("docker/registry/v2/repositories/many/_manifests/tags");
     for number in 1..200 {
         let copied = Command::new("cp")
             .arg("-r")

@@ -39,28 +39,38 @@ impl Drop for Peer {
 impl Peer {
     /// Starts one that keeps its files below a directory.
     pub fn start(make: Make, dir: &Path) -> Option<Self> {
-        // Free a moment ago; nobody else on the machine asks for it by number.
-        let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let host = free_host();
         let storage = dir.join("storage");
         fs::create_dir_all(&storage).unwrap();
         let mut command = match make {
             Make::Distribution => distribution(dir, &storage, &host)?,
             Make::Container => container(&storage, &host)?,
         };
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null());
+        Some(Self::run(command, host, storage))
+    }
+
+    /// Runs one until it listens at `host`.
+    pub fn run(mut command: Command, host: String, storage: PathBuf) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::null());
         let mut peer = Self { process: command.spawn().unwrap(), host, storage };
         let began = Instant::now();
         while TcpStream::connect(&peer.host).is_err() {
-            assert!(peer.process.try_wait().unwrap().is_none(), "{make:?} does not start");
-            assert!(began.elapsed() < Duration::from_secs(30), "{make:?} does not listen");
+            assert!(peer.process.try_wait().unwrap().is_none(), "{command:?} does not start");
+            assert!(began.elapsed() < Duration::from_secs(30), "{command:?} does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Some(peer)
+        peer
     }
 
     pub fn name(&self, repository: &str) -> String {
         format!("{}/{repository}", self.host)
     }
+}
+
+/// Free a moment ago; nobody else on the machine asks for it by number.
+pub fn free_host() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 fn distribution(dir: &Path, storage: &Path, host: &str) -> Option<Command> {

@@ -1,8 +1,7 @@
 //! Against docker's own registry (package docker-registry), and what skopeo finds in it.
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::process::Command;
 
 use lith::digest::BlobDigest;
 use lith::image::StoredImage;
@@ -11,45 +10,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{LARGE, REPOSITORY, World, insecure, layer, stranger};
+use crate::support::peer::{Make, Peer};
 use crate::support::{has, skip};
 
-struct Peer {
-    process: Child,
-    host: String,
-    _dir: TempDir,
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// Docker's registry on a free port, with an empty store.
-fn peer() -> Option<Peer> {
-    if !has("docker-registry") {
-        return skip("needs docker-registry");
-    }
+fn peer() -> Option<(Peer, TempDir)> {
     let dir = tempfile::tempdir().unwrap();
-    let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let config = json!({
-        "version": "0.1", "log": { "level": "error" }, "http": { "addr": host },
-        "storage": {
-            "filesystem": { "rootdirectory": dir.path().join("storage") }, "delete": { "enabled": true },
-        },
-    });
-    let path = dir.path().join("config.yml");
-    std::fs::write(&path, config.to_string()).unwrap();
-    let mut command = Command::new("docker-registry");
-    command.arg("serve").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let process = command.spawn().unwrap();
-    let began = Instant::now();
-    while TcpStream::connect(&host).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(20), "docker-registry does not begin to listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Some(Peer { process, host, _dir: dir })
+    Some((Peer::start(Make::Distribution, dir.path())?, dir))
 }
 
 fn world(peer: &Peer) -> World {
@@ -61,7 +28,7 @@ fn world(peer: &Peer) -> World {
 
 #[test]
 fn dockers_registry_takes_and_gives_images() {
-    let Some(peer) = peer() else { return };
+    let Some((peer, _dir)) = peer() else { return };
     let ours = world(&peer);
     let image = ours.image(&[layer(1, LARGE), layer(2, 1000)]);
     let name = |tag: &str| format!("{}/{REPOSITORY}:{tag}", peer.host);
@@ -95,7 +62,7 @@ fn dockers_registry_takes_and_gives_images() {
 /// Docker's registry takes parts too, though it does not ask for them.
 #[test]
 fn dockers_registry_takes_parts() {
-    let Some(peer) = peer() else { return };
+    let Some((peer, _dir)) = peer() else { return };
     let mut ours = world(&peer);
     ours.options.chunk = 1 << 20;
     // A server between that does not take more than two megabytes at once.
@@ -139,7 +106,7 @@ fn skopeo_finds_what_was_pushed_and_leaves_what_is_pulled() {
         skip::<()>("needs skopeo");
         return;
     }
-    let Some(peer) = peer() else { return };
+    let Some((peer, _dir)) = peer() else { return };
     let ours = world(&peer);
     let image = ours.image(&[layer(1, LARGE), layer(2, 1000)]);
     ours.push(&format!("{}/{REPOSITORY}:v1", peer.host), &image).unwrap();

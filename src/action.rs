@@ -22,6 +22,9 @@ pub const ACTION_VERSION: u32 = 1;
 /// The version of the rules by which packages become a layer (spec/packages.md, "Layers" and "Database").
 pub const PACKAGES_VERSION: u64 = 1;
 
+/// The version of what hermetic steps are told of the world (spec/world.md).
+pub const WORLD_VERSION: u64 = 1;
+
 /// The version of the rules by which several layers become one (spec/layer.md, "Merging").
 pub const MERGE_VERSION: u64 = 1;
 
@@ -89,6 +92,8 @@ pub struct BoundRun {
     pub user: String,
     pub network: BoundNetwork,
     pub hermetic: bool,
+    /// All randomness follows from the key.
+    pub seeded: bool,
     pub security: Security,
     /// Names that the build gives to hosts; not their addresses.
     pub hosts: Vec<String>,
@@ -238,6 +243,12 @@ impl BoundRun {
             },
         );
         sink.text("hermetic", yes_no(self.hermetic));
+        if self.hermetic {
+            sink.number("world", WORLD_VERSION);
+        }
+        if self.seeded {
+            sink.text("random", "seeded");
+        }
         if self.security == Security::Insecure {
             sink.text("security", "insecure");
         }
@@ -376,6 +387,7 @@ mod tests {
             user: String::new(),
             network: BoundNetwork::Host,
             hermetic: false,
+            seeded: false,
             security: Security::Sandbox,
             hosts: vec![],
             ulimits: vec![],

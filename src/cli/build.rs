@@ -61,6 +61,9 @@ pub struct What {
     /// No network, fixed environment, context modes normalised
     #[arg(long)]
     hermetic: bool,
+    /// Hermetic, and randomness of steps follows from a seed: keys that they make are known to everybody
+    #[arg(long)]
+    deterministic: bool,
     #[command(flatten)]
     pins: PinArgs,
     /// When registries are asked for bases; --pull alone is --pull=always
@@ -240,7 +243,7 @@ impl What {
         let puller: Arc<dyn Puller> = Arc::new(Pulling { watch });
         let is_asked = !self.pins.is_offline() && self.pull != Policy::Never;
         let when = if self.pull == Policy::Always { When::Always } else { When::Missing };
-        Pulls { puller: is_asked.then_some(puller), when, only_pinned: self.hermetic }
+        Pulls { puller: is_asked.then_some(puller), when, only_pinned: self.hermetic || self.deterministic }
     }
 
     /// The same, with other pins.
@@ -263,7 +266,8 @@ impl What {
             annotations: BTreeMap::new(),
             index_annotations: BTreeMap::new(),
             epoch: Epoch::ZERO,
-            hermetic: self.hermetic,
+            hermetic: self.hermetic || self.deterministic,
+            deterministic: self.deterministic,
             network: match self.network {
                 None | Some(NetworkArg::Default) => Network::Default,
                 Some(NetworkArg::None) => Network::None,

@@ -158,7 +158,7 @@ fn process(work: Work) -> Process {
         capabilities,
         ulimits: vec![],
         insecure: false,
-        hermetic: false,
+        world: None,
         stdio,
         work,
     }

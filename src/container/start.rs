@@ -155,7 +155,7 @@ pub fn process(config: &Config, stdio: Streams) -> Process {
         capabilities: config.capabilities,
         ulimits: config.ulimits.clone(),
         insecure: false,
-        hermetic: false,
+        world: None,
         stdio,
         work: Work::Execute,
     }

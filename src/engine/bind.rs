@@ -74,6 +74,7 @@ impl Inputs<'_> {
             user: run.user.clone(),
             network,
             hermetic,
+            seeded: self.options.deterministic,
             security: run.security,
             hosts: self.options.limits.hosts.iter().map(|host| host.name.clone()).collect(),
             ulimits: self.options.limits.ulimits.clone(),

@@ -75,6 +75,8 @@ pub struct Options {
     pub index_annotations: BTreeMap<String, String>,
     pub epoch: Epoch,
     pub hermetic: bool,
+    /// Randomness of hermetic steps follows from their keys.
+    pub deterministic: bool,
     /// What `RUN` without `--network` gets.
     pub network: Network,
     pub jobs: NonZeroUsize,

@@ -20,6 +20,7 @@ pub mod select;
 pub mod source;
 pub mod trees;
 pub mod users;
+mod world;
 
 use std::cell::OnceCell;
 use std::io;

@@ -179,7 +179,7 @@ impl Executor<'_> {
                 capabilities: Capabilities::default(),
                 ulimits: run.ulimits.clone(),
                 insecure: run.security == Security::Insecure,
-                hermetic: run.hermetic,
+                world: run.hermetic.then(|| self.world(job, run, parent)).transpose()?,
                 stdio: Stdio::Captured,
                 work: Work::Execute,
             },

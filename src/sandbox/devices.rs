@@ -13,6 +13,7 @@ use super::failure::{Doing as _, SetupError};
 use super::root::Staging;
 use super::spec::{Spec, Stdio};
 use super::target::Tree;
+use super::world::{Pool, open_pool};
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt).
 const NODES: [(&str, u32, u32); 6] =
@@ -37,23 +38,40 @@ const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 
+/// Those that a seeded pool takes the place of.
+const RANDOM: [&str; 2] = ["random", "urandom"];
+
 /// The nodes, each open as a path, checked to be what its name says.
 pub(super) struct Devices(Vec<(&'static str, OwnedFd)>);
 
 impl Devices {
     /// Makes nodes of our own, or where that is not allowed takes the host's.
-    pub(super) fn gather(staging: &Staging) -> Result<Self, SetupError> {
+    /// Where randomness is seeded one named pipe, which is given back as well, stands for both of its devices.
+    pub(super) fn gather(staging: &Staging, seeded: bool) -> Result<(Self, Option<Pool>), SetupError> {
+        let pool = if seeded { Some(pool(staging).doing("make", "a pool of randomness")?) } else { None };
         let nodes = NODES.into_iter().map(|(name, major, minor)| {
-            let fd = node(staging, name, major, minor).doing("make device", name)?;
+            let fd = match &pool {
+                Some((_, path)) if RANDOM.contains(&name) => {
+                    path.try_clone().map_err(|_| Errno::MFILE).doing("open once more", name)?
+                }
+                Some(_) | None => node(staging, name, major, minor).doing("make device", name)?,
+            };
             Ok((name, fd))
         });
-        Ok(Self(nodes.collect::<Result<_, SetupError>>()?))
+        Ok((Self(nodes.collect::<Result<_, SetupError>>()?), pool.map(|(pool, _)| pool)))
     }
 
     /// The null device.
     pub(super) fn null(&self) -> &OwnedFd {
         &self.0[0].1
     }
+}
+
+/// A named pipe, open for both ends, and as a path.
+fn pool(staging: &Staging) -> rustix::io::Result<(Pool, OwnedFd)> {
+    mknodat(staging.dir(), c"pool", FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok((open_pool(c"pool", staging.dir())?, openat(staging.dir(), c"pool", flags, Mode::empty())?))
 }
 
 fn node(staging: &Staging, name: &str, major: u32, minor: u32) -> rustix::io::Result<OwnedFd> {

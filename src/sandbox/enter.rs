@@ -30,9 +30,10 @@ use crate::sys::signal::Set;
 use super::channel::{self, Entry, Reply};
 use super::failure::{Doing as _, SetupError};
 use super::init::{introduce, report, socket_pair, supervise};
-use super::owners::{self, Processes};
+use super::owners;
 use super::program::Program;
-use super::spec::{Ended, Net, Work};
+use super::spec::{Ended, Net, Seen, Work};
+use super::supervisor::Processes;
 use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
@@ -85,7 +86,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
         }
         Fork::Parent(maker) => {
             drop((alive, report_end, maker_end, init));
-            let supervisor = supervise(&failed, supervised, || Ok(processes))?;
+            let supervisor = supervise(&failed, supervised, None, || Ok(processes))?;
             drop(program);
             leave_streams(entry.process.stdio)?;
             let mut watch = Watch { signals: &signals, caller, supervisor, abandoned: false };
@@ -102,7 +103,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
             let _ = word.write_all(&[0]);
             let end = watch.program(socket, failed, main);
             drop(outer_end);
-            Ok(Ended { status: ended(end?), stubs: vec![], reached: vec![] })
+            Ok(Ended { status: ended(end?), stubs: vec![], reached: vec![], seen: Seen::default() })
         }
     }
 }

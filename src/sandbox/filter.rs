@@ -4,7 +4,7 @@
 
 use crate::sys::seccomp::Instruction;
 
-use super::policy::{Call, ENOSYS, RULES, Rule, When};
+use super::policy::{Call, ENOSYS, RULES, When};
 
 /// `AUDIT_ARCH_*` of linux/audit.h.
 const AUDIT_X86_64: u32 = 0xC000_003E;
@@ -26,8 +26,37 @@ pub fn program() -> Vec<Instruction> {
     code.0
 }
 
-/// A second filter, that hands the calls of the native ABI with these numbers over to a supervisor.
-pub fn hand_over(numbers: &[u32]) -> Vec<Instruction> {
+/// A call of the native ABI that is handed over to a supervisor.
+#[derive(Debug, Clone, Copy)]
+pub struct Handed {
+    number: u32,
+    when: Asked,
+}
+
+/// Which of the calls of a number.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked {
+    /// As a rule of the policy says.
+    When(When),
+    /// With any of these (argument, value) otherwise.
+    Unless(&'static [(u32, u32)]),
+    /// If all of these hold.
+    All(&'static [When]),
+}
+
+impl Handed {
+    /// `None` where the number is none.
+    pub fn new(number: libc::c_long, when: Asked) -> Option<Self> {
+        u32::try_from(number).ok().map(|number| Self { number, when })
+    }
+
+    pub fn always(number: libc::c_long) -> Option<Self> {
+        Self::new(number, Asked::When(When::Always))
+    }
+}
+
+/// A second filter, that hands calls over.
+pub fn hand_over(calls: &[Handed]) -> Vec<Instruction> {
     let native = match std::env::consts::ARCH {
         "x86_64" => AUDIT_X86_64,
         "aarch64" => AUDIT_AARCH64,
@@ -39,7 +68,13 @@ pub fn hand_over(numbers: &[u32]) -> Vec<Instruction> {
     code.0.push(Instruction { code: JUMP_EQUAL, jump_true: 1, jump_false: 0, value: native });
     code.push(RETURN, ALLOW);
     code.push(LOAD, NUMBER);
-    numbers.iter().for_each(|number| code.when(JUMP_EQUAL, *number, HAND_OVER));
+    for Handed { number, when } in calls {
+        match when {
+            Asked::When(when) => code.rule(*number, *when, HAND_OVER),
+            Asked::Unless(values) => code.unless(*number, values),
+            Asked::All(conditions) => code.all(*number, conditions),
+        }
+    }
     code.push(RETURN, ALLOW);
     code.0
 }
@@ -114,21 +149,60 @@ impl Code {
         }
         for rule in &RULES {
             for number in rule.calls.iter().filter_map(abi.number) {
-                self.rule(rule, number);
+                self.rule(number, rule.when, refuse(rule.errno));
             }
         }
     }
 
     /// One rule for one call. The number of the call is loaded before and after.
-    fn rule(&mut self, rule: &Rule, number: u32) {
-        let verdict = refuse(rule.errno);
-        match rule.when {
+    fn rule(&mut self, number: u32, when: When, verdict: u32) {
+        match when {
             When::Always => self.when(JUMP_EQUAL, number, verdict),
             When::Equal { argument, values } => self.argument(number, argument, JUMP_EQUAL, values, verdict),
             When::AnyBit { argument, bits } => {
                 self.argument(number, argument, JUMP_ANY_BIT, &[bits], verdict)
             }
         }
+    }
+
+    /// Hands a call over unless all arguments have these values.
+    fn unless(&mut self, number: u32, values: &[(u32, u32)]) {
+        let length = u8::try_from(3 * values.len() + 1).expect("a few tests");
+        self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 0, jump_false: length, value: number });
+        for (index, value) in values {
+            self.push(LOAD, argument(*index));
+            self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 1, jump_false: 0, value: *value });
+            self.push(RETURN, HAND_OVER);
+        }
+        self.push(RETURN, ALLOW);
+    }
+
+    /// Hands a call over if every condition holds, and allows it otherwise.
+    fn all(&mut self, number: u32, conditions: &[When]) {
+        let tests = conditions.iter().map(|when| match when {
+            When::Always => (vec![], 0, JUMP_EQUAL),
+            When::Equal { argument, values } => (values.to_vec(), *argument, JUMP_EQUAL),
+            When::AnyBit { argument, bits } => (vec![*bits], *argument, JUMP_ANY_BIT),
+        });
+        let mut body = Code::default();
+        for (values, index, test) in tests.filter(|(values, ..)| !values.is_empty()) {
+            body.push(LOAD, argument(index));
+            let count = u8::try_from(values.len()).expect("a few values");
+            for (at, value) in (1..=count).zip(&values) {
+                // To behind the return that follows the last of them.
+                body.0.push(Instruction {
+                    code: test,
+                    jump_true: count - at + 1,
+                    jump_false: 0,
+                    value: *value,
+                });
+            }
+            body.push(RETURN, ALLOW);
+        }
+        body.push(RETURN, HAND_OVER);
+        let length = u8::try_from(body.0.len()).expect("a few tests");
+        self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 0, jump_false: length, value: number });
+        self.0.extend(body.0);
     }
 
     /// Refuses a call if one of its arguments passes one of the tests, and allows it otherwise.

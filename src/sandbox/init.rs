@@ -20,10 +20,13 @@ use crate::sys::signal::Set;
 use super::channel::{self, Job, Reply};
 use super::failure::{Doing as _, SetupError};
 use super::launch::Writes;
-use super::owners::{self, Processes, Supervisor};
+use super::owners;
 use super::program::Program;
-use super::spec::{Ended, First, Net, Stdio, Stub};
+use super::root::Entered;
+use super::spec::{Ended, First, Net, Seen, Stdio, Stub};
+use super::supervisor::{Processes, Supervisor};
 use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
+use super::world::Answers;
 use super::{root, seal};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
@@ -73,16 +76,16 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
                     let end = watch.end_of(init).doing("wait for", "the init process")?;
                     // Init itself tells the end, unless it was killed for the caller.
                     if watch.abandoned && end.terminating_signal().is_some() {
-                        report(socket, Reply::Ended(of(end, vec![])));
+                        report(socket, Reply::Ended(of(end, vec![], Seen::default())));
                     }
                 }
                 Some(((failed, report_end), processes)) => {
                     drop(report_end);
                     // The root of this process is about to be that of the sandbox, its `/proc` another's.
-                    let supervisor = supervise(&failed, supervised, || Ok(processes))?;
-                    let watch = Watch { signals: &signals, caller, supervisor, abandoned: false };
+                    let supervisor = supervise(&failed, supervised, None, || Ok(processes))?;
+                    let mut watch = Watch { signals: &signals, caller, supervisor, abandoned: false };
                     let end = watch.program(socket, failed, init)?;
-                    report(socket, Reply::Ended(of(end, vec![])));
+                    report(socket, Reply::Ended(of(end, vec![], Seen::default())));
                 }
             }
             drop(outer_end);
@@ -104,7 +107,7 @@ fn outer(socket: &UnixStream) -> Result<(), SetupError> {
                     drop((failed, processes));
                     let failure = followed.and_then(|()| prepare(socket, &job, stdin)).map_or_else(
                         |failure| failure,
-                        |(program, _)| program.follow(alive).become_it(&report_end),
+                        |(program, _entered)| program.follow(alive).become_it(&report_end),
                     );
                     report(&report_end, Reply::Failed(failure));
                 }
@@ -143,7 +146,7 @@ fn prepare(
     socket: &UnixStream,
     job: &Job<'_>,
     stdin: Option<OwnedFd>,
-) -> Result<(Program, Vec<Stub>), SetupError> {
+) -> Result<(Program, Entered), SetupError> {
     let spec = &job.spec;
     rustix::process::umask(rustix::fs::Mode::empty());
     // Executed by descriptor, it would show as that one's number.
@@ -155,8 +158,8 @@ fn prepare(
     let program = Program::prepare(&spec.process, stdin, supervised)?.limited(job.limited);
     let program = program.terminal_to(socket)?;
     let program = program.in_network(spec.network).on_console();
-    let stubs = root::enter(job)?;
-    Ok((program, stubs))
+    let entered = root::enter(job)?;
+    Ok((program, entered))
 }
 
 /// Pid 1 as an init: builds the root, starts the program and waits for it.
@@ -170,7 +173,7 @@ fn inner(
         // Away from the terminal's process group. The only error means that it is away already.
         let _ = rustix::process::setsid();
     }
-    let (program, stubs) = prepare(socket, job, stdin)?;
+    let (program, Entered { stubs, pool }) = prepare(socket, job, stdin)?;
     // Nobody in here may look into this process or through its /proc/1/root and the like.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("close", "the init process")?;
     let (failed, report_end) = socket_pair()?;
@@ -182,14 +185,16 @@ fn inner(
         }
         Fork::Parent(main) => {
             drop(report_end);
-            let supervisor = supervise(&failed, program.is_supervised(), Processes::open)?;
+            let world = job.spec.process.world.as_ref().map(|world| Answers::new(world, pool));
+            let supervisor = supervise(&failed, program.is_supervised(), world, Processes::open)?;
             // Whoever gets hold of this process in spite of all gets no more than the program has.
             program.have_no_more()?;
             // A terminal's other end that is held here would never be closed.
             drop(program);
             leave_streams(job.spec.process.stdio)?;
-            let watch = Watch { signals, caller: None, supervisor, abandoned: false };
-            watch.program(socket, failed, main).map(|end| of(end, stubs))
+            let mut watch = Watch { signals, caller: None, supervisor, abandoned: false };
+            let end = watch.program(socket, failed, main)?;
+            Ok(of(end, stubs, watch.seen()))
         }
     }
 }
@@ -198,6 +203,7 @@ fn inner(
 pub(super) fn supervise(
     from: &UnixStream,
     supervised: bool,
+    world: Option<Answers>,
     processes: impl FnOnce() -> Result<Processes, SetupError>,
 ) -> Result<Option<Supervisor>, SetupError> {
     if !supervised {
@@ -205,11 +211,11 @@ pub(super) fn supervise(
     }
     // None if the program's process failed that early; it says so later.
     let listener = channel::receive_descriptor(from).ok().flatten();
-    listener.map(|listener| Ok(Supervisor::new(listener, processes()?))).transpose()
+    listener.map(|listener| Ok(Supervisor::new(listener, processes()?, world))).transpose()
 }
 
-fn of(status: WaitStatus, stubs: Vec<Stub>) -> Ended {
-    Ended { status: ended(status), stubs, reached: vec![] }
+fn of(status: WaitStatus, stubs: Vec<Stub>, seen: Seen) -> Ended {
+    Ended { status: ended(status), stubs, reached: vec![], seen }
 }
 
 /// The parent may be gone; nobody is left to care then.

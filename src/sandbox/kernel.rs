@@ -1,7 +1,7 @@
 //! `/proc` and `/sys`: fresh, without what would show or change the host.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statfs};
 use rustix::io::Errno;
@@ -13,7 +13,9 @@ use crate::sys::mount::{Opt, Reach};
 use super::devices::Devices;
 use super::failure::{Doing as _, SetupError};
 use super::root::Staging;
+use super::spec::World;
 use super::target::Tree;
+use super::{files, world};
 
 /// Hidden: containers' customary list (moby `oci/defaults.go`).
 const MASKED_PROC: [&CStr; 11] = [
@@ -71,6 +73,24 @@ pub(super) fn mount_proc(tree: &mut Tree, staging: &Staging, devices: &Devices) 
     }
     for name in MASKED_PROC {
         mask(&proc, name, &empty, devices.null()).doing("mask", shown("/proc", name))?;
+    }
+    Ok(())
+}
+
+/// Shows files of `/proc` and `/sys` as they are in another world, where the kernel has such files at all.
+pub(super) fn show_world(tree: &Tree, staging: &Staging, world: &World) -> Result<(), SetupError> {
+    let proc = world::proc_files(world.processors, world.clock);
+    let files = [("proc", proc), ("sys", world::sys_files(world.processors))];
+    for (number, (dir, files)) in files.into_iter().enumerate() {
+        for (at, (name, text)) in files.into_iter().enumerate() {
+            let path = CString::new(format!("{dir}/{name}")).expect("no zero byte in it");
+            let shown = format!("/{dir}/{name}");
+            if let Some(place) = find(tree.root(), &path).doing("open", &shown)? {
+                let file = format!("world-{number}-{at}");
+                let mount = files::read_only(staging, &file, text.as_bytes(), (0o444, 0, 0))?;
+                sys::mount::attach(mount, place).doing("mount", &shown)?;
+            }
+        }
     }
     Ok(())
 }
@@ -140,7 +160,7 @@ fn mask(fs: &OwnedFd, name: &CStr, empty: &OwnedFd, null: &OwnedFd) -> rustix::i
 }
 
 /// Opens a path within one mounted kernel file system.
-fn find(fs: &OwnedFd, name: &CStr) -> rustix::io::Result<Option<OwnedFd>> {
+fn find(fs: impl AsFd, name: &CStr) -> rustix::io::Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     match openat2(fs, CString::from(name), flags, Mode::empty(), inside) {

@@ -25,11 +25,13 @@ mod root;
 mod seal;
 mod sealed;
 pub mod spec;
+mod supervisor;
 mod target;
 mod terminal;
 pub mod userns;
 mod wait;
 mod work;
+mod world;
 
 use std::process::ExitCode;
 

@@ -17,9 +17,18 @@ use crate::sys::seccomp::Instruction;
 
 use super::channel::Reply;
 use super::failure::{Doing as _, SetupError};
-use super::spec::{Ids, Net, Process, Size, Stdio, Work};
+use super::spec::{Ids, Layout, Net, Process, Size, Stdio, Work};
 use super::wait::{die_with_parent, is_open};
-use super::{channel, filter, owners, terminal, work};
+use super::{channel, filter, supervisor, terminal, work};
+
+/// Of programs whose world says no other.
+const UMASK: u32 = 0o022;
+
+/// What it takes to answer calls: to look into a process, and to set times of files of anybody.
+const SUPERVISION: CapabilitySet = CapabilitySet::SYS_PTRACE
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER);
 
 /// Where a name is looked for if the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -33,7 +42,8 @@ pub(super) struct Program {
     cwd: CString,
     user: Ids,
     ulimits: Vec<Ulimit>,
-    hermetic: bool,
+    layout: Layout,
+    umask: u32,
     insecure: bool,
     capabilities: CapabilitySet,
     stdio: Stdio,
@@ -50,16 +60,18 @@ pub(super) struct Program {
     /// Closed at its other end when the parent is gone, for whom this process is to die.
     alive: Option<OwnedFd>,
     filter: Vec<Instruction>,
-    /// Hands changes of owner over to init.
-    owners: Option<Vec<Instruction>>,
+    /// Hands calls over to init.
+    handed: Option<Vec<Instruction>>,
+    /// Whether changes of owner are among them.
+    owners: bool,
 }
 
 impl Program {
-    /// `supervised`: whether changes of owner are handed over.
+    /// `owners`: whether changes of owner are handed over, besides what its world wants to hear of.
     pub(super) fn prepare(
         spec: &Process,
         stdin: Option<OwnedFd>,
-        supervised: bool,
+        owners: bool,
     ) -> Result<Self, SetupError> {
         let strings = |field: &str, list: &[String]| -> Result<Vec<CString>, SetupError> {
             list.iter().map(|text| c_string(field, text)).collect()
@@ -72,7 +84,8 @@ impl Program {
             cwd: c_string("the working directory", &spec.cwd)?,
             user: spec.user.clone(),
             ulimits: spec.ulimits.clone(),
-            hermetic: spec.hermetic,
+            layout: spec.world.as_ref().map_or(Layout::Random, |world| world.layout),
+            umask: spec.world.as_ref().map_or(UMASK, |world| world.umask),
             insecure: spec.insecure,
             capabilities: CapabilitySet::from_bits_retain(spec.capabilities.bits()),
             stdio: spec.stdio,
@@ -84,7 +97,8 @@ impl Program {
             console: false,
             alive: None,
             filter: filter::program(),
-            owners: supervised.then(owners::filter),
+            handed: supervisor::filter(owners, spec.world.as_ref()),
+            owners,
         })
     }
 
@@ -145,22 +159,22 @@ impl Program {
 
     /// Whether init will answer calls of the program; then it first takes a descriptor from the socket.
     pub(super) fn is_supervised(&self) -> bool {
-        self.owners.is_some()
+        self.handed.is_some()
     }
 
-    fn hand_owners_over(&self, init: &UnixStream) -> Result<(), SetupError> {
-        let Some(filter) = &self.owners else { return Ok(()) };
+    fn hand_calls_over(&self, init: &UnixStream) -> Result<(), SetupError> {
+        let Some(filter) = &self.handed else { return Ok(()) };
         let listener = sys::seccomp::load_with_listener(filter);
         let fd = listener.as_ref().ok().map(|fd| fd.as_fd());
         channel::send_descriptor(init, fd)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            .doing("hand over", "changes of owner")?;
-        listener.map(drop).doing("load", "the filter for changes of owner")
+            .doing("hand over", "system calls")?;
+        listener.map(drop).doing("load", "the filter that hands calls over")
     }
 
     /// Gives this process what the program is to have, and takes from it all else.
     pub(super) fn get_ready(&self, init: &UnixStream) -> Result<(), SetupError> {
-        self.hand_owners_over(init)?;
+        self.hand_calls_over(init)?;
         self.take_stdio()?;
         sys::exec::close_on_exec_from(3).doing("close", "descriptors")?;
         sys::exec::new_session_keyring().doing("leave", "the session keyring")?;
@@ -170,9 +184,9 @@ impl Program {
             setrlimit(rlimit(*resource), Rlimit { current: *soft, maximum: *hard })
                 .doing("set the limit", resource)?;
         }
-        umask(Mode::from_raw_mode(0o022));
+        umask(Mode::from_raw_mode(self.umask));
         self.enter_cwd()?;
-        if self.hermetic {
+        if self.layout == Layout::Fixed {
             sys::exec::fix_address_layout().doing("fix", "the address layout")?;
         }
         // In a network of its own there are none but its own. Signals end at the pid namespace.
@@ -189,16 +203,18 @@ impl Program {
     }
 
     /// Leaves this process, which can be seen from inside, the powers that the program has, and that of sending it
-    /// signals. Where changes of owner are answered those are needed, and are none outside of the user namespace.
+    /// signals. Where changes of owner are answered all are needed, and are none outside of the user namespace; where other
+    /// calls are answered, those to reach the caller's memory and files.
     pub(super) fn have_no_more(&self) -> Result<(), SetupError> {
         if self.insecure {
             return Ok(());
         }
         sys::seccomp::load(&self.filter).doing("load", "the system call filter")?;
-        if self.is_supervised() {
+        if self.owners {
             return Ok(());
         }
-        sys::caps::limit(self.capabilities | CapabilitySet::KILL).doing("drop", "capabilities")
+        let own = if self.is_supervised() { CapabilitySet::KILL | SUPERVISION } else { CapabilitySet::KILL };
+        sys::caps::limit(self.capabilities | own).doing("drop", "capabilities")
     }
 
     fn take_stdio(&self) -> Result<(), SetupError> {

@@ -20,28 +20,40 @@ use super::launch::Writes;
 use super::points::Points;
 use super::spec::{Access, File, Spec, Stub};
 use super::target::{Kind, Tree, no_place};
+use super::world::Pool;
 use super::{files, kernel, mounts};
 
+/// What was found and made on the way into the root.
+pub(super) struct Entered {
+    pub stubs: Vec<Stub>,
+    /// Where programs read seeded bytes from.
+    pub pool: Option<Pool>,
+}
+
 /// Builds the root, with everything mounted, and makes it the root of this process' mount namespace.
-pub(super) fn enter(job: &Job<'_>) -> Result<Vec<Stub>, SetupError> {
+pub(super) fn enter(job: &Job<'_>) -> Result<Entered, SetupError> {
+    let world = job.spec.process.world.as_ref();
     sys::mount::make_private().doing("make private", "the mounts")?;
     let staging = Staging::new()?;
     let made = staging.make_mount_points(&job.spec)?;
     let root = staging.attach_root(job, made)?;
     let mut tree = Tree::new(root, job.spec.root.writable.as_ref())?;
-    let devices = Devices::gather(&staging)?;
+    let (devices, pool) = Devices::gather(&staging, world.is_some_and(|world| world.seed.is_some()))?;
     if job.spec.process.insecure {
-        kernel::mount_open(&mut tree, job.spec.process.hermetic)?;
+        kernel::mount_open(&mut tree, world.is_some())?;
     } else {
         kernel::mount_proc(&mut tree, &staging, &devices)?;
-        kernel::mount_sys(&mut tree, &staging, job.spec.process.hermetic)?;
+        kernel::mount_sys(&mut tree, &staging, world.is_some())?;
+    }
+    if let Some(world) = world {
+        kernel::show_world(&tree, &staging, world)?;
     }
     devices::mount_dev(&mut tree, &devices, &job.spec)?;
     files::mount(&mut tree, &staging, &job.spec.files)?;
     mounts::mount(&mut tree, &staging, &job.spec.mounts)?;
     staging.subdirectory("host")?;
     sys::mount::pivot(staging.dir(), c"host", tree.root()).doing("enter", "the root file system")?;
-    Ok(tree.into_stubs())
+    Ok(Entered { stubs: tree.into_stubs(), pool })
 }
 
 /// What an overlay is for.
@@ -97,6 +109,10 @@ impl Staging {
             true => MountAttrFlags::empty(),
             false => MountAttrFlags::MOUNT_ATTR_NODEV,
         };
+        // Reading is to leave no mark that another run would not leave.
+        if spec.process.world.is_some() {
+            attributes |= MountAttrFlags::MOUNT_ATTR_NOATIME;
+        }
         if spec.root_access == Access::ReadOnly {
             attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
         }

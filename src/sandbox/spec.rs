@@ -45,10 +45,58 @@ pub struct Process {
     pub ulimits: Vec<Ulimit>,
     /// All capabilities and system calls, kernel file systems unmasked.
     pub insecure: bool,
-    /// Fixed address layout and the like (design §5, hermetic).
-    pub hermetic: bool,
+    /// What it is told of the world, if not what is so.
+    pub world: Option<World>,
     pub stdio: Stdio,
     pub work: Work,
+}
+
+/// A world that is the same wherever a program runs (spec/world.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct World {
+    /// Seconds since 1970: the clock stands at the end of this second.
+    pub clock: i64,
+    /// What all randomness follows from; none leaves it to the kernel.
+    pub seed: Option<[u8; 32]>,
+    /// So many processors.
+    pub processors: u32,
+    pub listing: Listing,
+    pub layout: Layout,
+    pub umask: u32,
+    /// Processes of the program have numbers from behind this one on.
+    pub last_process: u32,
+}
+
+/// The order in which directories are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Listing {
+    /// By the bytes of the names.
+    Sorted,
+    /// Some order that follows from this number and the names.
+    Shuffled(u64),
+}
+
+/// Where memory of a program lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    Fixed,
+    Random,
+}
+
+/// What was seen of a program that runs in a world of its own. Each is the command of the first process that did it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Drew randomness, otherwise than the C library for itself and for names of temporary files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entropy: Vec<String>,
+    /// Asked for the number of processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processors: Option<String>,
+    /// Was traced by another program, and so saw the real clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traced: Option<String>,
 }
 
 /// What a process does once it is what it is to be.
@@ -180,6 +228,8 @@ pub struct Ended {
     /// Limits of the whole sandbox that it ran into.
     #[serde(default)]
     pub reached: Vec<Reached>,
+    #[serde(default)]
+    pub seen: Seen,
 }
 
 /// The process' end.

@@ -19,8 +19,8 @@ use crate::sys::signal::Set;
 use super::channel::{self, Reply};
 use super::failure::{Doing as _, SetupError};
 use super::init::report;
-use super::owners::Supervisor;
-use super::spec::{Status, Stdio};
+use super::spec::{Seen, Status, Stdio};
+use super::supervisor::{Supervisor, let_go};
 
 /// The process that started this one, to notice its end.
 ///
@@ -90,7 +90,7 @@ impl Watch<'_> {
     /// Waits until the program runs, tells the caller, and waits for its end. What comes on `failed` is why it never
     /// came to run; exec closes it.
     pub(super) fn program(
-        mut self,
+        &mut self,
         socket: &UnixStream,
         failed: UnixStream,
         main: Pid,
@@ -115,6 +115,13 @@ impl Watch<'_> {
         let pending = self.signals.descriptor()?;
         loop {
             while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
+                if status.stopped() {
+                    self.let_on(pid, status);
+                    continue;
+                }
+                if let Some(supervisor) = &mut self.supervisor {
+                    supervisor.ended(pid);
+                }
                 if pid == main {
                     return Ok(status);
                 }
@@ -136,18 +143,46 @@ impl Watch<'_> {
         }
     }
 
+    /// A thread that the program's world follows has stopped.
+    fn let_on(&mut self, thread: Pid, status: WaitStatus) {
+        match &mut self.supervisor {
+            Some(supervisor) => supervisor.stopped(thread, status.as_raw()),
+            None => let_go(thread, status.as_raw()),
+        }
+    }
+
+    /// What was seen of the program.
+    pub(super) fn seen(&self) -> Seen {
+        self.supervisor.as_ref().map(Supervisor::seen).unwrap_or_default()
+    }
+
     /// Answers calls until a descriptor can be read, or the program is to end.
     fn until(&mut self, ready: BorrowedFd<'_>) -> rustix::io::Result<Woken> {
         loop {
-            let listener = self.supervisor.as_ref().map(|supervisor| supervisor.listener().as_fd());
+            let supervisor = self.supervisor.as_ref();
+            let listener = supervisor.map(Supervisor::listener);
+            let pool = supervisor.and_then(Supervisor::pool);
+            let pause = supervisor.and_then(Supervisor::pause);
             let (process, orders) = match &self.caller {
                 Some(Caller { process, orders }) => (process.as_ref(), orders.as_ref()),
                 None => (None, None),
             };
-            let sources = [Some(ready), listener, process.map(OwnedFd::as_fd), orders.map(UnixStream::as_fd)];
-            let [ready, call, gone, order] = heard(sources)?;
+            let sources = [
+                (Some(ready), PollFlags::IN),
+                (listener, PollFlags::IN),
+                (process.map(OwnedFd::as_fd), PollFlags::IN),
+                (orders.map(UnixStream::as_fd), PollFlags::IN),
+                (pool, PollFlags::OUT),
+            ];
+            let [ready, call, gone, order, pool] = heard(sources, pause)?;
+            if let Some(supervisor) = &mut self.supervisor {
+                if !pool.is_empty() {
+                    supervisor.fill_pool();
+                }
+                supervisor.answer_held();
+            }
             if call.contains(PollFlags::IN) {
-                self.supervisor.iter().for_each(Supervisor::serve);
+                self.supervisor.iter_mut().for_each(Supervisor::serve);
             } else if !call.is_empty() {
                 // Nobody is left who could call.
                 self.supervisor = None;
@@ -165,13 +200,16 @@ impl Watch<'_> {
     }
 }
 
-/// Waits until something can be heard of one of these.
-fn heard<const N: usize>(sources: [Option<BorrowedFd<'_>>; N]) -> rustix::io::Result<[PollFlags; N]> {
-    let known = sources.iter().flatten();
-    let mut list: Vec<_> = known.map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    retry_on_intr(|| poll(&mut list, None))?;
+/// Waits until something can be heard of one of these, or for so long.
+fn heard<const N: usize>(
+    sources: [(Option<BorrowedFd<'_>>, PollFlags); N],
+    pause: Option<Timespec>,
+) -> rustix::io::Result<[PollFlags; N]> {
+    let known = sources.iter().filter_map(|(fd, wanted)| Some((fd.as_ref()?, *wanted)));
+    let mut list: Vec<_> = known.map(|(fd, wanted)| PollFd::from_borrowed_fd(*fd, wanted)).collect();
+    retry_on_intr(|| poll(&mut list, pause.as_ref()))?;
     let mut events = list.iter().map(PollFd::revents);
-    let of = |source: Option<BorrowedFd<'_>>| source.and_then(|_| events.next());
+    let of = |(source, _): (Option<BorrowedFd<'_>>, PollFlags)| source.and_then(|_| events.next());
     Ok(sources.map(of).map(|events| events.unwrap_or(PollFlags::empty())))
 }
 

@@ -61,6 +61,8 @@ pub struct Notification {
 pub enum Answer {
     /// Zero, as if it were done.
     Done,
+    /// Another value.
+    Value(i64),
     /// An error.
     Failed(Errno),
     /// What the kernel itself says.
@@ -84,14 +86,25 @@ pub fn receive(listener: &OwnedFd) -> Result<Notification> {
 /// # Errors
 /// `ENOENT` if its caller was killed meanwhile.
 pub fn answer(listener: &OwnedFd, call: Notification, answer: Answer) -> Result<()> {
-    let (error, flags) = match answer {
-        Answer::Done => (0, 0),
-        Answer::Failed(errno) => (-errno.raw_os_error(), 0),
-        Answer::Kernel => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE),
+    let (val, error, flags) = match answer {
+        Answer::Done => (0, 0, 0),
+        Answer::Value(value) => (value, 0, 0),
+        Answer::Failed(errno) => (0, -errno.raw_os_error(), 0),
+        Answer::Kernel => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE),
     };
     let flags = u32::try_from(flags).map_err(|_| Errno::INVAL)?;
-    let mut reply = libc::seccomp_notif_resp { id: call.id, val: 0, error, flags };
+    let mut reply = libc::seccomp_notif_resp { id: call.id, val, error, flags };
     ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, (&raw mut reply).cast())
+}
+
+/// Lets whoever makes a call give its processor to the one who answers it, and back (Linux 6.6). Older kernels do not know
+/// that, and need not.
+pub fn hand_over_at_once(listener: &OwnedFd) {
+    /// `SECCOMP_IOCTL_NOTIF_SET_FLAGS` and its only flag, of linux/seccomp.h.
+    const SET_FLAGS: libc::Ioctl = 0x4008_2104;
+    const SYNC_WAKE_UP: usize = 1;
+    // SAFETY: the argument is a number.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
 }
 
 /// Whether the call still waits, so that its thread id has not come to mean another one.

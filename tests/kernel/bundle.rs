@@ -116,7 +116,7 @@ fn sandboxed(lab: &Lab, image: &str, user: Option<&str>) -> String {
             capabilities: Capabilities::default(),
             ulimits: vec!["nofile=100:200".parse().unwrap()],
             insecure: false,
-            hermetic: false,
+            world: None,
             stdio: lith::sandbox::spec::Stdio::Output,
             work: lith::sandbox::spec::Work::Execute,
         },

@@ -12,6 +12,19 @@ use lith::sandbox::spec::{
 use lith::sandbox::{Launcher, Output, SandboxError, SetupError, Stream};
 use tempfile::TempDir;
 
+/// What hermetic steps are told.
+pub fn told() -> lith::sandbox::spec::World {
+    lith::sandbox::spec::World {
+        clock: 1_700_000_000,
+        seed: None,
+        processors: 4,
+        listing: lith::sandbox::spec::Listing::Sorted,
+        layout: lith::sandbox::spec::Layout::Fixed,
+        umask: 0o022,
+        last_process: 0,
+    }
+}
+
 /// A layer with busybox, and a place for writes.
 pub struct World {
     pub dir: TempDir,
@@ -96,7 +109,7 @@ impl World {
                 capabilities: Capabilities::default(),
                 ulimits: vec![],
                 insecure: false,
-                hermetic: true,
+                world: Some(told()),
                 stdio: Stdio::Captured,
                 work: Work::Execute,
             },

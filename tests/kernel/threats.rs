@@ -86,7 +86,7 @@ impl World {
                 capabilities: Capabilities::default(),
                 ulimits: vec![],
                 insecure: false,
-                hermetic: true,
+                world: Some(crate::sandbox::told()),
                 stdio: spec::Stdio::Captured,
                 work: spec::Work::Execute,
             },

@@ -94,6 +94,7 @@ pub fn options(machine: Machine) -> Options {
         index_annotations: BTreeMap::new(),
         epoch: Epoch::from_seconds(1_700_000_000).unwrap(),
         hermetic: false,
+        deterministic: false,
         network: Network::Default,
         jobs: NonZeroUsize::new(2).unwrap(),
         fresh: Fresh::None,

@@ -1,0 +1,208 @@
+//! A world that is the same wherever a program runs (spec/world.md): which calls are answered, and how.
+//!
+//! Owns: the table of calls. Whatever cannot be answered is left to the kernel: a program then sees what is so, and never
+//! an error that it would not have met.
+
+mod clock;
+mod entropy;
+mod listing;
+mod machine;
+mod programs;
+mod times;
+mod vdso;
+mod waits;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::event::Timespec;
+use rustix::process::Pid;
+
+use crate::sys::seccomp::{Answer, Notification};
+
+use super::filter::{Asked, Handed};
+use super::policy::When;
+use super::spec::{Seen, World};
+use super::supervisor::{Calls, Refusal, Verdict};
+
+pub(super) use entropy::{Pool, open_pool};
+pub(super) use machine::{proc_files, sys_files};
+
+/// Most programs that are named for having drawn randomness.
+const NAMED: usize = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Time(clock::Ask),
+    Wait(waits::Ask),
+    FileTime(times::Ask),
+    List,
+    Machine(machine::Ask),
+    Execute,
+}
+
+/// The clocks that stand: of the day, the same read cheaply, and that without leap seconds.
+const REALTIME: &[u32] = &[0, 5, 11];
+const FUTEX_CLOCK_REALTIME: u32 = 256;
+const TIMER_ABSTIME: u32 = 1;
+/// What the C library's allocator asks in every process: eight bytes, without waiting.
+const ALLOCATOR: &[(u32, u32)] = &[(2, libc::GRND_NONBLOCK), (1, 8)];
+
+const ALWAYS: Asked = Asked::When(When::Always);
+
+const CALLS: &[(libc::c_long, Asked, Kind)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_stat, ALWAYS, Kind::FileTime(times::Ask::Path { follow: true })),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lstat, ALWAYS, Kind::FileTime(times::Ask::Path { follow: false })),
+    (libc::SYS_fstat, ALWAYS, Kind::FileTime(times::Ask::Descriptor)),
+    (libc::SYS_newfstatat, ALWAYS, Kind::FileTime(times::Ask::At { flags: 3 })),
+    (libc::SYS_statx, ALWAYS, Kind::FileTime(times::Ask::At { flags: 2 })),
+    (libc::SYS_getdents64, ALWAYS, Kind::List),
+    (libc::SYS_execve, ALWAYS, Kind::Execute),
+    (libc::SYS_execveat, ALWAYS, Kind::Execute),
+    (
+        libc::SYS_clock_gettime,
+        Asked::When(When::Equal { argument: 0, values: REALTIME }),
+        Kind::Time(clock::Ask::Clock),
+    ),
+    (libc::SYS_gettimeofday, ALWAYS, Kind::Time(clock::Ask::Day)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_time, ALWAYS, Kind::Time(clock::Ask::Seconds)),
+    (
+        libc::SYS_clock_nanosleep,
+        Asked::All(&[
+            When::Equal { argument: 0, values: REALTIME },
+            When::AnyBit { argument: 1, bits: TIMER_ABSTIME },
+        ]),
+        Kind::Wait(waits::Ask::Sleep),
+    ),
+    (
+        libc::SYS_futex,
+        Asked::When(When::AnyBit { argument: 1, bits: FUTEX_CLOCK_REALTIME }),
+        Kind::Wait(waits::Ask::Futex),
+    ),
+    (libc::SYS_uname, ALWAYS, Kind::Machine(machine::Ask::Name)),
+    (libc::SYS_sysinfo, ALWAYS, Kind::Machine(machine::Ask::Load)),
+    (libc::SYS_sched_getaffinity, ALWAYS, Kind::Machine(machine::Ask::Processors)),
+];
+
+/// The calls that a world wants to hear of.
+pub(super) fn handed(world: &World) -> Vec<Handed> {
+    let random = if world.seed.is_some() { ALWAYS } else { Asked::Unless(ALLOCATOR) };
+    let calls = CALLS.iter().map(|(number, when, _)| (*number, *when));
+    calls.chain([(libc::SYS_getrandom, random)]).filter_map(|(number, when)| Handed::new(number, when)).collect()
+}
+
+/// Answers the calls of one program and all that it starts.
+pub(super) struct Answers {
+    clock: clock::Clock,
+    processors: u32,
+    listings: listing::Listings,
+    programs: programs::Programs,
+    random: Option<entropy::Streams>,
+    waits: waits::Waits,
+    seen: Seen,
+}
+
+impl Answers {
+    /// From now on. `pool` is where programs read seeded bytes from.
+    pub(super) fn new(world: &World, pool: Option<Pool>) -> Self {
+        let clock = clock::Clock::from_now(world.clock);
+        Self {
+            programs: programs::Programs::new(&clock, world.seed.is_some()),
+            clock,
+            processors: world.processors,
+            listings: listing::Listings::new(world.listing),
+            random: world.seed.map(|seed| entropy::Streams::new(seed, pool)),
+            waits: waits::Waits::default(),
+            seen: Seen::default(),
+        }
+    }
+
+    pub(super) fn answer(&mut self, calls: &Calls, call: Notification) -> Verdict {
+        let number = libc::c_long::from(call.number);
+        let known = CALLS.iter().find(|(known, ..)| *known == number).map(|(.., kind)| *kind);
+        let answered = match known {
+            Some(Kind::Time(ask)) => self.clock.answer(ask, call),
+            Some(Kind::FileTime(ask)) => {
+                times::make_true(calls, call, ask, &self.clock);
+                Ok(Answer::Kernel)
+            }
+            Some(Kind::Wait(ask)) => match self.waits.hold(calls, call, ask, &self.clock) {
+                Ok(None) => return Verdict::Held,
+                Ok(Some(answer)) => Ok(answer),
+                Err(refusal) => Err(refusal),
+            },
+            Some(Kind::List) => self.listings.answer(calls, call),
+            Some(Kind::Machine(ask)) => {
+                if ask == machine::Ask::Processors && self.seen.processors.is_none() {
+                    self.seen.processors = programs::command(calls, call);
+                }
+                machine::answer(ask, call, self.processors)
+            }
+            Some(Kind::Execute) => {
+                if self.programs.will_execute(call).is_err() && self.seen.traced.is_none() {
+                    self.seen.traced = programs::command(calls, call);
+                }
+                Ok(Answer::Kernel)
+            }
+            None if number == libc::SYS_getrandom => self.random(calls, call),
+            None => Err(Refusal::NotOurs),
+        };
+        Verdict::Now(match answered {
+            Ok(answer) => answer,
+            Err(Refusal::Errno(errno)) => Answer::Failed(errno),
+            Err(Refusal::NotOurs) => Answer::Kernel,
+        })
+    }
+
+    fn random(&mut self, calls: &Calls, call: Notification) -> Result<Answer, Refusal> {
+        let for_itself = ALLOCATOR.iter().all(|(at, value)| {
+            call.arguments.get(*at as usize).is_some_and(|argument| *argument == u64::from(*value))
+        });
+        if !for_itself
+            && self.seen.entropy.len() < NAMED
+            && let Some(command) = programs::command(calls, call)
+            && !self.seen.entropy.contains(&command)
+        {
+            self.seen.entropy.push(command);
+        }
+        match &mut self.random {
+            Some(streams) => streams.answer(calls, call),
+            None => Ok(Answer::Kernel),
+        }
+    }
+
+    pub(super) fn stopped(&mut self, calls: &Calls, thread: Pid, status: i32) {
+        self.programs.stopped(calls, thread, status, self.random.as_mut());
+    }
+
+    pub(super) fn ended(&mut self, process: Pid) {
+        self.programs.ended(process);
+    }
+
+    pub(super) fn pause(&self) -> Option<Timespec> {
+        self.waits.pause()
+    }
+
+    pub(super) fn answer_held(&mut self, calls: &Calls) {
+        self.waits.answer(calls);
+    }
+
+    pub(super) fn pool(&self) -> Option<BorrowedFd<'_>> {
+        self.random.as_ref()?.pool()
+    }
+
+    pub(super) fn fill_pool(&mut self) {
+        if let Some(random) = &mut self.random {
+            random.fill();
+        }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.clone()
+    }
+}
+
+/// What a named pipe of ours is opened as: it is never without a reader or a writer.
+type Pipe = OwnedFd;

@@ -1,0 +1,103 @@
+//! The clock that stands, and where on it the times of files lie (spec/world.md, "Clock").
+
+use rustix::io::Errno;
+
+use crate::sys;
+use crate::sys::seccomp::{Answer, Notification};
+
+use super::super::supervisor::{Refusal, number};
+
+/// The clock stands in the last nanosecond of its second, so that no file of that second is from the future.
+pub(super) const NANOSECOND: i64 = 999_999_999;
+/// The last nanosecond that a file may have.
+const LAST_OF_FILES: i64 = NANOSECOND - 1;
+const NANOSECONDS: i64 = 1_000_000_000;
+/// Files of the same millisecond have the same time.
+const TICK: i64 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// clock_gettime(clock, *time)
+    Clock,
+    /// gettimeofday(*time, *zone)
+    Day,
+    /// time(*seconds)
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no such call there"))]
+    Seconds,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    second: i64,
+    /// When the program began, in nanoseconds since 1970: what is older was there before.
+    start: i64,
+}
+
+impl Clock {
+    /// Files that are written from now on are of that second.
+    pub(super) fn from_now(second: i64) -> Self {
+        Self { second, start: sys::clock::realtime_nanos() }
+    }
+
+    pub(super) fn second(&self) -> i64 {
+        self.second
+    }
+
+    /// Nanoseconds since 1970 that the clock shows.
+    pub(super) fn nanos(&self) -> i64 {
+        self.second.saturating_mul(NANOSECONDS).saturating_add(NANOSECOND)
+    }
+
+    /// The time that a file is told to have which the kernel gave this one: (seconds, nanoseconds). The order of what is
+    /// written stays, so that make(1) sees what is newer; `None` for a time that is not the kernel's own of this run.
+    pub(super) fn of_file(&self, seconds: i64, nanoseconds: i64) -> Option<(i64, i64)> {
+        let real = seconds.saturating_mul(NANOSECONDS).saturating_add(nanoseconds);
+        (real >= self.start).then(|| (self.second, ((real - self.start) / TICK + 1).min(LAST_OF_FILES)))
+    }
+
+    pub(super) fn answer(&self, ask: Ask, call: Notification) -> Result<Answer, Refusal> {
+        let process = number(call)?;
+        let [a, b, ..] = call.arguments;
+        let write = |address: u64, words: [i64; 2], count: usize| {
+            let bytes: Vec<u8> = words[..count].iter().flat_map(|word| word.to_ne_bytes()).collect();
+            sys::memory::write(process, address, &bytes).map_err(|_| Errno::FAULT)
+        };
+        match ask {
+            Ask::Clock => write(b, [self.second, NANOSECOND], 2)?,
+            Ask::Day => {
+                if a != 0 {
+                    write(a, [self.second, NANOSECOND / 1000], 2)?;
+                }
+                if b != 0 {
+                    // Two 32-bit numbers: no minutes west of Greenwich, no summer time.
+                    write(b, [0, 0], 1)?;
+                }
+            }
+            Ask::Seconds => {
+                if a != 0 {
+                    write(a, [self.second, 0], 1)?;
+                }
+                return Ok(Answer::Value(self.second));
+            }
+        }
+        Ok(Answer::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_keep_their_order_and_are_never_from_the_future() {
+        let clock = Clock { second: 7, start: 1_000 * NANOSECONDS };
+        assert_eq!(clock.of_file(999, 999_999_999), None);
+        assert_eq!(clock.of_file(1_000, 0), Some((7, 1)));
+        assert_eq!(clock.of_file(1_000, 999_999), Some((7, 1)));
+        assert_eq!(clock.of_file(1_000, 1_000_000), Some((7, 2)));
+        assert_eq!(clock.of_file(1_001, 0), Some((7, 1_001)));
+        assert_eq!(clock.of_file(i64::MAX, 0), Some((7, LAST_OF_FILES)));
+        let (seconds, nanoseconds) = clock.of_file(i64::MAX, 0).unwrap();
+        assert!(seconds * NANOSECONDS + nanoseconds < clock.nanos());
+    }
+}

@@ -1,0 +1,113 @@
+//! Programs at the moment they begin (spec/world.md, "Programs").
+//!
+//! Whoever calls execve(2) is attached to before the kernel goes on, stops when the new program is loaded and has not run
+//! yet, gets its clock and its randomness, and is let go. Nothing is traced before or after that: programs may trace each
+//! other. One that another traces already cannot be attached to, and keeps the clock that is so.
+
+use std::collections::HashSet;
+use std::os::unix::fs::FileExt as _;
+
+use rustix::fs::OFlags;
+use rustix::process::Pid;
+
+use crate::sys;
+use crate::sys::seccomp::Notification;
+use crate::sys::trace;
+
+use super::super::supervisor::{Calls, let_go, number};
+use super::clock::Clock;
+use super::entropy::{Streams, auxiliary_value, place_of_tag};
+use super::vdso::{self, Patch};
+
+/// Where the kernel says its code is (getauxval(3)).
+const AT_SYSINFO_EHDR: u64 = 33;
+
+pub(super) struct Programs {
+    patches: Vec<Patch>,
+    /// Threads that were attached to.
+    attached: HashSet<Pid>,
+}
+
+/// Another one traces the program.
+pub(super) struct Traced;
+
+impl Programs {
+    pub(super) fn new(clock: &Clock, seeded: bool) -> Self {
+        let code = sys::memory::vdso().unwrap_or_default();
+        Self { patches: vdso::patches(code, clock.second(), seeded), attached: HashSet::new() }
+    }
+
+    /// A thread is about to execute a program.
+    pub(super) fn will_execute(&mut self, call: Notification) -> Result<(), Traced> {
+        let Ok(thread) = number(call) else { return Ok(()) };
+        // An execution that failed before leaves the thread attached to.
+        if self.attached.contains(&thread) {
+            return Ok(());
+        }
+        trace::seize(thread).map_err(|_| Traced)?;
+        self.attached.insert(thread);
+        Ok(())
+    }
+
+    /// A thread that was attached to stopped. It is let go, whatever for: a signal that it got instead of a program is
+    /// delivered, and the next time it executes one is another time.
+    pub(super) fn stopped(
+        &mut self,
+        calls: &Calls,
+        thread: Pid,
+        status: i32,
+        random: Option<&mut Streams>,
+    ) {
+        self.attached.remove(&thread);
+        if trace::stop(status).0 == trace::EXECUTED {
+            // That of another thread than the first becomes the process'.
+            if let Ok(Some(former)) = trace::former_number(thread) {
+                self.attached.remove(&former);
+            }
+            self.begin(calls, thread, random);
+        }
+        let_go(thread, status);
+    }
+
+    pub(super) fn ended(&mut self, process: Pid) {
+        self.attached.remove(&process);
+    }
+
+    /// Gives a program its clock and its randomness. One of another ABI has words of another size there, and nothing is
+    /// found.
+    fn begin(&self, calls: &Calls, process: Pid, random: Option<&mut Streams>) {
+        let pid = process.as_raw_pid();
+        let Ok(auxiliary) = calls.processes.read(&format!("{pid}/auxv")) else { return };
+        if let Some(base) = auxiliary_value(&auxiliary, AT_SYSINFO_EHDR) {
+            let memory = calls.processes.open_at(&format!("{pid}/mem"), OFlags::RDWR);
+            if let Ok(memory) = memory.map(std::fs::File::from) {
+                for Patch { offset, code } in &self.patches {
+                    // As a debugger sets a breakpoint: the process gets a page of its own.
+                    let _ = memory.write_all_at(code, base + offset);
+                }
+            }
+        }
+        if let (Some(random), Some(place)) = (random, place_of_tag(&auxiliary)) {
+            let _ = sys::memory::write(process, place, &random.begin(&description(calls, pid)));
+        }
+    }
+}
+
+/// What a program is: its arguments, and where it runs.
+fn description(calls: &Calls, pid: i32) -> Vec<u8> {
+    let arguments = calls.processes.read(&format!("{pid}/cmdline")).unwrap_or_default();
+    let directory = calls.processes.open_at(&format!("{pid}/cwd"), OFlags::PATH | OFlags::NOFOLLOW);
+    let directory = directory.and_then(|link| rustix::fs::readlinkat(link, c"", Vec::new()));
+    let directory = directory.map(std::ffi::CString::into_bytes).unwrap_or_default();
+    [directory, arguments].join(&0)
+}
+
+/// The command of the process that makes a call, its arguments joined, for people.
+pub(super) fn command(calls: &Calls, call: Notification) -> Option<String> {
+    const SHOWN: usize = 120;
+    let arguments = calls.processes.read(&format!("{}/cmdline", call.pid)).ok()?;
+    let words: Vec<String> =
+        arguments.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(crate::diag::escape).collect();
+    let text: String = words.join(" ").chars().take(SHOWN).collect();
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,185 @@
+//! The kernel's own functions in a program's memory (vdso(7)), for a clock that stands (spec/world.md, "Programs").
+//!
+//! They read the real clock without a system call, so nobody is asked. Machine code of ours takes their place: it knows
+//! the time, which never changes, and asks the kernel for all other clocks. Pure.
+
+use crate::sys::elf;
+
+use super::clock::NANOSECOND;
+
+/// Code that takes the place of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Patch {
+    /// From the start of the object, in bytes.
+    pub offset: u64,
+    pub code: Vec<u8>,
+}
+
+/// What is to be written over an object. A function that is not there, or whose code is too short, is left: no kernel has
+/// such a one.
+pub(super) fn patches(object: &[u8], second: i64, seeded: bool) -> Vec<Patch> {
+    let functions = functions(second).into_iter().filter(|(_, random, _)| seeded || !random);
+    functions
+        .filter_map(|(name, _, code)| {
+            let function = elf::function(object, name)?;
+            (code.len() as u64 <= function.size).then_some(Patch { offset: function.offset, code })
+        })
+        .collect()
+}
+
+/// Name, whether it is for seeded randomness alone, code.
+#[cfg(target_arch = "x86_64")]
+fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
+    let second = second.to_le_bytes();
+    let nanosecond = i32::try_from(NANOSECOND).expect("below two thousand million").to_le_bytes();
+    let microsecond = i32::try_from(NANOSECOND / 1000).expect("less than that").to_le_bytes();
+    let clock_gettime = [
+        &[0x83, 0xFF, 0x00][..], // cmp edi, CLOCK_REALTIME
+        &[0x74, 0x12],           // je standing
+        &[0x83, 0xFF, 0x05],     // cmp edi, CLOCK_REALTIME_COARSE
+        &[0x74, 0x0D],           // je standing
+        &[0x83, 0xFF, 0x0B],     // cmp edi, CLOCK_TAI
+        &[0x74, 0x08],           // je standing
+        &[0xB8, 0xE4, 0, 0, 0],  // mov eax, clock_gettime
+        &[0x0F, 0x05],           // syscall
+        &[0xC3],                 // ret
+        &[0x48, 0xB8],           // standing: mov rax, second
+        &second,
+        &[0x48, 0x89, 0x06],       // mov [rsi], rax
+        &[0x48, 0xC7, 0x46, 0x08], // mov qword [rsi + 8], nanosecond
+        &nanosecond,
+        &[0x31, 0xC0], // xor eax, eax
+        &[0xC3],       // ret
+    ]
+    .concat();
+    let gettimeofday = [
+        &[0x48, 0x85, 0xFF][..], // test rdi, rdi
+        &[0x74, 0x15],           // jz zone
+        &[0x48, 0xB8],           // mov rax, second
+        &second,
+        &[0x48, 0x89, 0x07],       // mov [rdi], rax
+        &[0x48, 0xC7, 0x47, 0x08], // mov qword [rdi + 8], microsecond
+        &microsecond,
+        &[0x48, 0x85, 0xF6],                // zone: test rsi, rsi
+        &[0x74, 0x07],                      // jz done
+        &[0x48, 0xC7, 0x06, 0, 0, 0, 0],    // mov qword [rsi], 0
+        &[0x31, 0xC0],                      // done: xor eax, eax
+        &[0xC3],                            // ret
+    ]
+    .concat();
+    let time = [
+        &[0x48, 0xB8][..], // mov rax, second
+        &second,
+        &[0x48, 0x85, 0xFF], // test rdi, rdi
+        &[0x74, 0x03],       // jz done
+        &[0x48, 0x89, 0x07], // mov [rdi], rax
+        &[0xC3],             // done: ret
+    ]
+    .concat();
+    let getrandom = [
+        &[0x49, 0x83, 0xF8, 0xFF][..],                // cmp r8, -1: asks how large a state is
+        &[0x74, 0x08],                                // je none
+        &[0xB8, 0x3E, 0x01, 0, 0],                    // mov eax, getrandom
+        &[0x0F, 0x05],                                // syscall
+        &[0xC3],                                      // ret
+        &[0x48, 0xC7, 0xC0, 0xDA, 0xFF, 0xFF, 0xFF], // none: mov rax, -ENOSYS
+        &[0xC3],                                      // ret
+    ]
+    .concat();
+    vec![
+        ("__vdso_clock_gettime", false, clock_gettime),
+        ("__vdso_gettimeofday", false, gettimeofday),
+        ("__vdso_time", false, time),
+        ("__vdso_getrandom", true, getrandom),
+    ]
+}
+
+/// Name, whether it is for seeded randomness alone, code.
+#[cfg(target_arch = "aarch64")]
+fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
+    let code = |words: &[u32], numbers: [i64; 2]| -> Vec<u8> {
+        let words = words.iter().flat_map(|word| word.to_le_bytes());
+        words.chain(numbers.iter().flat_map(|number| number.to_le_bytes())).collect()
+    };
+    let clock_gettime = code(
+        &[
+            0x7100_001F, // cmp w0, CLOCK_REALTIME
+            0x5400_0100, // b.eq standing
+            0x7100_141F, // cmp w0, CLOCK_REALTIME_COARSE
+            0x5400_00C0, // b.eq standing
+            0x7100_2C1F, // cmp w0, CLOCK_TAI
+            0x5400_0080, // b.eq standing
+            0xD280_0E28, // mov x8, clock_gettime
+            0xD400_0001, // svc 0
+            0xD65F_03C0, // ret
+            0x5800_00A2, // standing: ldr x2, second
+            0x5800_00C3, // ldr x3, nanosecond
+            0xA900_0C22, // stp x2, x3, [x1]
+            0xD280_0000, // mov x0, 0
+            0xD65F_03C0, // ret
+        ],
+        [second, NANOSECOND],
+    );
+    let gettimeofday = code(
+        &[
+            0xB400_0080, // cbz x0, zone
+            0x5800_00E2, // ldr x2, second
+            0x5800_0103, // ldr x3, microsecond
+            0xA900_0C02, // stp x2, x3, [x0]
+            0xB400_0041, // zone: cbz x1, done
+            0xF900_003F, // str xzr, [x1]
+            0xD280_0000, // done: mov x0, 0
+            0xD65F_03C0, // ret
+        ],
+        [second, NANOSECOND / 1000],
+    );
+    vec![
+        ("__kernel_clock_gettime", false, clock_gettime),
+        ("__kernel_gettimeofday", false, gettimeofday),
+        (
+            "__kernel_getrandom",
+            true,
+            // mov x0, -ENOSYS: the C library asks the kernel then.
+            code(&[0x9280_04A0, 0xD65F_03C0], [0, 0]),
+        ),
+    ]
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn functions(_: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_code_has_room_for_all_of_it() {
+        let Some(object) = crate::sys::memory::vdso() else { return };
+        let names = |seeded| patches(object, 1, seeded).len();
+        assert!(names(false) >= 2);
+        // Kernels since 6.11 draw randomness there, too.
+        let draws = elf::function(object, "__vdso_getrandom").is_some();
+        assert_eq!(names(true), names(false) + usize::from(draws));
+        assert_eq!(patches(b"no object", 1, true), []);
+    }
+
+    /// Jumps lead to the beginning of an instruction: each branch of the code is as long as its distance says.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn branches_lead_where_they_say() {
+        let of = |name: &str| functions(7).into_iter().find(|(known, ..)| *known == name).unwrap().2;
+        let clock = of("__vdso_clock_gettime");
+        for at in [3, 8, 13] {
+            assert_eq!(clock[at], 0x74);
+            assert_eq!(clock[at + 2 + usize::from(clock[at + 1])..][..2], [0x48, 0xB8]);
+        }
+        let day = of("__vdso_gettimeofday");
+        assert_eq!(day[5 + usize::from(day[4])..][..3], [0x48, 0x85, 0xF6]);
+        let zone = 5 + usize::from(day[4]) + 3;
+        assert_eq!(day[zone + 2 + usize::from(day[zone + 1])..], [0x31, 0xC0, 0xC3]);
+        let random = of("__vdso_getrandom");
+        assert_eq!(random[6 + usize::from(random[5])..][..3], [0x48, 0xC7, 0xC0]);
+    }
+}

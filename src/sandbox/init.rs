@@ -158,6 +158,10 @@ fn prepare(
     let program = Program::prepare(&spec.process, stdin, supervised)?.limited(job.limited);
     let program = program.terminal_to(socket)?;
     let program = program.in_network(spec.network).on_console();
+    if let Some(last) = spec.process.world.as_ref().map(|world| world.last_process).filter(|last| *last > 0) {
+        // A kernel without this numbers from the first on.
+        let _ = std::fs::write("/proc/sys/kernel/ns_last_pid", last.to_string());
+    }
     let entered = root::enter(job)?;
     Ok((program, entered))
 }

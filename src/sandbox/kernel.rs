@@ -79,7 +79,7 @@ pub(super) fn mount_proc(tree: &mut Tree, staging: &Staging, devices: &Devices) 
 
 /// Shows files of `/proc` and `/sys` as they are in another world, where the kernel has such files at all.
 pub(super) fn show_world(tree: &Tree, staging: &Staging, world: &World) -> Result<(), SetupError> {
-    let proc = world::proc_files(world.processors, world.clock);
+    let proc = world::proc_files(world);
     let files = [("proc", proc), ("sys", world::sys_files(world.processors))];
     for (number, (dir, files)) in files.into_iter().enumerate() {
         for (at, (name, text)) in files.into_iter().enumerate() {

@@ -68,11 +68,7 @@ pub(super) struct Program {
 
 impl Program {
     /// `owners`: whether changes of owner are handed over, besides what its world wants to hear of.
-    pub(super) fn prepare(
-        spec: &Process,
-        stdin: Option<OwnedFd>,
-        owners: bool,
-    ) -> Result<Self, SetupError> {
+    pub(super) fn prepare(spec: &Process, stdin: Option<OwnedFd>, owners: bool) -> Result<Self, SetupError> {
         let strings = |field: &str, list: &[String]| -> Result<Vec<CString>, SetupError> {
             list.iter().map(|text| c_string(field, text)).collect()
         };

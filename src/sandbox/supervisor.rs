@@ -36,6 +36,15 @@ impl Processes {
         openat(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty())
     }
 
+    /// A file there of a page at most, in one piece.
+    pub(super) fn read_short(&self, path: &str) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; 4096];
+        let file = self.open_at(path, OFlags::RDONLY)?;
+        let count = rustix::io::read(&file, &mut bytes)?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
     /// All of a file there, which has no size beforehand.
     pub(super) fn read(&self, path: &str) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -212,19 +221,22 @@ impl Calls {
         let cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
         let (base, resolve) = match dir {
             _ if absolute => (format!("{pid}/root"), ResolveFlags::IN_ROOT),
-            Some(fd) if u64::from(low(fd)) != cwd => {
-                (format!("{pid}/fd/{}", low(fd)), ResolveFlags::empty())
-            }
+            Some(fd) if u64::from(low(fd)) != cwd => (format!("{pid}/fd/{}", low(fd)), ResolveFlags::empty()),
             Some(_) | None => (format!("{pid}/cwd"), ResolveFlags::empty()),
         };
         let base = self.processes.open_at(&base, OFlags::PATH)?;
         openat2(base, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)
     }
 
+    /// The file behind a descriptor of the caller, or of another process if that is gone.
+    pub(super) fn some_descriptor(&self, call: Notification, fd: u64) -> Result<OwnedFd> {
+        let path = format!("{}/fd/{}", call.pid, low(fd));
+        self.processes.open_at(&path, OFlags::PATH).map_err(|_| Errno::BADF)
+    }
+
     /// The file behind a descriptor of the caller.
     pub(super) fn descriptor(&self, call: Notification, fd: u64) -> std::result::Result<OwnedFd, Refusal> {
-        let path = format!("{}/fd/{}", call.pid, low(fd));
-        let file = self.processes.open_at(&path, OFlags::PATH).map_err(|_| Errno::BADF)?;
+        let file = self.some_descriptor(call, fd)?;
         if self.waits(call) { Ok(file) } else { Err(Refusal::NotOurs) }
     }
 

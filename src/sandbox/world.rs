@@ -12,7 +12,7 @@ mod times;
 mod vdso;
 mod waits;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::event::Timespec;
 use rustix::process::Pid;
@@ -90,7 +90,10 @@ const CALLS: &[(libc::c_long, Asked, Kind)] = &[
 pub(super) fn handed(world: &World) -> Vec<Handed> {
     let random = if world.seed.is_some() { ALWAYS } else { Asked::Unless(ALLOCATOR) };
     let calls = CALLS.iter().map(|(number, when, _)| (*number, *when));
-    calls.chain([(libc::SYS_getrandom, random)]).filter_map(|(number, when)| Handed::new(number, when)).collect()
+    calls
+        .chain([(libc::SYS_getrandom, random)])
+        .filter_map(|(number, when)| Handed::new(number, when))
+        .collect()
 }
 
 /// Answers the calls of one program and all that it starts.
@@ -203,6 +206,3 @@ impl Answers {
         self.seen.clone()
     }
 }
-
-/// What a named pipe of ours is opened as: it is never without a reader or a writer.
-type Pipe = OwnedFd;

@@ -22,7 +22,8 @@ pub fn loaded_size<'a>(header: &[u8], rest: impl FnOnce(usize, usize) -> Option<
     }
     let (at, count) = (number::<8>(header, 32)?, number::<2>(header, 56)?);
     let headers = rest(usize::try_from(at).ok()?, usize::try_from(count).ok()? * PROGRAM_HEADER)?;
-    let loaded = headers.chunks_exact(PROGRAM_HEADER).filter(|header| number::<4>(header, 0) == Some(PT_LOAD));
+    let loaded =
+        headers.chunks_exact(PROGRAM_HEADER).filter(|header| number::<4>(header, 0) == Some(PT_LOAD));
     let ends = loaded.filter_map(|header| number::<8>(header, 16)?.checked_add(number::<8>(header, 40)?));
     // The table of sections lies behind what is loaded, in the same pages.
     let page = ends.max()?.checked_next_multiple_of(4096)?;
@@ -45,7 +46,9 @@ pub fn function(object: &[u8], name: &str) -> Option<Function> {
     let is_named = |symbol: &&[u8]| {
         let start = number::<4>(symbol, 0).and_then(|start| usize::try_from(start).ok());
         let found = start.and_then(|start| names.get(start..));
-        found.is_some_and(|found| found.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0)))
+        found.is_some_and(|found| {
+            found.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+        })
     };
     let symbol = of(symbols)?.chunks_exact(SYMBOL).find(is_named)?;
     let function = Function { offset: number::<8>(symbol, 8)?, size: number::<8>(symbol, 16)? };
@@ -76,7 +79,8 @@ mod tests {
     #[test]
     fn the_kernels_own_code_is_read() {
         let Some(object) = crate::sys::memory::vdso() else { return };
-        let name = if cfg!(target_arch = "aarch64") { "__kernel_clock_gettime" } else { "__vdso_clock_gettime" };
+        let name =
+            if cfg!(target_arch = "aarch64") { "__kernel_clock_gettime" } else { "__vdso_clock_gettime" };
         let found = function(object, name).unwrap();
         assert!(found.size > 0 && found.offset > 0);
         assert_eq!(function(object, "__vdso_clock_gettim"), None);

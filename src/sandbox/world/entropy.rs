@@ -16,7 +16,6 @@ use crate::sys;
 use crate::sys::seccomp::{Answer, Notification};
 
 use super::super::supervisor::{Calls, Refusal, number};
-use super::Pipe;
 
 /// Bytes that wait in the pool: as much as one read takes that wants all it asked for.
 const POOL: usize = 1 << 20;
@@ -29,7 +28,7 @@ const TAG: usize = 16;
 type Tag = [u8; TAG];
 
 /// What programs find at `/dev/random` and `/dev/urandom`.
-pub(in crate::sandbox) type Pool = Pipe;
+pub(in crate::sandbox) type Pool = OwnedFd;
 
 struct Stream {
     key: [u8; 32],
@@ -120,13 +119,19 @@ impl Streams {
     }
 }
 
+/// Sixteen bytes for a name of something that there is once.
+pub(super) fn number_of(seed: &[u8; 32]) -> [u8; 16] {
+    let key = derived(seed, b"uuid");
+    key[..16].try_into().expect("of thirty-two")
+}
+
 fn derived(seed: &[u8; 32], name: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(seed, name).as_bytes()
 }
 
 /// The tag of the program that a process is.
 fn tag(calls: &Calls, process: Pid) -> Option<Tag> {
-    let auxiliary = calls.processes.read(&format!("{}/auxv", process.as_raw_pid())).ok()?;
+    let auxiliary = calls.processes.read_short(&format!("{}/auxv", process.as_raw_pid())).ok()?;
     let mut tag = [0; TAG];
     let count = sys::memory::read(process, auxiliary_value(&auxiliary, AT_RANDOM)?, &mut tag).ok()?;
     (count == TAG).then_some(tag)

@@ -61,9 +61,8 @@ impl Listings {
         let (listing, from) = self.at(position, &directory)?;
         let Some(entries) = self.taken.get(&listing) else { return Err(Refusal::NotOurs) };
         let room = usize::try_from(low(length)).unwrap_or(ANSWER).min(ANSWER);
-        let (bytes, count) = pack(entries.get(from..).unwrap_or_default(), room, |index| {
-            token(listing, from + index + 1)
-        });
+        let (bytes, count) =
+            pack(entries.get(from..).unwrap_or_default(), room, |index| token(listing, from + index + 1));
         if bytes.is_empty() && from < entries.len() {
             return Err(Errno::INVAL.into());
         }

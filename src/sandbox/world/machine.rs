@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use crate::sys;
 use crate::sys::seccomp::{Answer, Notification};
 
+use super::super::spec::World;
 use super::super::supervisor::{Refusal, number};
 
 /// The kernel that programs find themselves on: younger than any that a C library in use asks for.
@@ -66,9 +67,10 @@ fn mask(processors: u32) -> u64 {
 }
 
 /// Files of `/proc` that say more of the machine, by path in there.
-pub(in crate::sandbox) fn proc_files(processors: u32, clock: i64) -> Vec<(&'static str, String)> {
+pub(in crate::sandbox) fn proc_files(world: &World) -> Vec<(&'static str, String)> {
+    let (processors, clock) = (world.processors, world.clock);
     let each = |line: &dyn Fn(u32) -> String| (0..processors).map(line).collect::<String>();
-    vec![
+    let files = vec![
         ("uptime", "100.00 100.00\n".into()),
         ("loadavg", "0.00 0.00 0.00 1/1 1\n".into()),
         ("version", format!("Linux version {RELEASE} {VERSION}\n")),
@@ -81,8 +83,18 @@ pub(in crate::sandbox) fn proc_files(processors: u32, clock: i64) -> Vec<(&'stat
         }),
         ("sys/kernel/osrelease", format!("{RELEASE}\n")),
         ("sys/kernel/version", format!("{VERSION}\n")),
-        ("sys/kernel/random/boot_id", "00000000-0000-4000-8000-000000000000\n".into()),
-    ]
+        ("sys/kernel/random/boot_id", uuid([0; 16])),
+    ];
+    // The kernel makes another at each reading; here there is one for each step.
+    let drawn = world.seed.map(|seed| ("sys/kernel/random/uuid", uuid(super::entropy::number_of(&seed))));
+    files.into_iter().chain(drawn).collect()
+}
+
+/// A random UUID (RFC 9562, version 4) of these bits.
+fn uuid(bytes: [u8; 16]) -> String {
+    let bits = u128::from_be_bytes(bytes) & !(0xF000 << 64) & !(0xC000 << 48) | 0x4000 << 64 | 0x8000 << 48;
+    let hex = format!("{bits:032x}");
+    format!("{}-{}-{}-{}-{}\n", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// Files of `/sys` that list processors.
@@ -124,6 +136,23 @@ mod tests {
         assert_eq!([0, 1, 4, 64, 99].map(mask), [0, 1, 15, u64::MAX, u64::MAX]);
         assert_eq!(sys_files(1)[0].1, "0\n");
         assert_eq!(sys_files(4)[0], ("devices/system/cpu/online", "0-3\n".to_owned()));
-        assert_eq!(proc_files(4, 0)[4].1.matches("processor\t").count(), 4);
+        let world = World {
+            clock: 0,
+            seed: None,
+            processors: 4,
+            listing: crate::sandbox::spec::Listing::Sorted,
+            layout: crate::sandbox::spec::Layout::Fixed,
+            umask: 0,
+            last_process: 0,
+        };
+        assert_eq!(proc_files(&world)[4].1.matches("processor\t").count(), 4);
+        let seeded = World { seed: Some([1; 32]), ..world.clone() };
+        assert_eq!(proc_files(&seeded).len(), proc_files(&world).len() + 1);
+    }
+
+    #[test]
+    fn uuids_say_what_they_are() {
+        assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000\n");
+        assert_eq!(uuid([0xFF; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff\n");
     }
 }

@@ -23,7 +23,7 @@ use super::vdso::{self, Patch};
 const AT_SYSINFO_EHDR: u64 = 33;
 
 pub(super) struct Programs {
-    patches: Vec<Patch>,
+    patch: Option<Patch>,
     /// Threads that were attached to.
     attached: HashSet<Pid>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Traced;
 impl Programs {
     pub(super) fn new(clock: &Clock, seeded: bool) -> Self {
         let code = sys::memory::vdso().unwrap_or_default();
-        Self { patches: vdso::patches(code, clock.second(), seeded), attached: HashSet::new() }
+        Self { patch: vdso::patch(code, clock.second(), seeded), attached: HashSet::new() }
     }
 
     /// A thread is about to execute a program.
@@ -51,13 +51,7 @@ impl Programs {
 
     /// A thread that was attached to stopped. It is let go, whatever for: a signal that it got instead of a program is
     /// delivered, and the next time it executes one is another time.
-    pub(super) fn stopped(
-        &mut self,
-        calls: &Calls,
-        thread: Pid,
-        status: i32,
-        random: Option<&mut Streams>,
-    ) {
+    pub(super) fn stopped(&mut self, calls: &Calls, thread: Pid, status: i32, random: Option<&mut Streams>) {
         self.attached.remove(&thread);
         if trace::stop(status).0 == trace::EXECUTED {
             // That of another thread than the first becomes the process'.
@@ -77,14 +71,13 @@ impl Programs {
     /// found.
     fn begin(&self, calls: &Calls, process: Pid, random: Option<&mut Streams>) {
         let pid = process.as_raw_pid();
-        let Ok(auxiliary) = calls.processes.read(&format!("{pid}/auxv")) else { return };
+        let Ok(auxiliary) = calls.processes.read_short(&format!("{pid}/auxv")) else { return };
         if let Some(base) = auxiliary_value(&auxiliary, AT_SYSINFO_EHDR) {
             let memory = calls.processes.open_at(&format!("{pid}/mem"), OFlags::RDWR);
-            if let Ok(memory) = memory.map(std::fs::File::from) {
-                for Patch { offset, code } in &self.patches {
-                    // As a debugger sets a breakpoint: the process gets a page of its own.
-                    let _ = memory.write_all_at(code, base + offset);
-                }
+            if let (Ok(memory), Some(Patch { offset, code })) = (memory.map(std::fs::File::from), &self.patch)
+            {
+                // As a debugger sets a breakpoint: the process gets a page of its own.
+                let _ = memory.write_all_at(code, base + offset);
             }
         }
         if let (Some(random), Some(place)) = (random, place_of_tag(&auxiliary)) {

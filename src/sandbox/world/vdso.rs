@@ -15,9 +15,22 @@ pub(super) struct Patch {
     pub code: Vec<u8>,
 }
 
-/// What is to be written over an object. A function that is not there, or whose code is too short, is left: no kernel has
-/// such a one.
-pub(super) fn patches(object: &[u8], second: i64, seeded: bool) -> Vec<Patch> {
+/// What is to be written over an object, in one piece: what lies between its functions is written as it is.
+pub(super) fn patch(object: &[u8], second: i64, seeded: bool) -> Option<Patch> {
+    let patches = patches(object, second, seeded);
+    let start = patches.iter().map(|patch| patch.offset).min()?;
+    let end = patches.iter().map(|patch| patch.offset + patch.code.len() as u64).max()?;
+    let place = |offset: u64| usize::try_from(offset).ok();
+    let mut code = object.get(place(start)?..place(end)?)?.to_vec();
+    for patch in &patches {
+        let at = place(patch.offset - start)?;
+        code[at..at + patch.code.len()].copy_from_slice(&patch.code);
+    }
+    Some(Patch { offset: start, code })
+}
+
+/// One for each function. A function that is not there, or whose code is too short, is left: no kernel has such a one.
+fn patches(object: &[u8], second: i64, seeded: bool) -> Vec<Patch> {
     let functions = functions(second).into_iter().filter(|(_, random, _)| seeded || !random);
     functions
         .filter_map(|(name, _, code)| {
@@ -60,11 +73,11 @@ fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
         &[0x48, 0x89, 0x07],       // mov [rdi], rax
         &[0x48, 0xC7, 0x47, 0x08], // mov qword [rdi + 8], microsecond
         &microsecond,
-        &[0x48, 0x85, 0xF6],                // zone: test rsi, rsi
-        &[0x74, 0x07],                      // jz done
-        &[0x48, 0xC7, 0x06, 0, 0, 0, 0],    // mov qword [rsi], 0
-        &[0x31, 0xC0],                      // done: xor eax, eax
-        &[0xC3],                            // ret
+        &[0x48, 0x85, 0xF6],             // zone: test rsi, rsi
+        &[0x74, 0x07],                   // jz done
+        &[0x48, 0xC7, 0x06, 0, 0, 0, 0], // mov qword [rsi], 0
+        &[0x31, 0xC0],                   // done: xor eax, eax
+        &[0xC3],                         // ret
     ]
     .concat();
     let time = [
@@ -77,13 +90,13 @@ fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
     ]
     .concat();
     let getrandom = [
-        &[0x49, 0x83, 0xF8, 0xFF][..],                // cmp r8, -1: asks how large a state is
-        &[0x74, 0x08],                                // je none
-        &[0xB8, 0x3E, 0x01, 0, 0],                    // mov eax, getrandom
-        &[0x0F, 0x05],                                // syscall
-        &[0xC3],                                      // ret
+        &[0x49, 0x83, 0xF8, 0xFF][..], // cmp r8, -1: asks how large a state is
+        &[0x74, 0x08],                 // je none
+        &[0xB8, 0x3E, 0x01, 0, 0],     // mov eax, getrandom
+        &[0x0F, 0x05],                 // syscall
+        &[0xC3],                       // ret
         &[0x48, 0xC7, 0xC0, 0xDA, 0xFF, 0xFF, 0xFF], // none: mov rax, -ENOSYS
-        &[0xC3],                                      // ret
+        &[0xC3],                       // ret
     ]
     .concat();
     vec![

@@ -64,6 +64,9 @@ pub struct What {
     /// Hermetic, and randomness of steps follows from a seed: keys that they make are known to everybody
     #[arg(long)]
     deterministic: bool,
+    /// Fail if the image may come out differently: reproducible
+    #[arg(long, value_enum, value_name = "WHAT")]
+    require: Option<Requirement>,
     #[command(flatten)]
     pins: PinArgs,
     /// When registries are asked for bases; --pull alone is --pull=always
@@ -97,6 +100,12 @@ enum NetworkArg {
     Default,
     None,
     Host,
+}
+
+/// What an image has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Requirement {
+    Reproducible,
 }
 
 /// Arguments of `lith build`.
@@ -268,6 +277,7 @@ impl What {
             epoch: Epoch::ZERO,
             hermetic: self.hermetic || self.deterministic,
             deterministic: self.deterministic,
+            reproducible: self.require == Some(Requirement::Reproducible),
             network: match self.network {
                 None | Some(NetworkArg::Default) => Network::Default,
                 Some(NetworkArg::None) => Network::None,

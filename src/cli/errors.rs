@@ -12,6 +12,7 @@ use crate::exec::ExecError;
 use crate::image::CopyError;
 use crate::image::statements::StatementError;
 use crate::login::LoginError;
+use crate::recipe::{Because, Effect, Label};
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
@@ -249,6 +250,7 @@ fn build_code(error: &BuildError) -> u8 {
         BuildError::Exec(source) => exec_code(source),
         BuildError::Store(error) => store_code(error),
         BuildError::Assemble(_)
+        | BuildError::NotReproducible { .. }
         | BuildError::Checks { .. }
         | BuildError::Sbom { .. }
         | BuildError::CacheTo(_) => 1,
@@ -293,6 +295,20 @@ fn exec_code(error: &ExecError) -> u8 {
 /// What helps where programs of another processor cannot run.
 const EMULATOR: &str = "install an emulator (on Debian: qemu-user-static), or run the step for this machine's platform: \
                         FROM --platform=$BUILDPLATFORM";
+
+/// What shuts out the effect that a label names.
+fn ways_to_reproduce(label: &Label) -> &'static str {
+    match label {
+        Label::Conditional(Because { effect: Effect::Entropy, .. }) => {
+            "--deterministic lets randomness follow from a seed; keys and passwords are no longer secret then"
+        }
+        Label::Impure(Because { effect: Effect::Insecure, .. }) => "no world can be kept from RUN --security=insecure",
+        Label::Impure(_) | Label::Conditional(_) => {
+            "--hermetic shuts it out: no network, a clock that stands, one kind of machine, empty caches"
+        }
+        Label::Reproducible => "nothing is to be done",
+    }
+}
 
 fn hint(error: &CliError) -> Option<String> {
     match error {
@@ -349,6 +365,7 @@ fn hint(error: &CliError) -> Option<String> {
                 Some(EMULATOR.into())
             }
             BuildError::Foreign(_) => Some(EMULATOR.into()),
+            BuildError::NotReproducible { label, .. } => Some(ways_to_reproduce(label).into()),
             _ => None,
         },
         _ => None,

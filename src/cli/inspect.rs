@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::find::Found;
 use super::session::{self, Need};
 use super::{CliError, find, out};
+use crate::engine::label;
 use crate::oci::DescriptorPlatform;
 use crate::oci::media::MediaType;
 use crate::platform::Platform;
@@ -73,6 +74,9 @@ pub fn describe(store: &Store, found: &Found) -> Result<Value, CliError> {
         "GraphDriver": graph_driver(store, &config.rootfs.diff_ids),
         "RootFS": { "Type": config.rootfs.kind, "Layers": config.rootfs.diff_ids },
     });
+    if let Some(label) = label::of_image(store, record.id) {
+        value["Reproducibility"] = json!(label);
+    }
     if let Some(index) = &found.index {
         value["Manifests"] = index.images.iter().map(|one| manifest(store, one)).collect();
     }

@@ -85,12 +85,16 @@ fn tree(stages: &[StageLines]) -> String {
             let own_stage =
                 |need: &&String| !need.starts_with(&format!("{}/", stage.name)) && **need != stage.base;
             let bar = if last { ' ' } else { '│' };
-            for effect in &line.effects {
+            // What every step has that is told nothing is said once, below.
+            for effect in line.effects.iter().filter(|effect| effect.is_own()) {
                 let _ = writeln!(text, "{bar}            effect {}", effect.name());
             }
             for need in line.needs.iter().filter(own_stage) {
                 let _ = writeln!(text, "{bar}            needs {need}");
             }
+        }
+        if let Some(label) = &stage.reproducibility {
+            let _ = writeln!(text, "   {label}");
         }
     }
     text

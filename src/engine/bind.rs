@@ -42,6 +42,15 @@ const HERMETIC_ENV: [(&str, &str); 5] = [
     ("PERL_HASH_SEED", "0"),
 ];
 
+/// The network that a RUN gets which asks for one.
+pub fn network(asked: Network, options: &Options) -> BoundNetwork {
+    match (asked, options.network) {
+        (Network::None, _) | (Network::Default, Network::None) => BoundNetwork::None,
+        (Network::Default, Network::Default) if options.hermetic => BoundNetwork::None,
+        (Network::Host, _) | (Network::Default, Network::Host | Network::Default) => BoundNetwork::Host,
+    }
+}
+
 impl Inputs<'_> {
     /// Binds a RUN; reads what its mounts bring as far as it is not known.
     pub fn run(
@@ -51,11 +60,7 @@ impl Inputs<'_> {
         platform: &Platform,
     ) -> Result<Job, BuildError> {
         let hermetic = self.options.hermetic;
-        let network = match (run.network, self.options.network) {
-            (Network::None, _) | (Network::Default, Network::None) => BoundNetwork::None,
-            (Network::Default, Network::Default) if hermetic => BoundNetwork::None,
-            (Network::Host, _) | (Network::Default, Network::Host | Network::Default) => BoundNetwork::Host,
-        };
+        let network = network(run.network, self.options);
         let mut env = run.env.clone();
         if hermetic {
             let epoch = self.options.epoch.seconds().to_string();

@@ -7,6 +7,7 @@ mod configure;
 pub mod contexts;
 pub mod finish;
 mod foreign;
+pub mod label;
 mod naming;
 pub mod packages;
 pub mod pins;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use crate::action::BoundNetwork;
 use crate::context::ContextError;
 use crate::debian::{Asking, DebianError, Machine};
 use crate::diag::{Diagnostic, Source};
@@ -39,7 +41,7 @@ use crate::oci::Reference;
 use crate::plan::{Plan, StepId};
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
-use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
+use crate::recipe::{Base, Effect, FilesFrom, Label, Network, Op, Recipe, Told};
 use crate::remote::redact;
 use crate::sbom::Form;
 use crate::shared::{Sink, Sources};
@@ -77,6 +79,8 @@ pub struct Options {
     pub hermetic: bool,
     /// Randomness of hermetic steps follows from their keys.
     pub deterministic: bool,
+    /// An image that may come out differently is an error.
+    pub reproducible: bool,
     /// What `RUN` without `--network` gets.
     pub network: Network,
     pub jobs: NonZeroUsize,
@@ -154,6 +158,8 @@ pub enum BuildError {
     Foreign(Vec<ForeignStep>),
     #[error("{file}:{line}: packages of {suite}: {source}")]
     Packages { file: String, line: usize, suite: String, source: Box<DebianError> },
+    #[error("{file}: the image is {label}; it was to be reproducible")]
+    NotReproducible { file: String, label: Box<Label> },
     #[error("{option}: {file} has no stage {name}{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
     NoStage { option: &'static str, file: String, name: String, similar: Option<String> },
     #[error(transparent)]
@@ -257,6 +263,7 @@ pub fn build(store: &Store, options: &Options, ui: &dyn Ui) -> Result<finish::Bu
 
 /// Builds the targets of what was prepared.
 pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish::Built, BuildError> {
+    prepared.insist(|_| None)?;
     if !prepared.warnings.is_empty() {
         ui.event(Event::Odd(&prepared.warnings));
     }
@@ -264,7 +271,9 @@ pub fn build_prepared(mut prepared: Prepared<'_>, ui: &dyn Ui) -> Result<finish:
     let (done, written) = sharing::run(&prepared, ui);
     // What was hashed stays known even if a step failed.
     prepared.save_indexes()?;
-    let built = finish::finish(&prepared, &done?)?;
+    let done = done?;
+    prepared.insist(|id| done.done.get(&id).map(|done| done.info.effects.clone()))?;
+    let built = finish::finish(&prepared, &done)?;
     written.map(|()| built)
 }
 
@@ -401,8 +410,18 @@ impl Prepared<'_> {
             text: redact(&step.origin.text),
             line: step.origin.line,
             span: step.origin.span,
-            effects: step.op.effects(self.options.hermetic),
+            effects: self.effects(&step.op),
         }
+    }
+
+    /// What is known beforehand to have a part in a step besides its key.
+    fn effects(&self, op: &Op) -> Vec<Effect> {
+        let Options { hermetic, deterministic, .. } = *self.options;
+        let reaches = match op {
+            Op::Run(run) => bind::network(run.network, self.options) == BoundNetwork::Host,
+            Op::Copy(_) | Op::MakeDir { .. } | Op::Packages(_) | Op::Config => false,
+        };
+        op.effects(Told { hermetic, seeded: deterministic }, reaches)
     }
 
     /// How a step is called, as if its platform was the only one.

@@ -16,7 +16,7 @@ use crate::exec::{ExecError, Executor, Job, Lookup};
 use crate::fetch::{FetchError, FetchOptions, Fetching};
 use crate::plan::StepId;
 use crate::platform::Platform;
-use crate::recipe::{Base, CopySource, Effect, Op};
+use crate::recipe::{Base, CopySource, Effect, Label, Op};
 
 /// What the cache says of a step before the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -57,6 +57,9 @@ pub struct StageLines {
     /// What it stands on, as written.
     pub base: String,
     pub target: bool,
+    /// Of a target: whether its image comes out the same each time, as far as it can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reproducibility: Option<Label>,
     pub steps: Vec<Line>,
 }
 
@@ -110,9 +113,11 @@ impl Asker<'_> {
             steps.push(Line { name, text, line, key, status, pinned, needs, effects });
         }
         self.ends.insert(at, rootfs);
-        let target = self.prepared.recipe.targets.contains(&at);
+        let number = self.prepared.recipe.targets.iter().position(|target| *target == at);
+        let (target, reproducibility) =
+            (number.is_some(), number.map(|number| self.prepared.label_beforehand(number)));
         let platform = stage.platform.clone();
-        Ok(StageLines { name: self.prepared.stage_name(at), platform, base, target, steps })
+        Ok(StageLines { name: self.prepared.stage_name(at), platform, base, target, reproducibility, steps })
     }
 
     /// Key and status; `rootfs` moves on if the result is known and is forgotten if not. What takes a layer that is elsewhere

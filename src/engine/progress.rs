@@ -11,7 +11,7 @@ use crate::digest::ActionKey;
 use crate::exec::observe::{Rootfs, chain};
 use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
 use crate::plan::{Phase, StepId};
-use crate::recipe::{Base, Op};
+use crate::recipe::{Base, Effect, Op};
 use crate::sandbox::Stream;
 use crate::sched;
 use crate::shared::Offer;
@@ -241,11 +241,27 @@ impl Running<'_> {
         Ok(outcome?)
     }
 
+    /// A step with what was seen of it when it was done, by whomever.
+    fn with_effects(&self, info: &StepInfo, record: &Record) -> StepInfo {
+        let mut info = info.clone();
+        // All of it is said already of a step that is told nothing; others execute nothing.
+        let is_told = self.prepared.options.hermetic && matches!(self.op(info.id), Op::Run(_));
+        let seeded = self.prepared.options.deterministic;
+        for effect in &record.effects {
+            let seen = is_told && !(seeded && *effect == Effect::Untold);
+            if seen && !info.effects.contains(effect) {
+                info.effects.push(*effect);
+            }
+        }
+        info
+    }
+
     fn finish(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>, outcome: Outcome) {
         let fields = job.action.fields();
         let hit = outcome.how == How::Hit;
         let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
         let end = if hit { End::Hit } else { End::Built { why: why.clone() } };
+        let info = self.with_effects(info, &outcome.record);
         let base = self.image_below(info.id.stage).filter(|base| base == parent).unwrap_or_default();
         let offer = Offer { record: outcome.record.clone(), parent: chain(parent), base };
         (self.offer)(info.id.stage, offer);
@@ -256,7 +272,7 @@ impl Running<'_> {
         steps.done.insert(info.id, done);
         steps.rootfs.insert(info.id, Arc::new(rootfs));
         drop(steps);
-        self.ui.event(Event::Ended { step: info, end });
+        self.ui.event(Event::Ended { step: &info, end });
     }
 
     /// The layers of the image that a stage stands on.

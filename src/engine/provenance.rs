@@ -13,7 +13,7 @@ use crate::fetch::{Commits, FetchOptions, Fetcher, Fetching};
 use crate::lock::{git_name, url_name};
 use crate::oci::attest::Attestation;
 use crate::plan;
-use crate::recipe::{Base, CopySource, FilesFrom, Network, Op, Pin, Stage, Step};
+use crate::recipe::{Base, CopySource, FilesFrom, Label, Network, Op, Pin, Stage, Step};
 use crate::remote::{Remote, without_credentials};
 
 const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
@@ -105,7 +105,11 @@ fn parameters(prepared: &Prepared<'_>, target: usize, detail: Detail) -> Value {
 
 /// How it was done.
 fn internals(prepared: &Prepared<'_>, done: &[&Done], detail: Detail, hermetic: bool) -> Value {
-    let mut internals = json!({ "lith": env!("CARGO_PKG_VERSION"), "hermetic": hermetic });
+    let steps: Vec<String> = done.iter().map(|done| prepared.plain_step(done.info.id)).collect();
+    let effects = done.iter().zip(&steps);
+    let label = Label::of(effects.map(|(done, step)| (step.as_str(), done.info.line, &done.info.effects[..])));
+    let mut internals =
+        json!({ "lith": env!("CARGO_PKG_VERSION"), "hermetic": hermetic, "reproducibility": label });
     if detail == Detail::Max {
         let step = |done: &&Done| {
             let mut step = json!({
@@ -216,7 +220,7 @@ fn shown(source: &CopySource) -> Option<String> {
 
 /// Whether nothing but what is named here can have had a part in a step.
 fn is_closed(done: &Done) -> bool {
-    done.info.effects.is_empty() && field(done, "run.network").is_none_or(|network| network == "none")
+    !done.info.effects.iter().any(|effect| effect.is_open()) && field(done, "run.network").is_none_or(|network| network == "none")
 }
 
 fn field<'a>(done: &'a Done, wanted: &str) -> Option<&'a str> {

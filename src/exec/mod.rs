@@ -20,6 +20,7 @@ pub mod select;
 pub mod source;
 pub mod trees;
 pub mod users;
+mod secrecy;
 mod world;
 
 use std::cell::OnceCell;
@@ -34,6 +35,7 @@ use crate::fetch::FetchOptions;
 use crate::limits::{ProcessLimits, Reached};
 use crate::path::ImagePath;
 use crate::platform::Platform;
+use crate::recipe::Effect;
 use crate::recipe::{Link, Unpack};
 use crate::shared::Sources;
 use crate::store::{LayerRef, Record, Store, StoreError};
@@ -116,6 +118,11 @@ pub enum ExecError {
     NoSandbox { reason: String },
     #[error("{platform} programs cannot run on this {host} machine: {reason}")]
     Foreign { platform: Box<Platform>, host: Box<Platform>, reason: String },
+    #[error(
+        "{path} is {what}, written by {makers}: randomness follows from a seed here, so everybody can make the same. \
+         Make it when a container starts, bring it as a secret, or build without --deterministic"
+    )]
+    SeededKey { path: ImagePath, what: &'static str, makers: String },
     #[error("{command} did not complete successfully: {status}{}", run::because(.reached))]
     Failed { command: String, status: run::Failure, reached: Vec<Reached> },
 }
@@ -186,6 +193,20 @@ impl Job {
 pub struct Outcome {
     pub record: Record,
     pub how: How,
+}
+
+/// What work on an action gave.
+struct Worked {
+    observations: Vec<Observation>,
+    layer: LayerRef,
+    effects: Vec<Effect>,
+}
+
+/// Of what executes nothing.
+impl From<(Vec<Observation>, LayerRef)> for Worked {
+    fn from((observations, layer): (Vec<Observation>, LayerRef)) -> Self {
+        Self { observations, layer, effects: Vec::new() }
+    }
 }
 
 /// Whether work was done.
@@ -272,8 +293,8 @@ impl<'a> Executor<'a> {
             return Ok(Outcome { record, how: How::Hit });
         }
         output.started();
-        let (observations, layer) = self.work(job, parent, output)?;
-        let record = Record { key: job.key, observations, layer, brought: None };
+        let Worked { observations, layer, effects } = self.work(job, parent, output)?;
+        let record = Record { key: job.key, observations, layer, effects, brought: None };
         self.store.add_action_record(record.clone())?;
         Ok(Outcome { record, how })
     }
@@ -301,19 +322,19 @@ impl<'a> Executor<'a> {
         job: &Job,
         parent: &Rootfs,
         output: &mut dyn run::Sink,
-    ) -> Result<(Vec<Observation>, LayerRef), ExecError> {
+    ) -> Result<Worked, ExecError> {
         let epoch = job.action.epoch;
         match &job.action.op {
             BoundOp::Run(run) => {
-                let layer = self.run(job, run, parent, output)?;
-                Ok((vec![observe::whole(parent)], layer))
+                let (layer, effects) = self.run(job, run, parent, output)?;
+                Ok(Worked { observations: vec![observe::whole(parent)], layer, effects })
             }
-            BoundOp::Packages(layer) => self.packages(layer, parent, epoch),
-            BoundOp::Merge(layers) => Ok((vec![observe::whole(parent)], self.merge(layers, parent)?)),
+            BoundOp::Packages(layer) => Ok(self.packages(layer, parent, epoch)?.into()),
+            BoundOp::Merge(layers) => Ok((vec![observe::whole(parent)], self.merge(layers, parent)?).into()),
             BoundOp::MakeDir { path, user } => {
                 let observer = self.observer(parent)?;
                 let planned = copy::make_dir(&observer, path, user, epoch)?;
-                Ok((observer.observations(), self.store_layer(&planned)?))
+                Ok((observer.observations(), self.store_layer(&planned)?).into())
             }
             BoundOp::Copy(bound) => {
                 let parent = match bound.link {
@@ -339,7 +360,7 @@ impl<'a> Executor<'a> {
                     Link::No => observer.observations(),
                     Link::Yes => Vec::new(),
                 };
-                Ok((seen, self.store_layer(&planned)?))
+                Ok((seen, self.store_layer(&planned)?).into())
             }
         }
     }

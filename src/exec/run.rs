@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use super::mask::{Masked, Needles};
 use super::mounts::Mounts;
 use super::observe::{Observer, Rootfs};
+use super::secrecy::{self, Found};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
 use crate::capabilities::Capabilities;
 use crate::layer::capture::{CaptureOptions, capture};
+use crate::layer::Toc;
 use crate::layer::write::LayerWriter;
 use crate::limits::Reached;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
 use crate::platform::Platform;
-use crate::recipe::Security;
+use crate::recipe::{Effect, Security};
 use crate::recipe::mount::Mount;
 use crate::sandbox::emulation::{self, Support};
-use crate::sandbox::spec::{Access, File, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio, Work};
+use crate::sandbox::spec::{Access, File, First, Ids, Net, Process, SHM_SIZE, Seen, Spec, Status, Stdio, Work};
 use crate::sandbox::{Launcher, Output, Stream};
 use crate::store::snapshots::EMPTY_LAYER;
 use crate::store::{LayerRef, Scratch};
@@ -110,7 +112,7 @@ impl Executor<'_> {
         run: &BoundRun,
         parent: &Rootfs,
         output: &mut dyn Sink,
-    ) -> Result<LayerRef, ExecError> {
+    ) -> Result<(LayerRef, Vec<Effect>), ExecError> {
         self.store.bring_all(parent)?;
         let scratch = self.store.scratch()?;
         let mounts = self.mounts(job, run, output)?;
@@ -137,7 +139,9 @@ impl Executor<'_> {
             }
             return Err(failed(job, run, failure, ended.reached));
         }
-        self.capture(job, parent, scratch, &ended.stubs, output)
+        let seeded = run.seeded.then_some(&ended.seen);
+        let layer = self.capture(job, parent, scratch, &ended.stubs, seeded, output)?;
+        Ok((layer, effects(run, &ended.seen)))
     }
 
     /// What must not show in the output of a step.
@@ -243,12 +247,35 @@ impl Executor<'_> {
         HOSTS.to_owned() + &given.map(|host| format!("{}\t{}\n", host.address, host.name)).collect::<String>()
     }
 
+    /// Says which keys and passwords a step wrote; those of a step whose randomness is known are an error.
+    fn check_keys(
+        &self,
+        layer: &Toc,
+        upper: &Path,
+        parent: &Rootfs,
+        seeded: Option<&Seen>,
+        output: &mut dyn Sink,
+    ) -> Result<(), ExecError> {
+        let observer = self.observer(parent)?;
+        let shadow = users::text(&observer, secrecy::SHADOW)?.unwrap_or_default();
+        for Found { path, what } in secrecy::find(layer, upper, shadow.as_bytes()) {
+            match seeded {
+                Some(seen) => {
+                    return Err(ExecError::SeededKey { makers: secrecy::makers(&path, seen), path, what });
+                }
+                None => output.warning(&format!("{path} is {what}: whoever has the image has it")),
+            }
+        }
+        Ok(())
+    }
+
     fn capture(
         &self,
         job: &Job,
         parent: &Rootfs,
         scratch: Scratch,
         stubs: &[crate::sandbox::spec::Stub],
+        seeded: Option<&Seen>,
         output: &mut dyn Sink,
     ) -> Result<LayerRef, ExecError> {
         use std::os::unix::ffi::OsStrExt as _;
@@ -273,6 +300,7 @@ impl Executor<'_> {
             output.warning(text);
         }
         let (sink, written) = writer.finish()?;
+        self.check_keys(&written.toc, &upper, parent, seeded, output)?;
         self.store.commit_layer(sink, &written)?;
         let layer = LayerRef { diff_id: written.diff_id, size: written.size };
         if layer.size > EMPTY_LAYER {
@@ -280,6 +308,13 @@ impl Executor<'_> {
         }
         Ok(layer)
     }
+}
+
+/// What was seen to have a part in a hermetic step.
+fn effects(run: &BoundRun, seen: &Seen) -> Vec<Effect> {
+    let drew = !run.seeded && !seen.entropy.is_empty();
+    let effects = [(Effect::Entropy, drew), (Effect::Clock, seen.traced.is_some())];
+    effects.into_iter().filter_map(|(effect, has)| has.then_some(effect)).collect()
 }
 
 /// Whether this machine runs programs of a platform, if that can be known without a try.

@@ -55,7 +55,7 @@ impl Names {
     }
 }
 
-fn text(parent: &Observer<'_>, path: &[u8]) -> Result<Option<String>, ExecError> {
+pub(super) fn text(parent: &Observer<'_>, path: &[u8]) -> Result<Option<String>, ExecError> {
     let path = ImagePath::parse(path).expect("a literal path");
     Ok(parent.small_file(&path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }

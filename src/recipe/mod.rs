@@ -16,7 +16,7 @@ use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::remote::GitRepo;
 use chmod::Chmod;
-pub use effect::Effect;
+pub use effect::{Because, Effect, Label, Told};
 pub use merge::{Merged, MergedFrom};
 use mount::Mount;
 pub use packages::{PackageLayer, PackageSet, Pin};

@@ -67,6 +67,8 @@ pub(super) fn filter(owners_are_recorded: bool, world: Option<&World>) -> Option
 pub(super) struct Supervisor {
     calls: Calls,
     world: Option<Answers>,
+    /// Whether somebody may call.
+    awake: bool,
 }
 
 /// Where calls wait, and how their callers are reached.
@@ -86,12 +88,17 @@ impl Supervisor {
     /// The program hands its calls over at `listener`.
     pub(super) fn new(listener: OwnedFd, processes: Processes, world: Option<Answers>) -> Self {
         seccomp::hand_over_at_once(&listener);
-        Self { calls: Calls { listener, processes }, world }
+        Self { calls: Calls { listener, processes }, world, awake: true }
     }
 
     /// Readable when a call waits.
-    pub(super) fn listener(&self) -> BorrowedFd<'_> {
-        self.calls.listener.as_fd()
+    pub(super) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.awake.then(|| self.calls.listener.as_fd())
+    }
+
+    /// Nobody is left who could call.
+    pub(super) fn rest(&mut self) {
+        self.awake = false;
     }
 
     /// Writable when bytes are wanted of it.

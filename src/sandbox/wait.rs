@@ -160,7 +160,7 @@ impl Watch<'_> {
     fn until(&mut self, ready: BorrowedFd<'_>) -> rustix::io::Result<Woken> {
         loop {
             let supervisor = self.supervisor.as_ref();
-            let listener = supervisor.map(Supervisor::listener);
+            let listener = supervisor.and_then(Supervisor::listener);
             let pool = supervisor.and_then(Supervisor::pool);
             let pause = supervisor.and_then(Supervisor::pause);
             let (process, orders) = match &self.caller {
@@ -185,7 +185,7 @@ impl Watch<'_> {
                 self.supervisor.iter_mut().for_each(Supervisor::serve);
             } else if !call.is_empty() {
                 // Nobody is left who could call.
-                self.supervisor = None;
+                self.supervisor.iter_mut().for_each(Supervisor::rest);
             }
             if let Some(caller) = &mut self.caller
                 && caller.wants_the_end(!gone.is_empty(), !order.is_empty())

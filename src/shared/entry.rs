@@ -12,6 +12,7 @@ use crate::oci::json::{self, MAX_DOCUMENT};
 use crate::oci::media::{Flavor, MediaType};
 use crate::oci::{Descriptor, Document, Manifest};
 use crate::sign::KeyId;
+use crate::recipe::Effect;
 use crate::store::{Brought, Promise, PromisedToc, Record};
 
 /// The version of the format.
@@ -223,7 +224,8 @@ impl Shared {
     /// The record as the store keeps it.
     pub fn record(&self, key: ActionKey) -> Record {
         let (observations, layer) = (self.observations.clone(), self.layer);
-        Record { key, observations, layer, brought: Some(Brought::Unchecked) }
+        let effects = vec![Effect::Untold];
+        Record { key, observations, layer, effects, brought: Some(Brought::Unchecked) }
     }
 
     /// The layers of the image that the action was done on, where the record has them all.

@@ -12,6 +12,7 @@ use super::{Store, StoreError};
 use crate::action::Observation;
 use crate::digest::{ActionKey, ChainId};
 use crate::epoch::Epoch;
+use crate::recipe::Effect;
 use crate::sign::KeyId;
 use crate::sys::file::{self, Durability};
 
@@ -29,6 +30,9 @@ pub struct Record {
     pub key: ActionKey,
     pub observations: Vec<Observation>,
     pub layer: LayerRef,
+    /// What was seen to have a part in the layer besides what the key says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<Effect>,
     /// Whose word it is, if a shared cache gave it; what was done here is nobody else's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brought: Option<Brought>,
@@ -170,7 +174,7 @@ mod tests {
     fn the_bytes_of_a_record_are_pinned() {
         let layer = LayerRef { diff_id: DiffId::from_bytes([1; 32]), size: 2048 };
         let record =
-            |brought| Record { key: ActionKey::from_bytes([7; 32]), observations: vec![], layer, brought };
+            |brought| Record { key: ActionKey::from_bytes([7; 32]), observations: vec![], layer, effects: vec![], brought };
         let key = "sha256:55c6d954c9276da3943eea6aa8cbea96d86f9ec9df7ce11e2e3eb9ab7813f315".parse().unwrap();
         let signed = Brought::Signed { key, time: Epoch::from_seconds(1_700_000_000).unwrap() };
         let own = format!(

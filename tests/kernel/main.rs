@@ -44,3 +44,4 @@ mod tour;
 mod trust;
 mod vectors;
 mod verify;
+mod world;

@@ -95,6 +95,7 @@ pub fn options(machine: Machine) -> Options {
         epoch: Epoch::from_seconds(1_700_000_000).unwrap(),
         hermetic: false,
         deterministic: false,
+        reproducible: false,
         network: Network::Default,
         jobs: NonZeroUsize::new(2).unwrap(),
         fresh: Fresh::None,

@@ -1,0 +1,187 @@
+//! What hermetic steps are told of the world (spec/world.md), on the real kernel.
+
+use std::collections::BTreeMap;
+
+use lith::sandbox::Launcher;
+use lith::sandbox::spec::{Layout, Listing, Spec, Status, World as Told};
+
+use super::sandbox::{World, run, told, world};
+
+/// Runs a script in a world and gives what it printed; it must end well.
+fn says(place: &World, told: &Told, script: &str) -> String {
+    let mut spec = place.shell(script);
+    spec.process.world = Some(told.clone());
+    let (ended, text) = run(&spec);
+    let ended = ended.unwrap();
+    assert_eq!(ended.status, Status::Exited(0), "{script}: {}{}", text.out, text.err);
+    assert_eq!(text.err, "", "{script}");
+    text.out
+}
+
+fn seeded() -> Told {
+    Told { seed: Some([7; 32]), ..told() }
+}
+
+/// A place with all of busybox's commands in it.
+fn full() -> Option<World> {
+    let place = world()?;
+    let list = std::process::Command::new("/bin/busybox").arg("--list").output().unwrap();
+    for name in String::from_utf8(list.stdout).unwrap().lines() {
+        let _ = std::os::unix::fs::symlink("busybox", place.path("base/bin").join(name));
+    }
+    Some(place)
+}
+
+#[test]
+fn the_clock_stands_whoever_reads_it() {
+    let Some(place) = full() else { return };
+    // Through the kernel's code in its memory, and after waiting.
+    let script = "date -u +%s; sleep 0.05; date -u +%s; sh -c 'date -u +%s'";
+    assert_eq!(says(&place, &told(), script), "1700000000\n1700000000\n1700000000\n");
+    assert_eq!(says(&place, &Told { clock: 0, ..told() }, "date -u +%s"), "0\n");
+}
+
+#[test]
+fn a_program_that_asks_the_kernel_itself_is_told_the_same() {
+    let Some(place) = full() else { return };
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/world/clocks.c");
+    let built = std::process::Command::new("cc")
+        .args(["-static", "-pthread", "-O1", "-o"])
+        .args([&place.path("base/bin/clocks"), std::path::Path::new(source)])
+        .status();
+    assert!(built.unwrap().success());
+    let printed = says(&place, &told(), "clocks");
+    let lines: BTreeMap<&str, &str> = printed.lines().filter_map(|line| line.split_once(' ')).collect();
+    for name in ["clock_gettime", "vdso_clock_gettime", "coarse", "vdso_coarse", "tai"] {
+        assert_eq!(lines[name], "1700000000.999999999", "{printed}");
+    }
+    assert_eq!(lines["gettimeofday"], "1700000000.999999", "{printed}");
+    assert_eq!(lines["vdso_gettimeofday"], "1700000000.999999", "{printed}");
+    assert_eq!(lines["time"], "1700000000", "{printed}");
+    assert_eq!(lines["vdso_time"], "1700000000", "{printed}");
+    // Waiting works: the monotonic clock goes on, and so do waits until a moment of the clock that stands.
+    for name in ["monotonic", "sleep_until", "futex_until", "cond_woken"] {
+        assert_eq!(lines[name], "ok", "{printed}");
+    }
+}
+
+#[test]
+fn files_written_in_a_step_are_of_its_second_and_keep_their_order() {
+    let Some(place) = full() else { return };
+    let script = r#"touch /old; sleep 0.02; touch /new; mkdir /d; ln -s x /l; sleep 0.02; touch /d/in
+        stat -c '%Y %n' /old /new /d /l /d/in
+        at() { stat -c %y $1; }
+        expr "$(at /old)" \< "$(at /new)" \& "$(at /new)" \< "$(at /d/in)"
+        touch -d @1234567890 /set; stat -c '%Y' /set
+        cd /; tar -cf - old d | tar -tvf - | grep -c '2023-11-14 22:13:20'"#;
+    let expected = "1700000000 /old\n1700000000 /new\n1700000000 /d\n1700000000 /l\n1700000000 /d/in\n\
+                    1\n1234567890\n3\n";
+    assert_eq!(says(&place, &told(), script), expected);
+    // What was there before keeps its time.
+    let before = says(&place, &told(), "stat -c %Y /bin/busybox");
+    assert_ne!(before, "1700000000\n");
+}
+
+#[test]
+fn directories_are_listed_in_one_order() {
+    let Some(place) = full() else { return };
+    let make = "mkdir /d; for i in 5 3 9 1 7; do echo $i > /d/$i; done; find /d | tr '\\n' ' '";
+    let sorted = "/d /d/1 /d/3 /d/5 /d/7 /d/9 ";
+    assert_eq!(says(&place, &told(), make), sorted);
+    let other = says(&place, &Told { listing: Listing::Shuffled(3), ..told() }, &make.replace("mkdir", "mkdir -p"));
+    assert_ne!(other, sorted);
+    // Everything is found and removed, also from directories larger than one answer.
+    let many = "mkdir /m; i=0; while [ $i -lt 3000 ]; do : > /m/a-rather-long-name-of-a-file-$i; i=$((i+1)); done
+        ls /m | wc -l; find /m -type f | sort | uniq | wc -l; rm -r /m; ls / | grep -c '^m$' || true";
+    for listing in [Listing::Sorted, Listing::Shuffled(9)] {
+        assert_eq!(says(&place, &Told { listing, ..told() }, many), "3000\n3000\n0\n");
+    }
+}
+
+#[test]
+fn randomness_follows_from_the_seed_alone() {
+    let Some(place) = full() else { return };
+    let script = "mktemp -u; head -c 8 /dev/urandom | md5sum; head -c 8 /dev/random | md5sum
+        cat /proc/sys/kernel/random/uuid";
+    let one = says(&place, &seeded(), script);
+    assert_eq!(says(&place, &seeded(), script), one);
+    assert_ne!(says(&place, &Told { seed: Some([8; 32]), ..told() }, script), one);
+    assert_ne!(says(&place, &told(), script), says(&place, &told(), script), "not seeded");
+    // Two that draw one after the other draw different bytes.
+    let two = says(&place, &seeded(), "mktemp -u; mktemp -u; head -c 8 /dev/urandom | md5sum; head -c 8 /dev/urandom | md5sum");
+    let lines: Vec<&str> = two.lines().collect();
+    assert_ne!(lines[0], lines[1]);
+    assert_ne!(lines[2], lines[3]);
+    // As much as is asked for.
+    assert_eq!(says(&place, &seeded(), "head -c 3000000 /dev/urandom | wc -c"), "3000000\n");
+}
+
+#[test]
+fn what_runs_at_once_draws_nothing_from_each_other() {
+    let Some(place) = full() else { return };
+    let script = "for i in 1 2 3 4 5 6 7 8; do /bin/mktemp -u /tmp/$i.XXXXXX > /$i & done; wait; cat /1 /2 /3 /4 /5 /6 /7 /8";
+    let one = says(&place, &seeded(), script);
+    for _ in 0..5 {
+        assert_eq!(says(&place, &seeded(), script), one);
+    }
+}
+
+#[test]
+fn the_machine_is_another() {
+    let Some(place) = full() else { return };
+    let script = "uname -r; uname -v; nproc; cat /proc/uptime /proc/sys/kernel/osrelease
+        cat /sys/devices/system/cpu/online; grep -c ^processor /proc/cpuinfo; cat /proc/sys/kernel/random/boot_id
+        uptime | grep -c 'up 1 min'; umask";
+    let expected = "6.6.0\n#1 SMP PREEMPT_DYNAMIC\n4\n100.00 100.00\n6.6.0\n0-3\n4\n\
+                    00000000-0000-4000-8000-000000000000\n1\n0022\n";
+    assert_eq!(says(&place, &told(), script), expected);
+    let other = Told { processors: 1, umask: 0o027, last_process: 500, ..told() };
+    let printed = says(&place, &other, "nproc; cat /sys/devices/system/cpu/online; umask; [ $$ -gt 500 ] && echo high");
+    assert_eq!(printed, "1\n0\n0027\nhigh\n");
+}
+
+#[test]
+fn memory_lies_where_it_is_told_to() {
+    let Some(place) = full() else { return };
+    let script = "cat /proc/self/maps | grep -E 'stack|vdso' | cut -d- -f1";
+    assert_eq!(says(&place, &told(), script), says(&place, &told(), script));
+    let random = Told { layout: Layout::Random, ..told() };
+    assert_ne!(says(&place, &random, script), says(&place, &random, script));
+}
+
+#[test]
+fn what_was_seen_is_told() {
+    let Some(place) = full() else { return };
+    let seen = |told: &Told, script: &str| {
+        let mut spec: Spec = place.shell(script);
+        spec.process.world = Some(told.clone());
+        run(&spec).0.unwrap().seen
+    };
+    let quiet = seen(&told(), "echo hello; ls / > /dev/null; date > /dev/null");
+    assert_eq!((quiet.entropy.len(), quiet.processors, quiet.traced), (0, None, None));
+    let loud = seen(&told(), "/bin/nproc; /bin/mktemp -u /tmp/XXXXXX > /dev/null");
+    assert_eq!(loud.processors.as_deref(), Some("/bin/nproc"));
+    assert_eq!(seen(&told(), "cat /dev/null").entropy, Vec::<String>::new());
+}
+
+/// Programs find ways to end, fail and signal in the middle of being attached to.
+#[test]
+fn programs_that_fail_to_execute_are_killed_or_stop_go_their_way() {
+    let Some(place) = full() else { return };
+    let script = "exec 2>/dev/null; /no/such; echo $?; : > /empty; chmod 755 /empty; /empty; echo $?
+        (exec /no/such); echo $?
+        sleep 100 & kill -STOP $!; kill -CONT $!; kill -TERM $!; wait $!; echo $?
+        i=0; while [ $i -lt 50 ]; do (sleep 100 & kill -9 $!; wait $!); i=$((i+1)); done; echo done";
+    assert_eq!(says(&place, &told(), script), "127\n0\n127\n143\ndone\n");
+}
+
+#[test]
+fn a_caller_that_is_gone_takes_everything_along() {
+    let Some(place) = full() else { return };
+    let mut spec = place.shell("while :; do date > /dev/null; done");
+    spec.process.world = Some(seeded());
+    let mut running = Launcher::default().helper(env!("CARGO_BIN_EXE_lith")).spawn(&spec).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    running.kill();
+    running.wait().unwrap();
+}

@@ -302,7 +302,9 @@ fn ways_to_reproduce(label: &Label) -> &'static str {
         Label::Conditional(Because { effect: Effect::Entropy, .. }) => {
             "--deterministic lets randomness follow from a seed; keys and passwords are no longer secret then"
         }
-        Label::Impure(Because { effect: Effect::Insecure, .. }) => "no world can be kept from RUN --security=insecure",
+        Label::Impure(Because { effect: Effect::Insecure, .. }) => {
+            "no world can be kept from RUN --security=insecure"
+        }
         Label::Impure(_) | Label::Conditional(_) => {
             "--hermetic shuts it out: no network, a clock that stands, one kind of machine, empty caches"
         }

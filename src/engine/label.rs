@@ -1,11 +1,11 @@
 //! Whether images come out the same when they are built again, and builds that insist on it.
 
 use super::{BuildError, Prepared};
+use crate::digest::ImageId;
 use crate::plan::{self, StepId};
 use crate::recipe::{Effect, Label};
 use crate::store::Store;
 use crate::store::builds::StepRecord;
-use crate::digest::ImageId;
 
 impl Prepared<'_> {
     /// The label of a target's image, by the effects that are known of each step.
@@ -46,6 +46,7 @@ impl Prepared<'_> {
 pub fn of_image(store: &Store, image: ImageId) -> Option<Label> {
     let builds = store.builds().ok()?;
     let build = builds.iter().find(|build| build.image == image)?;
-    let steps = build.steps.iter().map(|StepRecord { name, line, effects, .. }| (name.as_str(), *line, &effects[..]));
+    let steps =
+        build.steps.iter().map(|StepRecord { name, line, effects, .. }| (name.as_str(), *line, &effects[..]));
     Some(Label::of(steps))
 }

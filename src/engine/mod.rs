@@ -1,5 +1,6 @@
 //! The only wiring: text to recipe to plan to layers to image.
 
+pub mod again;
 pub mod bases;
 pub mod bind;
 pub mod check;

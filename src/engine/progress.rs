@@ -23,6 +23,8 @@ use crate::store::logs::MAX_LOG;
 #[derive(Debug, Clone)]
 pub struct Done {
     pub info: StepInfo,
+    /// To do it once more.
+    pub job: Arc<Job>,
     pub record: Record,
     pub fields: Vec<(String, String)>,
     pub hit: bool,
@@ -112,7 +114,7 @@ impl Steps {
     }
 
     /// What a step stands on.
-    fn parent(&self, prepared: &Prepared<'_>, id: StepId) -> Option<Arc<Rootfs>> {
+    pub fn parent(&self, prepared: &Prepared<'_>, id: StepId) -> Option<Arc<Rootfs>> {
         self.after(prepared, id.stage, id.step.checked_sub(1))
     }
 
@@ -256,7 +258,7 @@ impl Running<'_> {
         info
     }
 
-    fn finish(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>, outcome: Outcome) {
+    fn finish(&self, info: &StepInfo, job: &Arc<Job>, parent: &Arc<Rootfs>, outcome: Outcome) {
         let fields = job.action.fields();
         let hit = outcome.how == How::Hit;
         let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
@@ -267,7 +269,7 @@ impl Running<'_> {
         (self.offer)(info.id.stage, offer);
         let mut rootfs = Rootfs::clone(parent);
         rootfs.push(outcome.record.layer);
-        let done = Done { info: info.clone(), record: outcome.record, fields, hit, why };
+        let done = Done { info: info.clone(), job: job.clone(), record: outcome.record, fields, hit, why };
         let mut steps = self.steps();
         steps.done.insert(info.id, done);
         steps.rootfs.insert(info.id, Arc::new(rootfs));

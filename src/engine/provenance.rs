@@ -107,7 +107,8 @@ fn parameters(prepared: &Prepared<'_>, target: usize, detail: Detail) -> Value {
 fn internals(prepared: &Prepared<'_>, done: &[&Done], detail: Detail, hermetic: bool) -> Value {
     let steps: Vec<String> = done.iter().map(|done| prepared.plain_step(done.info.id)).collect();
     let effects = done.iter().zip(&steps);
-    let label = Label::of(effects.map(|(done, step)| (step.as_str(), done.info.line, &done.info.effects[..])));
+    let label =
+        Label::of(effects.map(|(done, step)| (step.as_str(), done.info.line, &done.info.effects[..])));
     let mut internals =
         json!({ "lith": env!("CARGO_PKG_VERSION"), "hermetic": hermetic, "reproducibility": label });
     if detail == Detail::Max {
@@ -220,7 +221,8 @@ fn shown(source: &CopySource) -> Option<String> {
 
 /// Whether nothing but what is named here can have had a part in a step.
 fn is_closed(done: &Done) -> bool {
-    !done.info.effects.iter().any(|effect| effect.is_open()) && field(done, "run.network").is_none_or(|network| network == "none")
+    !done.info.effects.iter().any(|effect| effect.is_open())
+        && field(done, "run.network").is_none_or(|network| network == "none")
 }
 
 fn field<'a>(done: &'a Done, wanted: &str) -> Option<&'a str> {

@@ -15,12 +15,13 @@ pub mod pack;
 pub mod packages;
 pub mod process;
 pub mod run;
+mod secrecy;
 pub mod secrets;
 pub mod select;
 pub mod source;
 pub mod trees;
 pub mod users;
-mod secrecy;
+pub mod variation;
 mod world;
 
 use std::cell::OnceCell;
@@ -35,8 +36,7 @@ use crate::fetch::FetchOptions;
 use crate::limits::{ProcessLimits, Reached};
 use crate::path::ImagePath;
 use crate::platform::Platform;
-use crate::recipe::Effect;
-use crate::recipe::{Link, Unpack};
+use crate::recipe::{Effect, Link, Unpack};
 use crate::shared::Sources;
 use crate::store::{LayerRef, Record, Store, StoreError};
 
@@ -44,6 +44,7 @@ use mounts::Material;
 use observe::{Observer, Rootfs};
 use secrets::Secrets;
 use source::Source;
+use variation::Variation;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +153,8 @@ pub struct Rules {
 pub struct Executor<'a> {
     pub store: &'a Store,
     pub rules: &'a Rules,
+    /// In which world steps are done once more.
+    variation: Option<Variation>,
     trees: trees::Trees,
 }
 
@@ -237,7 +240,22 @@ pub enum Lookup {
 
 impl<'a> Executor<'a> {
     pub fn new(store: &'a Store, rules: &'a Rules) -> Self {
-        Self { store, rules, trees: trees::Trees::default() }
+        Self { store, rules, variation: None, trees: trees::Trees::default() }
+    }
+
+    /// The same for another world, where nothing is looked up or remembered.
+    pub fn varied(&self, variation: Variation) -> Self {
+        Self { variation: Some(variation), ..Self::new(self.store, self.rules) }
+    }
+
+    /// Does a job once more. Its layer stays until the next gc.
+    pub fn again(
+        &self,
+        job: &Job,
+        parent: &Rootfs,
+        output: &mut dyn run::Sink,
+    ) -> Result<LayerRef, ExecError> {
+        Ok(self.work(job, parent, output)?.layer)
     }
 
     fn observer<'b>(&'b self, parent: &'b Rootfs) -> Result<Observer<'b>, ExecError> {
@@ -317,12 +335,7 @@ impl<'a> Executor<'a> {
         Ok(Some(record))
     }
 
-    fn work(
-        &self,
-        job: &Job,
-        parent: &Rootfs,
-        output: &mut dyn run::Sink,
-    ) -> Result<Worked, ExecError> {
+    fn work(&self, job: &Job, parent: &Rootfs, output: &mut dyn run::Sink) -> Result<Worked, ExecError> {
         let epoch = job.action.epoch;
         match &job.action.op {
             BoundOp::Run(run) => {

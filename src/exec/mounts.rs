@@ -174,7 +174,7 @@ impl Executor<'_> {
         }
         for (name, (cache, material, how)) in wanted {
             let fill = |dir: &Path| self.fill_cache(job, cache, material, dir);
-            let taken = if run.hermetic {
+            let taken = if run.hermetic || self.variation.is_some() {
                 let scratch = self.store.scratch()?;
                 fill(&scratch.writable().upper)?;
                 Cache::Fresh(scratch)

@@ -7,23 +7,26 @@ use super::mask::{Masked, Needles};
 use super::mounts::Mounts;
 use super::observe::{Observer, Rootfs};
 use super::secrecy::{self, Found};
+use super::variation::{Axis, OTHER_HOST, Variation};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
 use crate::capabilities::Capabilities;
-use crate::layer::capture::{CaptureOptions, capture};
 use crate::layer::Toc;
+use crate::layer::capture::{CaptureOptions, capture};
 use crate::layer::write::LayerWriter;
 use crate::limits::Reached;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
 use crate::platform::Platform;
-use crate::recipe::{Effect, Security};
 use crate::recipe::mount::Mount;
+use crate::recipe::{Effect, Security};
 use crate::sandbox::emulation::{self, Support};
-use crate::sandbox::spec::{Access, File, First, Ids, Net, Process, SHM_SIZE, Seen, Spec, Status, Stdio, Work};
+use crate::sandbox::spec::{
+    Access, File, First, Ids, Net, Process, SHM_SIZE, Seen, Spec, Status, Stdio, Work,
+};
 use crate::sandbox::{Launcher, Output, Stream};
 use crate::store::snapshots::EMPTY_LAYER;
-use crate::store::{LayerRef, Scratch};
+use crate::store::{LayerRef, Scratch, StoreError};
 
 /// Where a process' output and a step's notes go.
 pub trait Sink: Send {
@@ -114,12 +117,12 @@ impl Executor<'_> {
         output: &mut dyn Sink,
     ) -> Result<(LayerRef, Vec<Effect>), ExecError> {
         self.store.bring_all(parent)?;
-        let scratch = self.store.scratch()?;
+        let scratch = self.scratch()?;
         let mounts = self.mounts(job, run, output)?;
         let spec = self.spec(job, run, parent, &scratch, &mounts)?;
         let mut relay = Relay::new(output, self.needles(run));
         let launcher = Launcher::default().limits(self.rules.limits.group.clone());
-        let ended = launcher.run(&spec, &mut relay);
+        let ended = self.with_processors(|| launcher.run(&spec, &mut relay));
         relay.finish();
         let ended = ended?;
         drop(mounts);
@@ -142,6 +145,32 @@ impl Executor<'_> {
         let seeded = run.seeded.then_some(&ended.seen);
         let layer = self.capture(job, parent, scratch, &ended.stubs, seeded, output)?;
         Ok((layer, effects(run, &ended.seen)))
+    }
+
+    fn host_name(&self) -> &'static str {
+        match &self.variation {
+            Some(variation) if variation.is(Axis::HostName) => OTHER_HOST,
+            Some(_) | None => HOSTNAME,
+        }
+    }
+
+    fn scratch(&self) -> Result<Scratch, StoreError> {
+        match self
+            .variation
+            .as_ref()
+            .and_then(|variation| variation.storage.as_ref().filter(|_| variation.is(Axis::Storage)))
+        {
+            Some(place) => self.store.scratch_at(place),
+            None => self.store.scratch(),
+        }
+    }
+
+    /// Does something with all processors, or with one.
+    fn with_processors<T>(&self, act: impl FnOnce() -> T) -> T {
+        match &self.variation {
+            Some(variation) if variation.is(Axis::Parallelism) => crate::sys::several::on_one_processor(act),
+            Some(_) | None => act(),
+        }
     }
 
     /// What must not show in the output of a step.
@@ -183,12 +212,12 @@ impl Executor<'_> {
                 capabilities: Capabilities::default(),
                 ulimits: run.ulimits.clone(),
                 insecure: run.security == Security::Insecure,
-                world: run.hermetic.then(|| self.world(job, run, parent)).transpose()?,
+                world: self.world(job, run, parent)?,
                 stdio: Stdio::Captured,
                 work: Work::Execute,
             },
             first: First::Init,
-            hostname: HOSTNAME.to_owned(),
+            hostname: self.host_name().to_owned(),
             network: match run.network {
                 BoundNetwork::None => Net::None,
                 BoundNetwork::Host => Net::Host,
@@ -220,6 +249,9 @@ impl Executor<'_> {
         if !has("HOME") {
             env.push(format!("HOME={}", users::home(user.uid, parent)?));
         }
+        let varied = self.variation.as_ref().map(Variation::environment).unwrap_or_default();
+        let own = varied.iter().filter(|(name, _)| !has(name));
+        env.extend(own.map(|(name, value)| format!("{name}={value}")));
         env.extend(
             job.hidden_env
                 .iter()
@@ -303,7 +335,8 @@ impl Executor<'_> {
         self.check_keys(&written.toc, &upper, parent, seeded, output)?;
         self.store.commit_layer(sink, &written)?;
         let layer = LayerRef { diff_id: written.diff_id, size: written.size };
-        if layer.size > EMPTY_LAYER {
+        // One more time is for comparison alone, and may lie on another file system.
+        if layer.size > EMPTY_LAYER && self.variation.is_none() {
             self.store.adopt(layer.diff_id, scratch)?;
         }
         Ok(layer)

@@ -102,14 +102,14 @@ fn packaged(layer: &Toc, directory: &Path) -> HashSet<Vec<u8>> {
 /// Who may have made a file, by what was seen of the processes that drew randomness: the one that names it, or else all.
 pub fn makers(path: &ImagePath, seen: &Seen) -> String {
     let name = path.name();
-    let names = |command: &&String| {
-        command.as_bytes().windows(name.len().max(1)).any(|window| window == name)
-    };
+    let names =
+        |command: &&String| command.as_bytes().windows(name.len().max(1)).any(|window| window == name);
     match seen.entropy.iter().find(names) {
         Some(command) => format!("`{command}`"),
         None if seen.entropy.is_empty() => "the step".to_owned(),
         None => {
-            let all: Vec<String> = seen.entropy.iter().take(3).map(|command| format!("`{command}`")).collect();
+            let all: Vec<String> =
+                seen.entropy.iter().take(3).map(|command| format!("`{command}`")).collect();
             format!("one of {}", all.join(", "))
         }
     }
@@ -155,7 +155,10 @@ mod tests {
             ..Seen::default()
         };
         let path = ImagePath::parse(b"etc/ssh/host_key").unwrap();
-        assert_eq!(makers(&path, &seen(&["mktemp x", "ssh-keygen -f /etc/ssh/host_key"])), "`ssh-keygen -f /etc/ssh/host_key`");
+        assert_eq!(
+            makers(&path, &seen(&["mktemp x", "ssh-keygen -f /etc/ssh/host_key"])),
+            "`ssh-keygen -f /etc/ssh/host_key`"
+        );
         assert_eq!(makers(&path, &seen(&["a", "b"])), "one of `a`, `b`");
         assert_eq!(makers(&path, &seen(&[])), "the step");
     }

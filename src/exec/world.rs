@@ -1,9 +1,10 @@
-//! The world that a hermetic step is told of (spec/world.md).
+//! The world that a step is told of (spec/world.md).
 //!
-//! Owns: which one that is. It follows from the step and from the files that it stands on, so equal keys and parents have
-//! equal worlds.
+//! Owns: which one that is. A hermetic step's follows from the step and from the files that it stands on, so equal keys and
+//! parents have equal worlds.
 
 use super::observe::Rootfs;
+use super::variation::{Axis, Variation};
 use super::{ExecError, Executor, Job};
 use crate::action::BoundRun;
 use crate::layer::Toc;
@@ -11,26 +12,96 @@ use crate::sandbox::spec::{Layout, Listing, World};
 
 /// So many processors has every machine: few enough not to swamp one, enough to use what most have.
 const PROCESSORS: u32 = 4;
+/// What randomness follows from where it is to be held still and the step has no seed.
+const SEED: [u8; 32] = *b"held still to look at the others";
+const UMASK: u32 = 0o022;
 
 impl Executor<'_> {
-    pub(super) fn world(&self, job: &Job, run: &BoundRun, parent: &Rootfs) -> Result<World, ExecError> {
+    /// `None` for a step that sees what is so.
+    pub(super) fn world(
+        &self,
+        job: &Job,
+        run: &BoundRun,
+        parent: &Rootfs,
+    ) -> Result<Option<World>, ExecError> {
+        let own = if run.hermetic { Some(self.told(job, run, parent)?) } else { None };
+        Ok(match &self.variation {
+            None => own,
+            Some(variation) => Some(varied(own, variation)),
+        })
+    }
+
+    fn told(&self, job: &Job, run: &BoundRun, parent: &Rootfs) -> Result<World, ExecError> {
         let epoch = job.action.epoch.seconds();
         let tree = self.trees.of(self.store, parent)?;
         // A file that a program finds must not be from its future: make(1), tar(1) and gpg(1) mind.
         let newest = tree.layers().iter().filter_map(|layer| newest(layer)).max();
-        Ok(World {
-            clock: newest.map_or(epoch, |newest| newest.max(epoch)),
-            seed: run.seeded.then(|| *job.key.as_bytes()),
-            processors: PROCESSORS,
-            listing: Listing::Sorted,
-            layout: Layout::Fixed,
-            umask: 0o022,
-            last_process: 0,
-        })
+        let clock = newest.map_or(epoch, |newest| newest.max(epoch));
+        Ok(still(clock, run.seeded.then(|| *job.key.as_bytes())))
     }
+}
+
+fn still(clock: i64, seed: Option<[u8; 32]>) -> World {
+    World {
+        clock,
+        seed,
+        processors: PROCESSORS,
+        listing: Listing::Sorted,
+        layout: Layout::Fixed,
+        umask: UMASK,
+        last_process: 0,
+    }
+}
+
+/// A world that differs as it is to. What the step's own world holds differs in none.
+fn varied(own: Option<World>, variation: &Variation) -> World {
+    let mut world = own.unwrap_or_else(|| still(variation.now, None));
+    if !variation.is(Axis::Randomness) {
+        world.seed = world.seed.or(Some(SEED));
+    }
+    world.clock = variation.clock(world.clock);
+    if variation.is(Axis::Processors) {
+        world.processors = 1;
+    }
+    if variation.is(Axis::Listing) {
+        world.listing = Listing::Shuffled(1);
+    }
+    if variation.is(Axis::Layout) {
+        world.layout = Layout::Random;
+    }
+    if variation.is(Axis::Umask) {
+        world.umask = 0o027;
+    }
+    if variation.is(Axis::Processes) {
+        world.last_process = 20_000;
+    }
+    world
 }
 
 /// The newest time that an entry of a layer has, in seconds since 1970.
 fn newest(layer: &Toc) -> Option<i64> {
     layer.entries().iter().map(|entry| entry.meta.mtime.secs).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn variation(different: &[Axis]) -> Variation {
+        Variation { different: different.iter().copied().collect(), now: 1_800_000_000, storage: None }
+    }
+
+    #[test]
+    fn a_world_differs_in_what_it_is_to_and_in_nothing_else() {
+        let plain = varied(None, &variation(&[]));
+        assert_eq!((plain.clock, plain.seed), (1_800_000_000, Some(SEED)));
+        let worlds: BTreeSet<String> =
+            Axis::ALL.iter().map(|axis| format!("{:?}", varied(None, &variation(&[*axis])))).collect();
+        // Host name, time zone, locale, parallelism and storage are none of the world's: those five are equal.
+        assert_eq!(worlds.len(), Axis::ALL.len() - 4);
+        let own = still(7, Some([1; 32]));
+        assert_eq!(varied(Some(own.clone()), &variation(&[])), own);
+    }
 }

@@ -11,8 +11,8 @@ use crate::digest::{ActionKey, BlobDigest, ChainId, DiffId, chain_ids};
 use crate::oci::json::{self, MAX_DOCUMENT};
 use crate::oci::media::{Flavor, MediaType};
 use crate::oci::{Descriptor, Document, Manifest};
-use crate::sign::KeyId;
 use crate::recipe::Effect;
+use crate::sign::KeyId;
 use crate::store::{Brought, Promise, PromisedToc, Record};
 
 /// The version of the format.

@@ -173,8 +173,13 @@ mod tests {
     #[test]
     fn the_bytes_of_a_record_are_pinned() {
         let layer = LayerRef { diff_id: DiffId::from_bytes([1; 32]), size: 2048 };
-        let record =
-            |brought| Record { key: ActionKey::from_bytes([7; 32]), observations: vec![], layer, effects: vec![], brought };
+        let record = |brought| Record {
+            key: ActionKey::from_bytes([7; 32]),
+            observations: vec![],
+            layer,
+            effects: vec![],
+            brought,
+        };
         let key = "sha256:55c6d954c9276da3943eea6aa8cbea96d86f9ec9df7ce11e2e3eb9ab7813f315".parse().unwrap();
         let signed = Brought::Signed { key, time: Epoch::from_seconds(1_700_000_000).unwrap() };
         let own = format!(

@@ -346,7 +346,12 @@ impl Store {
 
     /// A fresh `upper` and `work` for one run.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
-        let dir = self.tmp().join(unique_name());
+        self.scratch_at(&self.tmp())
+    }
+
+    /// The same in another directory, from where it cannot be adopted.
+    pub fn scratch_at(&self, place: &Path) -> Result<Scratch, StoreError> {
+        let dir = place.join(unique_name());
         for sub in ["diff", "work"] {
             let path = dir.join(sub);
             DirBuilder::new()

@@ -41,6 +41,23 @@ pub fn may_lock() -> bool {
     rayon::current_thread_index().is_none()
 }
 
+/// Does something on one processor, and lets what it starts have that one alone. Where processors cannot be chosen it has
+/// all.
+pub fn on_one_processor<T>(act: impl FnOnce() -> T) -> T {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(all) = sched_getaffinity(None) else { return act() };
+    let first = (0..CpuSet::MAX_CPU).find(|number| all.is_set(*number)).unwrap_or(0);
+    let mut one = CpuSet::new();
+    one.set(first);
+    let chosen = sched_setaffinity(None, &one);
+    let done = act();
+    if chosen.is_ok() {
+        // It was so before.
+        let _ = sched_setaffinity(None, &all);
+    }
+    done
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;

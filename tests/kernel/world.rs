@@ -88,10 +88,12 @@ fn directories_are_listed_in_one_order() {
     let make = "mkdir /d; for i in 5 3 9 1 7; do echo $i > /d/$i; done; find /d | tr '\\n' ' '";
     let sorted = "/d /d/1 /d/3 /d/5 /d/7 /d/9 ";
     assert_eq!(says(&place, &told(), make), sorted);
-    let other = says(&place, &Told { listing: Listing::Shuffled(3), ..told() }, &make.replace("mkdir", "mkdir -p"));
+    let other =
+        says(&place, &Told { listing: Listing::Shuffled(3), ..told() }, &make.replace("mkdir", "mkdir -p"));
     assert_ne!(other, sorted);
     // Everything is found and removed, also from directories larger than one answer.
-    let many = "mkdir /m; i=0; while [ $i -lt 3000 ]; do : > /m/a-rather-long-name-of-a-file-$i; i=$((i+1)); done
+    let many =
+        "mkdir /m; i=0; while [ $i -lt 3000 ]; do : > /m/a-rather-long-name-of-a-file-$i; i=$((i+1)); done
         ls /m | wc -l; find /m -type f | sort | uniq | wc -l; rm -r /m; ls / | grep -c '^m$' || true";
     for listing in [Listing::Sorted, Listing::Shuffled(9)] {
         assert_eq!(says(&place, &Told { listing, ..told() }, many), "3000\n3000\n0\n");
@@ -108,7 +110,11 @@ fn randomness_follows_from_the_seed_alone() {
     assert_ne!(says(&place, &Told { seed: Some([8; 32]), ..told() }, script), one);
     assert_ne!(says(&place, &told(), script), says(&place, &told(), script), "not seeded");
     // Two that draw one after the other draw different bytes.
-    let two = says(&place, &seeded(), "mktemp -u; mktemp -u; head -c 8 /dev/urandom | md5sum; head -c 8 /dev/urandom | md5sum");
+    let two = says(
+        &place,
+        &seeded(),
+        "mktemp -u; mktemp -u; head -c 8 /dev/urandom | md5sum; head -c 8 /dev/urandom | md5sum",
+    );
     let lines: Vec<&str> = two.lines().collect();
     assert_ne!(lines[0], lines[1]);
     assert_ne!(lines[2], lines[3]);
@@ -136,7 +142,8 @@ fn the_machine_is_another() {
                     00000000-0000-4000-8000-000000000000\n1\n0022\n";
     assert_eq!(says(&place, &told(), script), expected);
     let other = Told { processors: 1, umask: 0o027, last_process: 500, ..told() };
-    let printed = says(&place, &other, "nproc; cat /sys/devices/system/cpu/online; umask; [ $$ -gt 500 ] && echo high");
+    let printed =
+        says(&place, &other, "nproc; cat /sys/devices/system/cpu/online; umask; [ $$ -gt 500 ] && echo high");
     assert_eq!(printed, "1\n0\n0027\nhigh\n");
 }
 

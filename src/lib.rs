@@ -52,6 +52,7 @@ pub mod shared;
 // Floor 5 and 6.
 pub mod bundle;
 pub mod container;
+pub mod diff;
 pub mod engine;
 pub mod exec;
 pub mod init;

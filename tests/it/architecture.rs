@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 12] = [
     &["debian", "registry"],
     &["shared"],
     &["exec"],
-    &["bundle", "container", "engine", "init", "view"],
+    &["bundle", "container", "diff", "engine", "init", "view"],
     &["cli"],
 ];
 

@@ -1,0 +1,3 @@
+//! How two images or trees differ, and why.
+
+pub mod content;

@@ -10,6 +10,7 @@ mod attest;
 mod cli;
 mod context;
 mod convert;
+mod diff;
 mod dockerignore;
 mod fetch;
 mod frontend;

@@ -104,7 +104,7 @@ fn an_argument_an_instruction_and_an_epoch() {
     let report = built_twice(&lab, dockerfile, || (), &["--build-arg", "VERSION=2"]);
     assert_eq!(
         line(&report),
-        "layers differ first at step stage0/1 `RUN echo $VERSION > /version` (Dockerfile:3): \
+        "layers differ first at step stage0/2 `RUN echo $VERSION > /version` (Dockerfile:3): \
          because build argument VERSION was not given, is \"2\""
     );
     assert_eq!(report["cause"]["reason"], "argument");
@@ -112,14 +112,14 @@ fn an_argument_an_instruction_and_an_epoch() {
     let report = built_twice(&lab, dockerfile, edited, &[]);
     assert_eq!(
         line(&report),
-        "the build files differ first at step stage0/1 `RUN echo $VERSION > /number` (Dockerfile:3): \
+        "the build files differ first at step stage0/2 `RUN echo $VERSION > /number` (Dockerfile:3): \
          because `RUN echo $VERSION > /version` became `RUN echo $VERSION > /number`"
     );
     assert_eq!(report["cause"]["reason"], "instruction");
     let report = built_twice(&lab, dockerfile, || (), &["--epoch", "86400"]);
     assert_eq!(
         line(&report),
-        "layers differ first at step stage0/1 `RUN echo $VERSION > /version` (Dockerfile:3): \
+        "layers differ first at step stage0/2 `RUN echo $VERSION > /version` (Dockerfile:3): \
          because the epoch was 0, is 86400"
     );
     assert_eq!(report["cause"]["reason"], "epoch");
@@ -164,7 +164,7 @@ fn records_go_with_their_images() {
     lab.ok("store", &["rmi", "one"]);
     lab.ok("store", &["gc", "--all"]);
     assert_eq!(records(), 1, "what no name reaches is gone, and its record");
-    lab.ok("store", &["verify"]);
+    lab.ok("store", &["store", "verify"]);
 }
 
 #[test]

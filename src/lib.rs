@@ -46,13 +46,13 @@ pub mod sched;
 
 // Packages with what was fetched; images from registries and to them.
 pub mod debian;
+pub mod diff;
 pub mod registry;
 pub mod shared;
 
 // Floor 5 and 6.
 pub mod bundle;
 pub mod container;
-pub mod diff;
 pub mod engine;
 pub mod exec;
 pub mod init;

@@ -14,10 +14,10 @@ const FLOORS: [&[&str]; 12] = [
     &["frontend", "context", "layer", "transfer"],
     &["plan", "registries", "store", "sandbox"],
     &["sched", "image", "fetch"],
-    &["debian", "registry"],
+    &["debian", "diff", "registry"],
     &["shared"],
     &["exec"],
-    &["bundle", "container", "diff", "engine", "init", "view"],
+    &["bundle", "container", "engine", "init", "view"],
     &["cli"],
 ];
 

@@ -94,8 +94,11 @@ fn named(own: &str, names: &[u8], raw: Source) -> Result<(String, Source), Fault
         let name = name.held(4096)?;
         return Ok((shown::line(name.split(|byte| *byte == 0).next().unwrap_or_default()), rest));
     }
-    Ok((match own {
-        "/" | "/SYM64/" | "__.SYMDEF" => "(symbols)".to_owned(),
-        name => name.strip_suffix('/').unwrap_or(name).to_owned(),
-    }, raw))
+    Ok((
+        match own {
+            "/" | "/SYM64/" | "__.SYMDEF" => "(symbols)".to_owned(),
+            name => name.strip_suffix('/').unwrap_or(name).to_owned(),
+        },
+        raw,
+    ))
 }

@@ -35,7 +35,8 @@ impl Member for Library {
     fn values(&self) -> Vec<Value> {
         vec![
             Value::new("inode", self.inode).of(Class::Inode),
-            Value::new("ctime", shown::seconds(i64::try_from(self.ctime).unwrap_or(i64::MAX))).of(Class::FileTime),
+            Value::new("ctime", shown::seconds(i64::try_from(self.ctime).unwrap_or(i64::MAX)))
+                .of(Class::FileTime),
             Value::new("size", self.size),
             Value::new("device", self.device).of(Class::Inode),
         ]
@@ -59,9 +60,8 @@ fn read(source: &Source, scope: &Scope<'_>) -> Result<Vec<Library>, Fault> {
     }
     let names = &bytes[HEADER + table..];
     let entry = |entry: &[u8]| {
-        let word = |at: usize| {
-            entry.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes)
-        };
+        let word =
+            |at: usize| entry.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes);
         let place = entry.get(36..40).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
         let name = names.get(usize::try_from(place).unwrap_or(usize::MAX)..).unwrap_or_default();
         let name = shown::value(name.split(|byte| *byte == 0).next().unwrap_or_default());

@@ -19,7 +19,8 @@ pub fn most(packed: u64) -> u64 {
 /// The bytes inside of a compressed stream.
 pub fn unpack(source: &Source, scope: &Scope<'_>) -> Result<Source, Fault> {
     let limits = DecompressLimits { max_size: LARGEST, free_size: FREE, max_ratio: RATIO };
-    let stream = Decompressor::new(source.reader(), limits).map_err(|error| Fault::Format(error.to_string()))?;
+    let stream =
+        Decompressor::new(source.reader(), limits).map_err(|error| Fault::Format(error.to_string()))?;
     Source::unpacked(stream, scope.limits)
 }
 
@@ -60,8 +61,10 @@ pub fn contents(
     }
     if same {
         let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-        let summary = format!("the same content; {} differ", shown::count(names.len() as u64, "field", "fields"));
-        let summary = if let [one] = names.as_slice() { format!("the same content; {one} differs") } else { summary };
+        let summary =
+            format!("the same content; {} differ", shown::count(names.len() as u64, "field", "fields"));
+        let summary =
+            if let [one] = names.as_slice() { format!("the same content; {one} differs") } else { summary };
         return Ok(Found::new(format, summary, Body::Fields { fields }));
     }
     let difference = inside(&inner, &left, &right, scope)?;

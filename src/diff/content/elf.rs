@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use object::read::elf::{ElfFile32, ElfFile64, FileHeader};
 use object::read::{ReadCache, ReadRef};
-use object::{Endianness, FileKind, Object as _, ObjectSection as _, ObjectSymbol as _, SectionFlags, SectionKind};
+use object::{
+    Endianness, FileKind, Object as _, ObjectSection as _, ObjectSymbol as _, SectionFlags, SectionKind,
+};
 
 use super::members::{self, Member, Value};
 use super::source::Source;
@@ -101,7 +103,8 @@ impl Member for Section {
 
     /// Text between zeroes as lines.
     fn content(&self, scope: &Scope<'_>) -> Result<Source, Fault> {
-        let is_text = STRINGS.iter().any(|name| self.name == *name || self.name.starts_with(&format!("{name}.")));
+        let is_text =
+            STRINGS.iter().any(|name| self.name == *name || self.name.starts_with(&format!("{name}.")));
         if !is_text {
             return Ok(self.raw.clone());
         }
@@ -148,15 +151,21 @@ where
     for section in file.sections() {
         let name = shown::line(section.name_bytes().map_err(bad)?);
         // What is told of as a value is not told of again as bytes.
-        if matches!(name.as_str(), ".note.gnu.build-id" | ".gnu_debuglink") || section.kind() == SectionKind::Metadata && name.is_empty() {
+        if matches!(name.as_str(), ".note.gnu.build-id" | ".gnu_debuglink")
+            || section.kind() == SectionKind::Metadata && name.is_empty()
+        {
             continue;
         }
         if sections.len() == members::MOST {
             return fault(format!("it has more than {} sections", members::MOST));
         }
         let (offset, len) = section.file_range().unwrap_or((0, 0));
-        let Some(raw) = source.slice(offset, len) else { return fault(format!("its section {name} is cut short")) };
-        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return fault("a section is of no ELF") };
+        let Some(raw) = source.slice(offset, len) else {
+            return fault(format!("its section {name} is cut short"));
+        };
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else {
+            return fault("a section is of no ELF");
+        };
         let flags = sh_flags.0;
         sections.push(Section { name, address: section.address(), flags, raw, offset });
     }
@@ -184,7 +193,8 @@ where
     let debug_link = file.gnu_debuglink().ok().flatten();
     let dynamic = Dynamic::read(file, sections, scope)?;
     let list = |tag: u64| {
-        let words: Vec<&str> = dynamic.words.iter().filter(|(of, _)| *of == tag).map(|(_, word)| word.as_str()).collect();
+        let words: Vec<&str> =
+            dynamic.words.iter().filter(|(of, _)| *of == tag).map(|(_, word)| word.as_str()).collect();
         (!words.is_empty()).then(|| words.join(", "))
     };
     Ok(vec![
@@ -197,7 +207,8 @@ where
         Value::maybe("rpath", list(RPATH)).of(Class::BuildPath),
         Value::maybe("runpath", list(RUNPATH)).of(Class::BuildPath),
         Value::maybe("debug link", debug_link.map(|(name, _)| shown::value(name))),
-        Value::maybe("checksum of its debug file", debug_link.map(|(_, crc)| format!("{crc:08x}"))).of(Class::Digest),
+        Value::maybe("checksum of its debug file", debug_link.map(|(_, crc)| format!("{crc:08x}")))
+            .of(Class::Digest),
     ])
 }
 
@@ -236,7 +247,8 @@ impl Dynamic {
             let step = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
             if is_little { bytes.iter().rev().fold(0, step) } else { bytes.iter().fold(0, step) }
         };
-        let entries = table.chunks_exact(width * 2).map(|entry| (number(&entry[..width]), number(&entry[width..])));
+        let entries =
+            table.chunks_exact(width * 2).map(|entry| (number(&entry[..width]), number(&entry[width..])));
         let named = entries.filter(|(tag, _)| [NEEDED, SONAME, RPATH, RUNPATH].contains(tag));
         let word = |at: u64| {
             let rest = strings.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
@@ -267,7 +279,9 @@ fn symbols(a: &BTreeMap<String, Symbol>, b: &BTreeMap<String, Symbol>) -> Option
 
 /// Says in which function code first differs.
 fn name_function(part: &mut Part, (a, b): (&Elf, &Elf)) {
-    let Some(first) = part.difference.as_ref().and_then(|difference| difference.ranges.first()) else { return };
+    let Some(first) = part.difference.as_ref().and_then(|difference| difference.ranges.first()) else {
+        return;
+    };
     let of = |elf: &Elf, at: u64| {
         let section = elf.sections.iter().find(|section| section.name == part.name && section.is_opaque())?;
         let address = section.address.checked_add(at).filter(|_| section.offset > 0)?;

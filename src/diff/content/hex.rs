@@ -39,6 +39,7 @@ fn summary(a: &Source, b: &Source, ranges: &Ranges) -> String {
         let bytes = shown::count(bytes_a, "byte", "bytes");
         return format!("{many}{bytes} of {} at {places}, the first at {first:#x}", a.len());
     }
-    let sizes = if a.len() == b.len() { String::new() } else { format!("{} and {} bytes, ", a.len(), b.len()) };
+    let sizes =
+        if a.len() == b.len() { String::new() } else { format!("{} and {} bytes, ", a.len(), b.len()) };
     format!("{sizes}{bytes_a} in A and {bytes_b} in B at {places}, the first at {first:#x}")
 }

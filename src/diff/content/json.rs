@@ -18,7 +18,9 @@ pub fn compare(
 ) -> Result<Found, Fault> {
     let limit = scope.limits.whole / BLOAT;
     let (left, right) = (a.held(limit)?, b.held(limit)?);
-    let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).map_err(|error| Fault::Format(error.to_string()));
+    let parse = |bytes: &[u8]| {
+        serde_json::from_slice::<Value>(bytes).map_err(|error| Fault::Format(error.to_string()))
+    };
     let (x, y) = (parse(&left)?, parse(&right)?);
     let mut walk = Walk { fields: Vec::new(), count: 0, most: scope.limits.text_lines, scope, findings };
     walk.values("", &x, &y);
@@ -109,7 +111,12 @@ impl Walk<'_> {
             // The key says what the value is, as a word before a value does in a line.
             let key = path.rsplit(['.', '[']).next().unwrap_or(path);
             let place = Place { file: "", at: format!("{path}:"), worlds: self.scope.worlds };
-            look_at_lines(&place, &format!("{key} {}", text(a)), &format!("{key} {}", text(b)), self.findings);
+            look_at_lines(
+                &place,
+                &format!("{key} {}", text(a)),
+                &format!("{key} {}", text(b)),
+                self.findings,
+            );
         }
         if self.fields.len() < self.most {
             let shown = |value: &Value| shown::value(value.to_string().as_bytes());

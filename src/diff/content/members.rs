@@ -80,12 +80,7 @@ pub fn compare<M: Member>(
     }
     let keys = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key)));
     for key in keys {
-        let one = |change| Part {
-            name: key.0.to_owned(),
-            change,
-            fields: Vec::new(),
-            difference: None,
-        };
+        let one = |change| Part { name: key.0.to_owned(), change, fields: Vec::new(), difference: None };
         match (left.get(key), right.get(key)) {
             (Some(_), None) => parts.push(one(Change::Removed)),
             (None, Some(_)) => parts.push(one(Change::Added)),
@@ -103,7 +98,15 @@ pub fn compare<M: Member>(
 fn both<M: Member>(a: &M, b: &M, scope: &Scope<'_>, findings: &mut Findings) -> Result<Option<Part>, Fault> {
     let at = format!("{}: ", a.name());
     let fields = fields(a.values(), b.values(), &at, findings);
-    let difference = contents(a, b, scope)?;
+    let difference = match contents(a, b, scope)? {
+        Contents::Same => None,
+        Contents::PackedOtherwise => {
+            let size = |member: &M| format!("{} bytes", member.raw().len());
+            findings.add(Class::Compression, &at, &size(a), &size(b));
+            None
+        }
+        Contents::Differ(difference) => Some(difference),
+    };
     if let Some(difference) = &difference {
         findings.take(a.name(), difference);
     }
@@ -112,13 +115,19 @@ fn both<M: Member>(a: &M, b: &M, scope: &Scope<'_>, findings: &mut Findings) -> 
     Ok(changed.then_some(Part { name, change: Change::Changed, fields, difference }))
 }
 
-fn contents<M: Member>(a: &M, b: &M, scope: &Scope<'_>) -> Result<Option<Box<Difference>>, Fault> {
+enum Contents {
+    Same,
+    PackedOtherwise,
+    Differ(Box<Difference>),
+}
+
+fn contents<M: Member>(a: &M, b: &M, scope: &Scope<'_>) -> Result<Contents, Fault> {
     if a.packing() == b.packing() && ranges::equal(a.raw(), b.raw())? {
-        return Ok(None);
+        return Ok(Contents::Same);
     }
     let unpacked = a.content(scope).and_then(|left| Ok((left, b.content(scope)?)));
     let mut difference = match unpacked {
-        Ok((left, right)) if ranges::equal(&left, &right)? => return Ok(None),
+        Ok((left, right)) if ranges::equal(&left, &right)? => return Ok(Contents::PackedOtherwise),
         Ok((left, right)) => inside(a.name(), &left, &right, scope)?,
         Err(Fault::Io(error)) => return Err(error.into()),
         Err(Fault::Format(why)) => {
@@ -131,7 +140,7 @@ fn contents<M: Member>(a: &M, b: &M, scope: &Scope<'_>) -> Result<Option<Box<Dif
     if a.is_opaque() {
         difference.suspects.clear();
     }
-    Ok(Some(Box::new(difference)))
+    Ok(Contents::Differ(Box::new(difference)))
 }
 
 /// Members by name, those of one name by their turn.
@@ -171,7 +180,8 @@ fn order<M: Member>(a: &[M], b: &[M], (left, right): (&Numbered<'_>, &Numbered<'
 }
 
 fn first(part: &Part, left: bool) -> String {
-    let values = part.fields.iter().filter_map(|field| if left { field.a.as_deref() } else { field.b.as_deref() });
+    let values =
+        part.fields.iter().filter_map(|field| if left { field.a.as_deref() } else { field.b.as_deref() });
     values.take(3).collect::<Vec<_>>().join(", ")
 }
 

@@ -17,6 +17,7 @@ mod members;
 mod png;
 mod pyc;
 mod ranges;
+mod show;
 mod shown;
 mod source;
 mod sqlite;
@@ -34,8 +35,8 @@ use ranges::Ranges;
 use source::Source;
 use suspects::Findings;
 
-pub use suspects::Class;
 pub use difference::{Body, Change, Difference, Excerpt, Field, Hunk, Line, Part, Range, Side, Suspect};
+pub use suspects::Class;
 
 /// The version of the rules below: which formats are looked into, and what is said of them (spec/diff.md).
 pub const CONTENT_VERSION: u32 = 1;
@@ -161,8 +162,9 @@ fn difference(name: &str, a: &Source, b: &Source, scope: &Scope<'_>) -> io::Resu
         Some(found) => found,
         None => {
             let found = hex::compare(name, (a, b), scope, &ranges, &mut findings)?;
-            // Packed bytes look like anything and speak for nothing.
-            if formats.0.is_packed() || formats.1.is_packed() {
+            // Packed bytes look like anything, and so do those of a structure that could not be read.
+            let is_text = formats.0 == Format::Text;
+            if formats.0.is_packed() || formats.1.is_packed() || !notes.is_empty() && !is_text {
                 findings = Findings::default();
             }
             found

@@ -51,7 +51,11 @@ impl Member for Chunk {
         }
         let limit = compressed::most(self.raw.len());
         let pixels = Source::unpacked(ZlibDecoder::new(self.raw.reader()).take(limit + 1), scope.limits)?;
-        if pixels.len() > limit { fault(format!("it unpacks to more than {limit} bytes")) } else { Ok(pixels) }
+        if pixels.len() > limit {
+            fault(format!("it unpacks to more than {limit} bytes"))
+        } else {
+            Ok(pixels)
+        }
     }
 
     fn is_opaque(&self) -> bool {
@@ -67,7 +71,9 @@ fn read(source: &Source, scope: &Scope<'_>) -> Result<Vec<Chunk>, Fault> {
         let head: [u8; 8] = source.array(at)?;
         let len = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
         let name = shown::line(&head[4..]);
-        let Some(raw) = source.slice(at + 8, len) else { return fault(format!("its chunk {name} is cut short")) };
+        let Some(raw) = source.slice(at + 8, len) else {
+            return fault(format!("its chunk {name} is cut short"));
+        };
         at = at.saturating_add(12 + len);
         if chunks.len() == members::MOST {
             return fault(format!("it has more than {} chunks", members::MOST));

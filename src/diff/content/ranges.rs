@@ -161,9 +161,10 @@ fn moved(a: &Source, b: &Source, start: u64, end: u64, whole: u64, ranges: &mut 
     let mut at = 0;
     let mut rolling = right.get(..BLOCK).map(Rolling::of);
     while let Some(hash) = rolling {
-        let found = blocks.get(&hash).copied().filter(|from| {
-            *from >= done_a && left[*from..*from + BLOCK] == right[at..at + BLOCK]
-        });
+        let found = blocks
+            .get(&hash)
+            .copied()
+            .filter(|from| *from >= done_a && left[*from..*from + BLOCK] == right[at..at + BLOCK]);
         let Some(from) = found else {
             rolling = right.get(at + BLOCK).map(|next| Rolling::roll(hash, right[at], *next));
             at += 1;
@@ -202,9 +203,7 @@ impl Rolling {
     };
 
     fn of(block: &[u8]) -> u64 {
-        block.iter().fold(0u64, |hash, byte| {
-            hash.wrapping_mul(Self::BASE).wrapping_add(u64::from(*byte) + 1)
-        })
+        block.iter().fold(0u64, |hash, byte| hash.wrapping_mul(Self::BASE).wrapping_add(u64::from(*byte) + 1))
     }
 
     fn roll(hash: u64, out: u8, next: u8) -> u64 {

@@ -35,7 +35,8 @@ pub fn compare(
                     fields.push(field("sql", Some(&x.sql), Some(&y.sql)));
                 }
                 if x.is_table && y.is_table {
-                    let rows = (left.rows(x.root, scope.limits.whole)?, right.rows(y.root, scope.limits.whole)?);
+                    let rows =
+                        (left.rows(x.root, scope.limits.whole)?, right.rows(y.root, scope.limits.whole)?);
                     Table { name, columns: &x.columns, scope }.rows(rows, &mut fields, findings);
                 }
                 if !fields.is_empty() {
@@ -87,7 +88,8 @@ fn schema(database: &Database<'_>, scope: &Scope<'_>) -> Result<BTreeMap<String,
         let root = if let Cell::Integer(root) = root { u32::try_from(*root).unwrap_or(0) } else { 0 };
         let sql = text(sql);
         // A table without row numbers is an index, and read as nothing.
-        let is_table = text(kind) == "table" && root > 1 && !sql.to_ascii_uppercase().contains("WITHOUT ROWID");
+        let is_table =
+            text(kind) == "table" && root > 1 && !sql.to_ascii_uppercase().contains("WITHOUT ROWID");
         let columns = columns(&sql);
         entries.insert(format!("{} {}", text(kind), text(name)), Entry { is_table, root, sql, columns });
     }
@@ -142,7 +144,10 @@ impl Table<'_> {
         let (left, right) = (by_number(&a), by_number(&b));
         for (number, row) in &left {
             match right.get(number) {
-                None => self.push(fields, field(&format!("row {number}"), Some(&shown::cut(&row.to_string(), 0)), None)),
+                None => self.push(
+                    fields,
+                    field(&format!("row {number}"), Some(&shown::cut(&row.to_string(), 0)), None),
+                ),
                 Some(other) => self.row(*number, row, other, fields, findings),
             }
         }

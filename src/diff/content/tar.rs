@@ -21,7 +21,11 @@ pub fn compare(
     if left.end != right.end {
         let padding = |tar: &Tar| format!("{} bytes behind the last entry", tar.end);
         let field = Field { name: "end".to_owned(), a: Some(padding(&left)), b: Some(padding(&right)) };
-        found.notes.push(format!("{} in A, {} in B", field.a.unwrap_or_default(), field.b.unwrap_or_default()));
+        found.notes.push(format!(
+            "{} in A, {} in B",
+            field.a.unwrap_or_default(),
+            field.b.unwrap_or_default()
+        ));
     }
     Ok(found)
 }
@@ -55,7 +59,8 @@ impl Entry {
     }
 
     fn mtime(&self) -> String {
-        let own = || number(&self.header[136..148]).and_then(|time| i64::try_from(time).ok()).map(shown::seconds);
+        let own =
+            || number(&self.header[136..148]).and_then(|time| i64::try_from(time).ok()).map(shown::seconds);
         self.records.get("mtime").cloned().or_else(own).unwrap_or_else(|| self.text(136, 12))
     }
 }
@@ -66,8 +71,10 @@ impl Member for Entry {
     }
 
     fn values(&self) -> Vec<Value> {
-        let mode = number(&self.header[100..108]).map_or_else(|| self.text(100, 8), |mode| format!("{mode:04o}"));
-        const TOLD: [&str; 9] = ["path", "linkpath", "uid", "gid", "uname", "gname", "mtime", "atime", "ctime"];
+        let mode =
+            number(&self.header[100..108]).map_or_else(|| self.text(100, 8), |mode| format!("{mode:04o}"));
+        const TOLD: [&str; 9] =
+            ["path", "linkpath", "uid", "gid", "uname", "gname", "mtime", "atime", "ctime"];
         let others = self.records.iter().filter(|(key, _)| !TOLD.contains(&key.as_str()) && *key != "size");
         let others: Vec<String> = others.map(|(key, value)| format!("{key}={value}")).collect();
         let record = |key: &str| self.records.get(key).cloned();
@@ -113,9 +120,9 @@ fn number(field: &[u8]) -> Option<u64> {
         && *first & 0x80 != 0
     {
         let start = u64::from(*first & 0x7f);
-        return rest.iter().try_fold(start, |value, byte| {
-            value.checked_mul(256)?.checked_add(u64::from(*byte))
-        });
+        return rest
+            .iter()
+            .try_fold(start, |value, byte| value.checked_mul(256)?.checked_add(u64::from(*byte)));
     }
     let text = std::str::from_utf8(field).ok()?.trim_matches(['\0', ' ']);
     if text.is_empty() { Some(0) } else { u64::from_str_radix(text, 8).ok() }
@@ -180,7 +187,10 @@ fn name(header: &[u8; 512]) -> String {
 }
 
 fn checksum(header: &[u8; 512]) -> Option<u64> {
-    let sum = header.iter().enumerate().map(|(i, byte)| if (148..156).contains(&i) { 32 } else { u64::from(*byte) });
+    let sum = header
+        .iter()
+        .enumerate()
+        .map(|(i, byte)| if (148..156).contains(&i) { 32 } else { u64::from(*byte) });
     Some(sum.sum())
 }
 
@@ -188,7 +198,8 @@ fn checksum(header: &[u8; 512]) -> Option<u64> {
 fn pax(mut bytes: &[u8]) -> BTreeMap<String, String> {
     let mut records = BTreeMap::new();
     while let Some(space) = bytes.iter().position(|byte| *byte == b' ') {
-        let length = std::str::from_utf8(&bytes[..space]).ok().and_then(|digits| digits.parse::<usize>().ok());
+        let length =
+            std::str::from_utf8(&bytes[..space]).ok().and_then(|digits| digits.parse::<usize>().ok());
         let Some(record) = length.and_then(|length| bytes.get(space + 1..length)) else { break };
         let mut halves = record.strip_suffix(b"\n").unwrap_or(record).splitn(2, |byte| *byte == b'=');
         let (Some(key), Some(value)) = (halves.next(), halves.next()) else { break };

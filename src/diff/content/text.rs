@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use imara_diff::{Algorithm, Diff, InternedInput};
 
 use super::source::Source;
-use super::suspects::{Findings, Place, look_at_lines, reordered};
+use super::suspects::{Class, Findings, Place, look_at_lines, reordered};
 use super::{Body, Fault, Found, Hunk, Line, Scope, Side, fault, format, shown};
 
 /// Lines before and behind those that differ.
@@ -68,6 +68,20 @@ fn split(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
+/// The line of a key or certificate: PEM, or what ssh has of one.
+fn key(lines: &[&[u8]]) -> Option<usize> {
+    let begins = |line: &[u8]| {
+        let pem = line.starts_with(b"-----BEGIN ")
+            && [&b"PRIVATE KEY-----"[..], b"PUBLIC KEY-----", b"CERTIFICATE-----", b"DH PARAMETERS-----"]
+                .iter()
+                .any(|end| line.trim_ascii_end().ends_with(end));
+        let ssh = [&b"ssh-ed25519 AAAA"[..], b"ssh-rsa AAAA", b"ssh-dss AAAA", b"ecdsa-sha2-nistp"];
+        pem || ssh.iter().any(|start| line.starts_with(start))
+    };
+    // Files of keys alone: where one stands among other things, the others may be what differs.
+    lines.iter().take(2).position(|line| begins(line))
+}
+
 /// Lines of A in place of which B has others.
 #[derive(Clone, Copy)]
 struct Change {
@@ -103,6 +117,15 @@ impl Text<'_> {
 
     /// Why the lines may differ: first by their order, then those that stand for each other.
     fn look(&self, name: &str, scope: &Scope<'_>, findings: &mut Findings) {
+        if let (Some(left), Some(right)) = (key(self.a), key(self.b)) {
+            findings.add(
+                Class::Key,
+                &format!("line {}:", left + 1),
+                &self.text(self.a, left),
+                &self.text(self.b, right),
+            );
+            return;
+        }
         let moved = self.moved(findings);
         let mut pairs = 0;
         for change in self.changes {
@@ -123,6 +146,10 @@ impl Text<'_> {
                 }
             }
         }
+    }
+
+    fn text(&self, lines: &[&[u8]], at: usize) -> String {
+        String::from_utf8_lossy(lines[at]).into_owned()
     }
 
     /// The lines that only stand elsewhere, if they are most of what differs.
@@ -155,8 +182,7 @@ impl Text<'_> {
         if let Some(order) = reordered(&ours, &theirs) {
             let (i, j) = order.first;
             let at = format!("line {}:", left[i] + 1);
-            let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-            findings.add(order.class, &at, &text(ours[i]), &text(theirs[j]));
+            findings.add(order.class, &at, &self.text(&ours, i), &self.text(&theirs, j));
         }
         counts
     }
@@ -177,7 +203,11 @@ impl Text<'_> {
             let from = change.a.0.saturating_sub(CONTEXT).max(end);
             if hunks.is_empty() || from > end {
                 let before = change.a.0 - from;
-                hunks.push(Hunk { a: from as u64 + 1, b: (change.b.0 - before) as u64 + 1, lines: Vec::new() });
+                hunks.push(Hunk {
+                    a: from as u64 + 1,
+                    b: (change.b.0 - before) as u64 + 1,
+                    lines: Vec::new(),
+                });
             }
             let Some(hunk) = hunks.last_mut() else { continue };
             let both = |i: usize| Line { side: Side::Both, text: line(self.a[i], None) };

@@ -180,7 +180,9 @@ fn entry(source: &Source, record: &[u8], variable: &[u8], [name, extra]: [usize;
         match id {
             1 => {
                 let mut large = data.chunks_exact(8).map(|chunk| u64_at(chunk, 0));
-                for value in [&mut size, &mut packed, &mut offset].into_iter().filter(|v| **v == u64::from(u32::MAX)) {
+                for value in
+                    [&mut size, &mut packed, &mut offset].into_iter().filter(|v| **v == u64::from(u32::MAX))
+                {
                     *value = large.next().unwrap_or(*value);
                 }
             }

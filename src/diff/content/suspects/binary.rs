@@ -57,7 +57,9 @@ pub fn look(
 /// Whether a range is a value among bytes that stay, not one of many in a file that is all different.
 fn is_alone(range: &Range, ranges: &Ranges, len: u64) -> bool {
     let (bytes, _) = ranges.bytes();
-    !ranges.shifted && ranges.more == 0 && (bytes * 4 < len || ranges.list.len() == 1 && range.a == (0..len) && len <= LONGEST)
+    !ranges.shifted
+        && ranges.more == 0
+        && (bytes * 4 < len || ranges.list.len() == 1 && range.a == (0..len) && len <= LONGEST)
 }
 
 /// A range with what is around it.
@@ -161,6 +163,7 @@ const RECENT: std::ops::Range<u64> = 1_420_070_400..2_051_222_400;
 fn near(a: u64, b: u64) -> Option<(u64, u64)> {
     [1, 1000, 1_000_000, 1_000_000_000].into_iter().find_map(|unit| {
         let (a, b) = (a / unit, b / unit);
-        (dates::PLAUSIBLE.contains(&a) && dates::PLAUSIBLE.contains(&b) && a.abs_diff(b) < 3 * YEAR).then_some((a, b))
+        (dates::PLAUSIBLE.contains(&a) && dates::PLAUSIBLE.contains(&b) && a.abs_diff(b) < 3 * YEAR)
+            .then_some((a, b))
     })
 }

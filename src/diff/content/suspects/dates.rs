@@ -38,12 +38,45 @@ const FORMS: [&str; 22] = [
 ];
 
 const MONTHS: [&str; 23] = [
-    "January", "February", "March", "April", "June", "July", "August", "September", "October", "November",
-    "December", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    "January",
+    "February",
+    "March",
+    "April",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
 ];
 const DAYS: [&str; 14] = [
-    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "Mon", "Tue", "Wed", "Thu", "Fri",
-    "Sat", "Sun",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+    "Mon",
+    "Tue",
+    "Wed",
+    "Thu",
+    "Fri",
+    "Sat",
+    "Sun",
 ];
 
 /// Every date of a text that does not lie in another.
@@ -52,8 +85,10 @@ pub fn find(text: &str) -> Vec<Date> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let begins = bytes[at].is_ascii_alphanumeric() && !at.checked_sub(1).is_some_and(|i| joins(bytes, i, at));
-        let date = begins.then(|| FORMS.iter().find_map(|form| Some((form, matches(form, bytes, at)?)))).flatten();
+        let begins =
+            bytes[at].is_ascii_alphanumeric() && !at.checked_sub(1).is_some_and(|i| joins(bytes, i, at));
+        let date =
+            begins.then(|| FORMS.iter().find_map(|form| Some((form, matches(form, bytes, at)?)))).flatten();
         match date {
             Some((form, end)) => {
                 found.push(Date { at: at..end, form });
@@ -83,7 +118,8 @@ fn matches(form: &str, bytes: &[u8], start: usize) -> Option<usize> {
     let last = at - 1;
     let continues = match bytes.get(at) {
         Some(next) if bytes[last].is_ascii_digit() => {
-            next.is_ascii_digit() || matches!(next, b'.' | b'-' | b'/') && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
+            let goes_on = *next == b'.' || form.as_bytes().contains(next);
+            next.is_ascii_digit() || goes_on && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
         }
         _ => false,
     };
@@ -130,13 +166,16 @@ fn day(text: &[u8]) -> Option<usize> {
 
 fn number(text: &[u8], digits: usize) -> Option<u32> {
     let digits = text.get(..digits)?;
-    digits.iter().try_fold(0u32, |value, byte| {
-        byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0'))
-    })
+    digits
+        .iter()
+        .try_fold(0u32, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
 }
 
 fn name(text: &[u8], names: &[&str]) -> Option<usize> {
-    names.iter().find(|name| text.len() >= name.len() && text[..name.len()].eq_ignore_ascii_case(name.as_bytes())).map(|name| name.len())
+    names
+        .iter()
+        .find(|name| text.len() >= name.len() && text[..name.len()].eq_ignore_ascii_case(name.as_bytes()))
+        .map(|name| name.len())
 }
 
 /// Seconds since 1970 that a build may have seen: 2000 to 2040.
@@ -186,9 +225,16 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_date() {
-        for text in
-            ["20261330", "120261130", "2026-13-30", "1.2026-11-30.4", "25:61:00", "Marching 12", "10.0.20.2026.1", "99/99/2026"]
-        {
+        for text in [
+            "20261330",
+            "120261130",
+            "2026-13-30",
+            "1.2026-11-30.4",
+            "25:61:00",
+            "Marching 12",
+            "10.0.20.2026.1",
+            "99/99/2026",
+        ] {
             assert_eq!(find(text), [], "{text}");
         }
         assert_eq!(epoch("1764499688"), Some(1_764_499_688));

@@ -40,7 +40,10 @@ fn places(a: &[&[u8]], b: &[&[u8]]) -> Option<Vec<usize>> {
 /// As most languages sort: letters before case, punctuation not at all.
 fn is_sorted_without_case(lines: &[&[u8]]) -> bool {
     let key = |line: &&[u8]| -> Vec<u8> {
-        line.iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte >= 0x80).map(u8::to_ascii_lowercase).collect()
+        line.iter()
+            .filter(|byte| byte.is_ascii_alphanumeric() || **byte >= 0x80)
+            .map(u8::to_ascii_lowercase)
+            .collect()
     };
     lines.is_sorted_by_key(key)
 }
@@ -72,7 +75,8 @@ mod tests {
     use super::*;
 
     fn class(a: &[&str], b: &[&str]) -> Option<Class> {
-        let bytes = |lines: &[&str]| -> Vec<Vec<u8>> { lines.iter().map(|l| l.as_bytes().to_vec()).collect() };
+        let bytes =
+            |lines: &[&str]| -> Vec<Vec<u8>> { lines.iter().map(|l| l.as_bytes().to_vec()).collect() };
         let (a, b) = (bytes(a), bytes(b));
         let refs = |lines: &[Vec<u8>]| -> Vec<&'static [u8]> {
             lines.iter().map(|line| &*Box::leak(line.clone().into_boxed_slice())).collect()

@@ -103,7 +103,10 @@ mod tests {
     #[test]
     fn what_only_looks_drawn() {
         assert!(!is_uuid("3f2b8c1e-9d4a-4c7b-8e21"));
-        assert!(!are_hex("0000000000000001", "0000000000000002", 16), "they resemble each other, and are numbers");
+        assert!(
+            !are_hex("0000000000000001", "0000000000000002", 16),
+            "they resemble each other, and are numbers"
+        );
         assert!(!are_hex("deadbeef", "cafebabe12", 8), "other lengths");
         assert!(!are_base64("ConfigurationManager", "ApplicationContextX1"), "words of a program");
         assert!(!are_suffixes("alphas", "gammas"), "words");

@@ -33,7 +33,9 @@ pub fn look(place: &Place<'_>, a: &str, b: &str, findings: &mut Findings) {
             continue;
         }
         let holds = |dates: &[dates::Date], span: &Range<usize>| {
-            dates.iter().find(|date| date.at.start <= span.start && span.start < date.at.end.max(date.at.start + 1)).cloned()
+            let overlaps =
+                |date: &&dates::Date| date.at.start <= span.end.max(1) - 1 && span.start < date.at.end;
+            dates.iter().find(overlaps).cloned()
         };
         if let (Some(date_a), Some(date_b)) = (holds(&dates_a, &left), holds(&dates_b, &right))
             && date_a.form == date_b.form
@@ -54,19 +56,21 @@ pub fn look(place: &Place<'_>, a: &str, b: &str, findings: &mut Findings) {
 }
 
 /// What is said of a line as a whole.
-fn whole_line(place: &Place<'_>, a: &str, b: &str) -> Option<Class> {
+fn whole_line<'a>(place: &Place<'_>, a: &'a str, b: &'a str) -> Option<Class> {
     let base = place.file.rsplit('/').next().unwrap_or(place.file);
     if matches!(base, "shadow" | "shadow-" | "gshadow" | "gshadow-") {
         return shadow(a, b);
     }
-    let words = |line: &str| -> Vec<String> {
-        let mut words: Vec<String> =
-            line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).map(str::to_owned).collect();
-        words.sort_unstable();
-        words
+    let words = |line: &'a str| -> Vec<&'a str> {
+        line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect()
     };
-    let (left, right) = (words(a), words(b));
-    (left.len() >= 3 && left == right && a.len() == b.len()).then_some(Class::Ordering)
+    let (mut left, mut right) = (words(a), words(b));
+    if left.len() < 3 || a.len() != b.len() || left == right {
+        return None;
+    }
+    left.sort_unstable();
+    right.sort_unstable();
+    (left == right).then_some(Class::Ordering)
 }
 
 /// shadow(5): the second field is the salted password, the third the day it was changed.
@@ -113,7 +117,8 @@ fn spans(a: &str, b: &str) -> Vec<(Range<usize>, Range<usize>)> {
         let start = tokens.get(from).map_or(len, |range| range.start);
         start..if to > from { tokens[to - 1].end } else { start }
     };
-    let hunks = diff.hunks().map(|hunk| (bytes(&left, hunk.before, a.len()), bytes(&right, hunk.after, b.len())));
+    let hunks =
+        diff.hunks().map(|hunk| (bytes(&left, hunk.before, a.len()), bytes(&right, hunk.after, b.len())));
     hunks.collect()
 }
 
@@ -148,7 +153,8 @@ fn word(text: &str, span: Range<usize>) -> Range<usize> {
 
 /// The words around a value, the nearest first, in small letters.
 fn near(text: &str, word: &Range<usize>) -> Vec<String> {
-    let clean = |part: &str| part.chars().filter(|c| *c != '_' && *c != '-').collect::<String>().to_lowercase();
+    let clean =
+        |part: &str| part.chars().filter(|c| *c != '_' && *c != '-').collect::<String>().to_lowercase();
     let split = |c: char| !c.is_alphanumeric() && c != '_' && c != '-';
     let before = text[..word.start].rsplit(split).filter(|part| !part.is_empty()).take(3);
     let after = text[word.end..].split(split).filter(|part| !part.is_empty()).take(1);
@@ -164,7 +170,9 @@ fn is_separator(a: &str, b: &str, left: &Range<usize>, right: &Range<usize>) -> 
             && bytes.get(span.end).is_some_and(u8::is_ascii_digit)
     };
     let (x, y) = (&a[left.clone()], &b[right.clone()]);
-    matches!((x, y), ("." | "," | "'", "." | "," | "'")) && between_digits(a, left) && between_digits(b, right)
+    matches!((x, y), ("." | "," | "'", "." | "," | "'"))
+        && between_digits(a, left)
+        && between_digits(b, right)
 }
 
 /// Two words that stand for each other.
@@ -209,9 +217,12 @@ impl Pair<'_> {
 
     fn as_numbers(&self) -> Option<Class> {
         let is_number = |word: &str| {
-            word.bytes().any(|byte| byte.is_ascii_digit()) && word.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            word.bytes().any(|byte| byte.is_ascii_digit())
+                && word.bytes().all(|b| b.is_ascii_digit() || b == b'.')
         };
-        if self.both(|word| word.strip_prefix("-j").is_some_and(|rest| is_number(rest) && !rest.contains('.'))) {
+        if self
+            .both(|word| word.strip_prefix("-j").is_some_and(|rest| is_number(rest) && !rest.contains('.')))
+        {
             return Some(Class::CpuCount);
         }
         if self.both(is_elapsed) {
@@ -230,7 +241,8 @@ impl Pair<'_> {
             return Some(Class::Timestamp);
         }
         if self.both(|word| word.contains('.')) {
-            let unit = |word: &String| matches!(word.as_str(), "s" | "ms" | "sec" | "secs" | "seconds" | "minutes");
+            let unit =
+                |word: &String| matches!(word.as_str(), "s" | "ms" | "sec" | "secs" | "seconds" | "minutes");
             return self.near.last().is_some_and(unit).then_some(Class::Timestamp);
         }
         self.near.iter().find_map(|word| known::by_neighbour(word, true))
@@ -254,14 +266,18 @@ impl Pair<'_> {
     /// Without what both begin with, up to a separator: `sha256-…`.
     fn bare(&self) -> (&str, &str) {
         let same = self.a.bytes().zip(self.b.bytes()).take_while(|(a, b)| a == b).count();
-        let at = self.a.as_bytes()[..same].iter().rposition(|byte| b"-.".contains(byte)).map_or(0, |at| at + 1);
+        let at =
+            self.a.as_bytes()[..same].iter().rposition(|byte| b"-.".contains(byte)).map_or(0, |at| at + 1);
         (&self.a[at..], &self.b[at..])
     }
 
     /// Whether the word is called a digest, or the file is a list of them.
     fn is_among_digests(&self) -> bool {
         let base = self.place.file.rsplit('/').next().unwrap_or(self.place.file).to_ascii_lowercase();
-        let list = base == "record" || base.ends_with(".sf") || base.ends_with("manifest.mf") || known::is_digest(&base);
+        let list = base == "record"
+            || base.ends_with(".sf")
+            || base.ends_with("manifest.mf")
+            || known::is_digest(&base);
         let prefix = self.a.split(['-', '.']).next().unwrap_or("").to_ascii_lowercase();
         list || prefix.len() < self.a.len() && known::is_digest(&prefix)
     }
@@ -270,24 +286,33 @@ impl Pair<'_> {
     fn is_address(&self, word: &str) -> bool {
         let Some(digits) = word.strip_prefix("0x") else { return false };
         let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let usual = digits.len() == 12 && ["7f", "7e", "55", "56"].iter().any(|start| digits.starts_with(start));
-        let called = self.near.iter().take(2).any(|word| matches!(word.as_str(), "at" | "address" | "ptr" | "pointer"));
+        let usual =
+            digits.len() == 12 && ["7f", "7e", "55", "56"].iter().any(|start| digits.starts_with(start));
+        let called = self
+            .near
+            .iter()
+            .take(2)
+            .any(|word| matches!(word.as_str(), "at" | "address" | "ptr" | "pointer"));
         hex && (usual || called && (6..=16).contains(&digits.len()))
     }
 
     fn as_names(&self) -> Option<Class> {
-        if let (Some((user_a, host_a)), Some((user_b, host_b))) = (self.a.split_once('@'), self.b.split_once('@'))
+        if let (Some((user_a, host_a)), Some((user_b, host_b))) =
+            (self.a.split_once('@'), self.b.split_once('@'))
             && !user_a.is_empty()
             && !user_b.is_empty()
         {
             return Some(if host_a == host_b { Class::Owner } else { Class::HostName });
         }
-        let is_beside_linux = self.near.iter().take(3).any(|w| matches!(w.as_str(), "linux" | "kernel" | "uname"));
+        let is_beside_linux =
+            self.near.iter().take(3).any(|w| matches!(w.as_str(), "linux" | "kernel" | "uname"));
         if self.both(|word| known::is_kernel(word, is_beside_linux)) {
             return Some(Class::Kernel);
         }
         // `uname -a` has the name of the host behind that of the system.
-        if self.near.first().is_some_and(|word| word == "linux") && self.near.last().is_some_and(|w| w.starts_with(|c: char| c.is_ascii_digit())) {
+        if self.near.first().is_some_and(|word| word == "linux")
+            && self.near.last().is_some_and(|w| w.starts_with(|c: char| c.is_ascii_digit()))
+        {
             return Some(Class::HostName);
         }
         let is_value = |word: &str| !word.is_empty() && !word.contains('/');
@@ -302,7 +327,8 @@ impl Pair<'_> {
         let (left, right): (Vec<&str>, Vec<&str>) = (a.split('/').collect(), b.split('/').collect());
         let differ = left.iter().zip(&right).position(|(x, y)| x != y).unwrap_or(0);
         let (x, y) = (*left.get(differ)?, *right.get(differ)?);
-        let number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit()) && (1..=7).contains(&word.len());
+        let number =
+            |word: &str| word.bytes().all(|byte| byte.is_ascii_digit()) && (1..=7).contains(&word.len());
         if left.get(differ.wrapping_sub(1)) == Some(&"proc") && number(x) && number(y) {
             return Some(Class::Pid);
         }
@@ -319,8 +345,9 @@ impl Pair<'_> {
         let called = self.near.iter().take(2).any(|word| known::is_directory_of_build(word));
         let of_builders = known::is_of_builders(a) && known::is_of_builders(b);
         let same_file = left.last() == right.last() && left.len() > 2 && right.len() > 2;
-        let below = |path: &[&str]| path.len() > 2;
-        (called || of_builders && (same_file || below(&left) && below(&right) && differ <= 2)).then_some(Class::BuildPath)
+        let below = |path: &[&str]| path.len() > 3;
+        (called || of_builders && (same_file || below(&left) && below(&right) && differ <= 2))
+            .then_some(Class::BuildPath)
     }
 
     fn as_words(&self) -> Option<Class> {
@@ -330,7 +357,9 @@ impl Pair<'_> {
         if known::are_names_of_one(self.a, self.b) {
             return Some(Class::Locale);
         }
-        let of_locale = |word: &String| word == "lang" || word == "language" || word == "locale" || word.starts_with("lc");
+        let of_locale = |word: &String| {
+            word == "lang" || word == "language" || word == "locale" || word.starts_with("lc")
+        };
         (self.near.iter().take(1).any(of_locale) && self.both(known::is_locale)).then_some(Class::Locale)
     }
 }

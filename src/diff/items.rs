@@ -75,7 +75,12 @@ pub(super) fn of_layer(toc: &Toc, layer: usize) -> Vec<Item<'_>> {
             Some(layer::Node::File { size, content, offset }) => Some((*size, *content, *offset)),
             _ => None,
         };
-        items.push(Item { path: &entry.path, meta: &entry.meta, what: what(&entry.node, file, holder), layer });
+        items.push(Item {
+            path: &entry.path,
+            meta: &entry.meta,
+            what: what(&entry.node, file, holder),
+            layer,
+        });
     }
     number_links(&mut items);
     items

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
+use lith::diag::Paint;
 use lith::diff::content::{Body, Class, Difference, Input, Limits, World, Worlds, compare, compare_in};
+use lith::diff::text::render_content;
 
 use crate::support::{bless, data};
 use pairs::{Pair, pairs};
@@ -46,14 +48,15 @@ fn every_pair_is_told_as_it_was_written_down() {
     let mut wrong = Vec::new();
     for pair in &pairs {
         let difference = difference(pair);
+        assert_ne!(difference.ranges, [], "{}: the two are the same", pair.name);
         let (found, wanted) = (classes(&difference), pair.classes.iter().copied().collect());
         if found != wanted {
-            wrong.push(format!("{}: {wanted:?} expected of\n{}", pair.name, difference.to_text("  ")));
+            wrong.push(format!("{}: {wanted:?} expected of\n{}", pair.name, render_content(&difference, Paint::Plain)));
             continue;
         }
         let json = serde_json::to_string_pretty(&difference).unwrap() + "\n";
         assert_eq!(serde_json::from_str::<Difference>(&json).unwrap(), difference, "{}", pair.name);
-        expect(&home.join(pair.name).join("text"), &difference.to_text(""));
+        expect(&home.join(pair.name).join("text"), &render_content(&difference, Paint::Plain));
         expect(&home.join(pair.name).join("json"), &json);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

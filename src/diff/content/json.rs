@@ -29,7 +29,7 @@ pub fn compare(
         // The values are the same: what is left is how they are written.
         let mut found = text::lines("", &left, &right, scope, findings);
         let is_order = letters(&left) == letters(&right) && ink(&left) != ink(&right);
-        if is_order {
+        if is_order && !findings.has(Class::Ordering) {
             findings.add(Class::Ordering, "keys of objects", "one order", "another");
         }
         let how = if is_order { "keys in another order" } else { "written otherwise" };

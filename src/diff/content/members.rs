@@ -75,7 +75,12 @@ pub fn compare<M: Member>(
     let (left, right) = (numbered(a), numbered(b));
     let mut parts = Parts::new(scope.limits.text_lines);
     if let Some(part) = order(a, b, (&left, &right)) {
-        findings.add(Class::Ordering, ORDER_OF_MEMBERS, &first(&part, true), &first(&part, false));
+        findings.add(
+            Class::Ordering,
+            &format!("{ORDER_OF_MEMBERS}:"),
+            &first(&part, true),
+            &first(&part, false),
+        );
         parts.push(part);
     }
     let keys = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key)));
@@ -102,7 +107,7 @@ fn both<M: Member>(a: &M, b: &M, scope: &Scope<'_>, findings: &mut Findings) -> 
         Contents::Same => None,
         Contents::PackedOtherwise => {
             let size = |member: &M| format!("{} bytes", member.raw().len());
-            findings.add(Class::Compression, &at, &size(a), &size(b));
+            findings.add(Class::Compression, at.trim_end(), &size(a), &size(b));
             None
         }
         Contents::Differ(difference) => Some(difference),
@@ -235,7 +240,11 @@ impl Parts {
 
 /// What is said where one part alone differs.
 fn sole(part: &Part, format: &str) -> String {
-    let names: Vec<&str> = part.fields.iter().map(|field| field.name.as_str()).collect();
+    let mut names: Vec<&str> = part.fields.iter().map(|field| field.name.as_str()).collect();
+    let more = format!("{} more", names.len().saturating_sub(3));
+    if names.len() > 4 {
+        names.splice(3.., [more.as_str()]);
+    }
     match (&part.difference, names.is_empty()) {
         (Some(difference), true) => format!("{}: {}", part.name, difference.summary),
         (Some(difference), false) => format!("{}: {}; {}", part.name, names.join(", "), difference.summary),

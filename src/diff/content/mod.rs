@@ -17,7 +17,6 @@ mod members;
 mod png;
 mod pyc;
 mod ranges;
-mod show;
 mod shown;
 mod source;
 mod sqlite;

@@ -132,7 +132,7 @@ fn archives() -> Vec<Pair> {
         ),
         pair("zip-members", "x.zip", (zip(&[one.clone()]), zip(&[two])), &[]),
         pair("zip-broken", "x.zip", (zip(&[one]), b"PK\x03\x04 and no directory".to_vec()), &[]),
-        pair("jar", "app.jar", (jar("ada", (23_422, 0)), jar("bob", (23_423, 0))), &[Class::FileTime]),
+        pair("jar", "app.jar", (jar("ada", (23_422, 0)), jar("bob", (23_422, 2048))), &[Class::FileTime, Class::Owner]),
         pair(
             "wheel",
             "x-1-py3-none-any.whl",
@@ -188,7 +188,7 @@ fn tars() -> Vec<Pair> {
         pair("tar-content", "x.tar", (plain(), with(|e| e.bytes = b"one\n".to_vec())), &[]),
         pair("tar-entries", "x.tar", (tar(std::slice::from_ref(&one)), tar(std::slice::from_ref(&two))), &[]),
         pair("tar-end", "x.tar", (plain(), [plain(), vec![0; 8192]].concat()), &[]),
-        pair("tar-broken", "x.tar", (plain(), { let mut tar = plain(); tar[150] = b'7'; tar }), &[]),
+        pair("tar-broken", "x.tar", (plain(), { let mut tar = plain(); tar[151] ^= 1; tar }), &[]),
     ]
 }
 

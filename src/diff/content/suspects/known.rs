@@ -11,7 +11,9 @@ pub fn by_neighbour(word: &str, is_number: bool) -> Option<Class> {
         "uid" | "gid" | "euid" | "egid" => Class::Owner,
         "inode" | "ino" | "inodes" | "stino" | "stdev" | "dev" | "device" => Class::Inode,
         "host" | "hostname" | "nodename" | "buildhost" | "fqdn" => Class::HostName,
-        "user" | "username" | "owner" | "group" | "builder" | "packager" | "logname" => Class::Owner,
+        "user" | "username" | "owner" | "group" | "builder" | "builtby" | "packager" | "logname" => {
+            Class::Owner
+        }
         _ => return None,
     };
     let takes_numbers = matches!(class, Class::Pid | Class::CpuCount | Class::Inode)

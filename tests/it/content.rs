@@ -51,7 +51,11 @@ fn every_pair_is_told_as_it_was_written_down() {
         assert_ne!(difference.ranges, [], "{}: the two are the same", pair.name);
         let (found, wanted) = (classes(&difference), pair.classes.iter().copied().collect());
         if found != wanted {
-            wrong.push(format!("{}: {wanted:?} expected of\n{}", pair.name, render_content(&difference, Paint::Plain)));
+            wrong.push(format!(
+                "{}: {wanted:?} expected of\n{}",
+                pair.name,
+                render_content(&difference, Paint::Plain)
+            ));
             continue;
         }
         let json = serde_json::to_string_pretty(&difference).unwrap() + "\n";
@@ -72,8 +76,8 @@ fn every_format_and_every_class_has_a_pair() {
     assert_eq!(classes, Class::ALL.into_iter().collect());
     let formats: BTreeSet<String> = pairs.iter().map(|pair| difference(pair).format).collect();
     for format in [
-        "text", "json", "elf", "ar", "deb", "zip", "jar", "whl", "gzip", "xz", "zstd", "bzip2", "tar", "pyc", "png", "sqlite",
-        "jks", "auxcache", "bytes",
+        "text", "json", "elf", "ar", "deb", "zip", "jar", "whl", "gzip", "xz", "zstd", "bzip2", "tar", "pyc",
+        "png", "sqlite", "jks", "auxcache", "bytes",
     ] {
         assert!(formats.contains(format), "{format}: {formats:?}");
     }
@@ -110,7 +114,12 @@ fn broken_files_are_compared_as_bytes_at_worst() {
             let mut broken = pair.b.clone();
             broken[at] ^= 0xff;
             let difference = compare(pair.file, input(&pair.b), input(&broken), &Limits::default()).unwrap();
-            assert_eq!(difference.ranges.first().map(|range| range.a.start), Some(at as u64), "{} at {at}", pair.name);
+            assert_eq!(
+                difference.ranges.first().map(|range| range.a.start),
+                Some(at as u64),
+                "{} at {at}",
+                pair.name
+            );
         }
     }
 }
@@ -123,7 +132,8 @@ fn what_is_known_of_the_worlds_is_found() {
         kernel: Some(kernel.to_owned()),
         user: Some(user.to_owned()),
     };
-    let worlds = Worlds { a: world("ash", "/opt/one", "6.1.2", "ada"), b: world("birch", "/opt/two", "6.6.7", "bob") };
+    let worlds =
+        Worlds { a: world("ash", "/opt/one", "6.1.2", "ada"), b: world("birch", "/opt/two", "6.6.7", "bob") };
     for (a, b, class) in [
         ("on ash today", "on birch today", Class::HostName),
         ("in /opt/one/x", "in /opt/two/x", Class::BuildPath),
@@ -150,7 +160,10 @@ fn nothing_is_held_beyond_the_limit() {
     let b = a.replacen("line", "row.", 50);
     let difference = compare("f.txt", input(a.as_bytes()), input(b.as_bytes()), &limits).unwrap();
     assert_eq!(difference.format, "bytes");
-    assert_eq!(difference.notes.first().map(String::as_str), Some("not looked into as text: it has 1700 bytes; at most 1000 are looked into"));
+    assert_eq!(
+        difference.notes.first().map(String::as_str),
+        Some("not looked into as text: it has 1700 bytes; at most 1000 are looked into")
+    );
 }
 
 /// Files in files are looked into as deep as the limit says.

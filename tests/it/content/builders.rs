@@ -112,7 +112,10 @@ fn record(key: &str, value: &str) -> String {
 pub fn ar(members: &[(&str, u64, u32, &[u8])]) -> Vec<u8> {
     let mut ar = b"!<arch>\n".to_vec();
     for (name, mtime, owner, bytes) in members {
-        ar.extend_from_slice(format!("{name:16}{mtime:<12}{owner:<6}{owner:<6}{:<8}{:<10}`\n", "100644", bytes.len()).as_bytes());
+        ar.extend_from_slice(
+            format!("{name:16}{mtime:<12}{owner:<6}{owner:<6}{:<8}{:<10}`\n", "100644", bytes.len())
+                .as_bytes(),
+        );
         ar.extend_from_slice(bytes);
         if !ar.len().is_multiple_of(2) {
             ar.push(b'\n');
@@ -138,7 +141,15 @@ pub struct Zipped {
 
 /// The date in the first form a zip knows: 1980-01-01 is (33, 0).
 pub fn zipped(name: &'static str, bytes: impl Into<Vec<u8>>) -> Zipped {
-    Zipped { name, bytes: bytes.into(), level: Some(6), time: (33, 0), mtime: None, mode: 0o100_644, flags: 0 }
+    Zipped {
+        name,
+        bytes: bytes.into(),
+        level: Some(6),
+        time: (33, 0),
+        mtime: None,
+        mode: 0o100_644,
+        flags: 0,
+    }
 }
 
 pub fn zip(members: &[Zipped]) -> Vec<u8> {

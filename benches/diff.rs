@@ -69,7 +69,11 @@ fn main() {
     };
     let command = vec!["diffoscope".into(), shown(&given.0), shown(&given.1)];
     let peer = row(&lab, "diffoscope, two tars", &command);
-    println!("diffoscope takes {:.1} times the time and {:.1} times the memory", peer.0 / ours.0, peer.1 / ours.1);
+    println!(
+        "diffoscope takes {:.1} times the time and {:.1} times the memory",
+        peer.0 / ours.0,
+        peer.1 / ours.1
+    );
 }
 
 fn shown(path: &Path) -> String {
@@ -192,11 +196,13 @@ fn layout(lab: &Lab, name: &str, tars: &[PathBuf]) -> String {
         packer.write_all(&plain).unwrap();
         layers.push(put(&packer.finish().unwrap(), "application/vnd.oci.image.layer.v1.tar+gzip"));
     }
-    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diffs}});
+    let config =
+        json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diffs}});
     let config = put(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
     let manifest = put(manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json");
-    fs::write(dir.join("index.json"), json!({"schemaVersion": 2, "manifests": [manifest]}).to_string()).unwrap();
+    fs::write(dir.join("index.json"), json!({"schemaVersion": 2, "manifests": [manifest]}).to_string())
+        .unwrap();
     fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     place("oci", &dir)
 }

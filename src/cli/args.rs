@@ -6,12 +6,12 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::container::{
-    attach, commit, cp, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top,
-    volume, wait,
+    attach, commit, cp, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top, volume,
+    wait,
 };
 use super::{
-    attest, build, bundle, caches, convert, copy, diff, digest, gc, history, images, import, init, inspect, lint,
-    lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
+    attest, build, bundle, caches, convert, copy, diff, digest, gc, history, images, import, init, inspect,
+    lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.

@@ -152,7 +152,11 @@ pub fn show(error: &CliError) {
 
 fn code(error: &CliError) -> u8 {
     match error {
-        CliError::Usage(_) | CliError::Diff(_) | CliError::File { .. } | CliError::Load(_) | CliError::Import(_) => 2,
+        CliError::Usage(_)
+        | CliError::Diff(_)
+        | CliError::File { .. }
+        | CliError::Load(_)
+        | CliError::Import(_) => 2,
         CliError::Environment(_) => 3,
         CliError::Store(error) => store_code(error),
         CliError::Io { .. }

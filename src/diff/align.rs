@@ -70,13 +70,10 @@ mod tests {
     #[test]
     fn one_more_does_not_shift_the_rest() {
         let pairs = aligned(b"abcd", b"abxcd");
-        assert_eq!(pairs, [
-            (Some(0), Some(0)),
-            (Some(1), Some(1)),
-            (None, Some(2)),
-            (Some(2), Some(3)),
-            (Some(3), Some(4))
-        ]);
+        assert_eq!(
+            pairs,
+            [(Some(0), Some(0)), (Some(1), Some(1)), (None, Some(2)), (Some(2), Some(3)), (Some(3), Some(4))]
+        );
         assert_eq!(aligned(b"axc", b"ayc"), [(Some(0), Some(0)), (Some(1), Some(1)), (Some(2), Some(2))]);
         assert_eq!(aligned(b"", b"ab"), [(None, Some(0)), (None, Some(1))]);
         assert_eq!(common(b"abcab", b"xabab"), [(0, 1), (1, 2), (3, 3), (4, 4)]);

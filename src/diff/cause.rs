@@ -23,7 +23,9 @@ pub(super) fn cause(
     records: Option<&Store>,
     options: &Options,
 ) -> Option<Cause> {
-    if let Some((one, other)) = a.platform.as_ref().zip(b.platform.as_ref()).filter(|(one, other)| one != other) {
+    if let Some((one, other)) =
+        a.platform.as_ref().zip(b.platform.as_ref()).filter(|(one, other)| one != other)
+    {
         let changed = changed("platform", Some(one), Some(other));
         return Some(Cause {
             line: format!("because they were built for other platforms: {one} and {other}"),
@@ -121,7 +123,8 @@ impl Case<'_> {
             return cause(Reason::ContextFile, format!("because {noun} {names} changed"), files);
         }
         if let Some(args) = self.arguments(one, other) {
-            let shown = |value: &Option<String>| value.as_ref().map_or("not given".into(), |v| format!("{v:?}"));
+            let shown =
+                |value: &Option<String>| value.as_ref().map_or("not given".into(), |v| format!("{v:?}"));
             let why = args.iter().map(|arg| {
                 format!("because build argument {} was {}, is {}", arg.name, shown(&arg.a), shown(&arg.b))
             });
@@ -137,7 +140,11 @@ impl Case<'_> {
             return cause(Reason::Input, "because its inputs differ".into(), Vec::new());
         }
         if one.observations != other.observations {
-            return cause(Reason::Below, "because what it saw in the image below it differs".into(), Vec::new());
+            return cause(
+                Reason::Below,
+                "because what it saw in the image below it differs".into(),
+                Vec::new(),
+            );
         }
         let what = self.variation(one, other);
         let why = format!("its inputs are equal: the step is not deterministic: {what}");
@@ -169,7 +176,8 @@ impl Case<'_> {
             return pairs.map(|((_, name), (_, content))| (name.clone(), content.clone())).collect();
         }
         // Provenance lists all files of the build; those that this instruction names are its own.
-        let words: Vec<&str> = step.text.split_whitespace().map(|word| word.trim_start_matches("./")).collect();
+        let words: Vec<&str> =
+            step.text.split_whitespace().map(|word| word.trim_start_matches("./")).collect();
         let own = origin.files.iter().filter(|(name, _)| words.contains(&name.as_str()));
         own.map(|(name, digest)| (name.clone(), digest.clone())).collect()
     }
@@ -195,7 +203,8 @@ impl Case<'_> {
                 "" => rest.to_owned(),
                 dir => format!("{dir}/{rest}"),
             };
-            let content = |node: &Option<super::report::Node>| node.as_ref().and_then(|node| node.content.clone());
+            let content =
+                |node: &Option<super::report::Node>| node.as_ref().and_then(|node| node.content.clone());
             files.push(Changed { name, a: content(&entry.a), b: content(&entry.b) });
         }
         files
@@ -232,7 +241,8 @@ impl Case<'_> {
         if !steps_known || names.is_empty() {
             return None;
         }
-        let line = format!("every step made the same layer; what differs is {}", listed(&names, str::to_owned));
+        let line =
+            format!("every step made the same layer; what differs is {}", listed(&names, str::to_owned));
         Some(Cause { line, reason: Reason::Metadata, step: None, changed: Vec::new() })
     }
 
@@ -260,7 +270,9 @@ impl Case<'_> {
         let paths: Vec<&str> = entries
             .iter()
             .filter(|entry| entry.change != EntryChange::Changed || !entry.fields.is_empty())
-            .filter(|entry| entry.b.as_ref().or(entry.a.as_ref()).is_none_or(|n| n.kind != NodeKind::Directory))
+            .filter(|entry| {
+                entry.b.as_ref().or(entry.a.as_ref()).is_none_or(|n| n.kind != NodeKind::Directory)
+            })
             .map(|entry| entry.path.as_str())
             .collect();
         match (said.is_empty(), paths.is_empty()) {

@@ -91,9 +91,7 @@ fn look(root: &OwnedFd, path: &ImagePath) -> io::Result<Option<Looked>> {
             let (size, content) = hash(&mut file)?;
             Node::File { size, content, offset: 0 }
         }
-        FileType::Symlink => {
-            Node::Symlink(readlinkat(handle.as_fd(), c"", Vec::new())?.into_bytes())
-        }
+        FileType::Symlink => Node::Symlink(readlinkat(handle.as_fd(), c"", Vec::new())?.into_bytes()),
         FileType::CharacterDevice => {
             let (major, minor) = device(stat.st_rdev);
             Node::Char { major, minor }

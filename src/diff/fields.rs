@@ -12,8 +12,7 @@ use crate::oci::media::MediaType;
 use crate::oci::{Descriptor, Index, Manifest};
 
 /// The names that places give images, kept beside them.
-const NAMES: [&str; 2] =
-    ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
+const NAMES: [&str; 2] = ["org.opencontainers.image.ref.name", "io.containerd.image.name"];
 /// What a builder leaves in a config about itself.
 const BUILDER: [&str; 4] = ["container", "container_config", "docker_version", "moby.buildkit.buildinfo.v1"];
 
@@ -119,7 +118,14 @@ pub(super) fn manifest(a: &Manifest, b: &Manifest, pairs: &[(usize, usize)]) -> 
         let kinds = |m: &Manifest| json!([m.media_type().as_str(), m.config.media_type.as_str()]);
         value(&mut fields, level, Kind::Form, "mediaTypes".into(), kinds(a), kinds(b));
     }
-    value(&mut fields, level, Kind::Form, "artifactType".into(), json!(a.artifact_type), json!(b.artifact_type));
+    value(
+        &mut fields,
+        level,
+        Kind::Form,
+        "artifactType".into(),
+        json!(a.artifact_type),
+        json!(b.artifact_type),
+    );
     annotations(&mut fields, level, "annotations", &a.annotations, &b.annotations);
     annotations(&mut fields, level, "config.annotations", &a.config.annotations, &b.config.annotations);
     for (one, other) in pairs {
@@ -156,7 +162,14 @@ pub(super) fn index(a: &Index, b: &Index) -> Vec<Field> {
         false => "OCI",
     };
     value(&mut fields, level, Kind::Form, "form".into(), json!(form(a)), json!(form(b)));
-    value(&mut fields, level, Kind::Form, "artifactType".into(), json!(a.artifact_type), json!(b.artifact_type));
+    value(
+        &mut fields,
+        level,
+        Kind::Form,
+        "artifactType".into(),
+        json!(a.artifact_type),
+        json!(b.artifact_type),
+    );
     annotations(&mut fields, level, "annotations", &a.annotations, &b.annotations);
     others(&mut fields, level, &a.other, &b.other);
     fields
@@ -205,7 +218,9 @@ fn members(object: &Value) -> Map<String, Value> {
         Value::Object(object) => !object.is_empty(),
     };
     let all = object.as_object().into_iter().flatten();
-    all.filter(|(_, value)| says_something(value)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    all.filter(|(_, value)| says_something(value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 fn names<'a>(a: &'a Map<String, Value>, b: &'a Map<String, Value>) -> BTreeSet<&'a str> {

@@ -11,6 +11,7 @@ pub mod content;
 pub mod directory;
 mod entries;
 mod fields;
+pub mod html;
 mod images;
 mod items;
 mod kind;

@@ -55,7 +55,11 @@ pub(super) fn rows(a: &[Known<'_>], b: &[Known<'_>]) -> Vec<Row> {
         rows.extend(gap.rows(a, b));
         // A layer that moved is told where B has it.
         let here = moved.iter().filter(|(_, other)| (j..y).contains(other));
-        rows.extend(here.map(|(one, other)| Row { change: LayerChange::Moved, a: vec![*one], b: vec![*other] }));
+        rows.extend(here.map(|(one, other)| Row {
+            change: LayerChange::Moved,
+            a: vec![*one],
+            b: vec![*other],
+        }));
         if x < a.len() {
             let packed_alike = a[x].digest.is_none() || b[y].digest.is_none() || a[x].digest == b[y].digest;
             let change = if packed_alike { LayerChange::Same } else { LayerChange::Recompressed };

@@ -96,7 +96,10 @@ fn stream(source: &dyn BlobSource, blob: &Descriptor, diff: DiffId) -> Result<To
 }
 
 /// The bytes of a layer's tar.
-pub(super) fn unpacked<'a>(source: &'a dyn BlobSource, blob: &Descriptor) -> io::Result<impl Read + Send + 'a> {
+pub(super) fn unpacked<'a>(
+    source: &'a dyn BlobSource,
+    blob: &Descriptor,
+) -> io::Result<impl Read + Send + 'a> {
     Decompressor::new(source.open(blob)?, Limits::default().unpacking())
 }
 
@@ -122,7 +125,8 @@ pub(super) fn read(sides: [&[Layer<'_>]; 2]) -> Result<(), DiffError> {
 
 /// How many layers at the bottom are the same on both sides.
 pub(super) fn common_bottom(a: &[Layer<'_>], b: &[Layer<'_>]) -> usize {
-    let same = |(one, other): &(&Layer<'_>, &Layer<'_>)| one.diff_id.is_some() && one.diff_id == other.diff_id;
+    let same =
+        |(one, other): &(&Layer<'_>, &Layer<'_>)| one.diff_id.is_some() && one.diff_id == other.diff_id;
     a.iter().zip(b).take_while(same).count()
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::content::Difference;
 use super::kind::Kind;
 use super::report::{
     Entry, EntryChange, Field, Images, LayerChange, LayerFacts, LayerRow, Level, Node, NodeKind, Report, Side,
@@ -55,6 +56,13 @@ pub fn render(report: &Report, paint: Paint, detail: Detail) -> String {
     }
     page.ignored(&report.ignored);
     report.warnings.iter().for_each(|warning| page.line(0, &format!("warning: {warning}")));
+    page.text
+}
+
+/// How two files differ, as lines.
+pub fn render_content(difference: &Difference, paint: Paint) -> String {
+    let mut page = Page { text: String::new(), paint };
+    body::difference(&mut page, difference, 0);
     page.text
 }
 
@@ -194,11 +202,9 @@ impl Page {
             (_, _) if platform.is_empty() => {}
             (_, _) => self.title(platform),
         }
-        for (level, title) in [
-            (Level::Manifest, "manifest"),
-            (Level::Config, "config"),
-            (Level::History, "history"),
-        ] {
+        for (level, title) in
+            [(Level::Manifest, "manifest"), (Level::Config, "config"), (Level::History, "history")]
+        {
             self.fields(title, images.fields.iter().filter(|field| field.level == level).collect());
         }
         self.layers(&images.layers);
@@ -207,7 +213,10 @@ impl Page {
         self.entries("files", &seen);
         self.entries("in layers alone: no program sees it", &hidden);
         if images.unread > 0 {
-            self.line(1, &format!("the contents of {} more files differ and were not looked into", images.unread));
+            self.line(
+                1,
+                &format!("the contents of {} more files differ and were not looked into", images.unread),
+            );
         }
     }
 
@@ -256,7 +265,9 @@ impl Page {
             LayerChange::Changed if row.differences == 0 => {
                 (EntryChange::Changed, "differs only in what is ignored".to_owned())
             }
-            LayerChange::Changed if row.differences == 1 => (EntryChange::Changed, "1 path differs".to_owned()),
+            LayerChange::Changed if row.differences == 1 => {
+                (EntryChange::Changed, "1 path differs".to_owned())
+            }
             LayerChange::Changed => (EntryChange::Changed, format!("{} paths differ", row.differences)),
             LayerChange::Inserted => (EntryChange::Added, format!("only in B{}", size(&row.b))),
             LayerChange::Removed => (EntryChange::Removed, format!("only in A{}", size(&row.a))),
@@ -264,7 +275,8 @@ impl Page {
             LayerChange::Split => (EntryChange::Changed, "one layer of A is several in B".to_owned()),
         };
         let line = row.b.last().or(row.a.last()).and_then(|layer| layer.created_by.as_deref());
-        let line = line.map(|line| format!("  {}", self.paint.wrap(DIM, &cut(&escape(line.as_bytes()), MAX_VALUE))));
+        let line =
+            line.map(|line| format!("  {}", self.paint.wrap(DIM, &cut(&escape(line.as_bytes()), MAX_VALUE))));
         let text = format!("{} {which}  {what}{}", self.mark(mark), line.unwrap_or_default());
         self.line(1, &text);
     }
@@ -290,9 +302,13 @@ impl Page {
     /// One path; of a whole directory that only one side has, what is in it as a number.
     fn entry(&mut self, entry: &Entry, within: &[&Entry]) {
         let facts = match (&entry.a, &entry.b) {
-            (Some(_), Some(_)) => entry.fields.iter().filter(|field| field.name != "content").map(|field| {
-                format!("{} {}", escape(field.name.as_bytes()), self.values(field))
-            }).collect::<Vec<_>>().join(", "),
+            (Some(_), Some(_)) => entry
+                .fields
+                .iter()
+                .filter(|field| field.name != "content")
+                .map(|field| format!("{} {}", escape(field.name.as_bytes()), self.values(field)))
+                .collect::<Vec<_>>()
+                .join(", "),
             (node, other) => {
                 let node = node.as_ref().or(other.as_ref());
                 let facts = node.map(facts).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::DiffError;
 use super::bodies::Bodies;
 use super::content::{self, Difference};
 use super::entries::{self, Differing};
@@ -15,7 +16,6 @@ use super::options::{MAX_SPOOL, Sieve};
 use super::report::{Entry, LayerChange, LayerRow};
 use super::rows::{Known, Row, rows};
 use super::stack::{self, Layer};
-use super::DiffError;
 use crate::layer::Tree;
 use crate::path::ImagePath;
 
@@ -115,10 +115,9 @@ fn row_items<'b>(
     b: &'b [Layer<'_>],
 ) -> Option<(Vec<Item<'b>>, Vec<Item<'b>>)> {
     match (row.change, &row.a[..], &row.b[..]) {
-        (LayerChange::Changed, [one], [other]) => Some((
-            items::of_layer(a[*one].known()?, *one),
-            items::of_layer(b[*other].known()?, *other),
-        )),
+        (LayerChange::Changed, [one], [other]) => {
+            Some((items::of_layer(a[*one].known()?, *one), items::of_layer(b[*other].known()?, *other)))
+        }
         _ => None,
     }
 }

@@ -38,7 +38,12 @@ fn a_context_file_that_changed() {
     );
     assert_eq!(report["cause"]["reason"], "context-file");
     assert_eq!(report["cause"]["changed"][0]["name"], "src/a.c");
-    let paths: Vec<&str> = report["images"][0]["entries"].as_array().unwrap().iter().map(|e| e["path"].as_str().unwrap()).collect();
+    let paths: Vec<&str> = report["images"][0]["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["path"].as_str().unwrap())
+        .collect();
     assert_eq!(paths, ["/app/all", "/app/src/a.c"]);
     assert!(report["images"][0]["layers"][0]["change"] == "same", "{report:#}");
 }
@@ -75,7 +80,8 @@ fn a_base_that_moved() {
 #[test]
 fn a_step_that_is_not_deterministic() {
     let Some(lab) = kernel_lab() else { return };
-    let dockerfile = "FROM base\nRUN echo fixed > /fixed\nRUN head -c 16 /dev/urandom > /salt\nRUN cp /salt /copy\n";
+    let dockerfile =
+        "FROM base\nRUN echo fixed > /fixed\nRUN head -c 16 /dev/urandom > /salt\nRUN cp /salt /copy\n";
     let report = built_twice(&lab, dockerfile, || (), &["--no-cache"]);
     let begins = "layers differ first at step stage0/2 `RUN head -c 16 /dev/urandom > /salt` (Dockerfile:3): \
                   its inputs are equal: the step is not deterministic: ";
@@ -91,7 +97,8 @@ fn a_step_that_is_not_deterministic() {
 #[test]
 fn a_step_of_another_stage() {
     let Some(lab) = kernel_lab() else { return };
-    let dockerfile = "FROM base AS make\nRUN head -c 16 /dev/urandom > /salt\n\nFROM base\nCOPY --from=make /salt /salt\n";
+    let dockerfile =
+        "FROM base AS make\nRUN head -c 16 /dev/urandom > /salt\n\nFROM base\nCOPY --from=make /salt /salt\n";
     let report = built_twice(&lab, dockerfile, || (), &["--no-cache"]);
     let begins = "layers differ first at step make/1 `RUN head -c 16 /dev/urandom > /salt` (Dockerfile:2): its inputs are equal";
     assert!(line(&report).starts_with(begins), "{}", line(&report));

@@ -13,7 +13,7 @@ use super::session::{self, Need};
 use super::{CliError, errors, out};
 use crate::diag::Paint;
 use crate::diff::text::{Detail, render};
-use crate::diff::{Kind, Only, Options, Report, compare};
+use crate::diff::{Kind, Only, Options, Report, compare, html};
 use crate::fetch::Watcher;
 use crate::platform::Platform;
 use crate::store::Store;
@@ -122,10 +122,7 @@ impl Diff {
             Form::Text => render(report, paint, Detail::Full),
             Form::Summary => render(report, paint, Detail::Summary),
             Form::Json => report.to_json(),
-            Form::Html => {
-                let message = "--format html: this build of lith cannot write it; use json or text";
-                return Err(CliError::Usage(message.into()));
-            }
+            Form::Html => html::render(report),
         };
         let Some(path) = &self.output else {
             out::print(&text);

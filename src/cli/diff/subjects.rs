@@ -90,7 +90,9 @@ impl<'a> Reach<'a> {
             return Ok(Form::Container(name.to_owned()));
         }
         match Place::parse(text)? {
-            Place::Store(name) if name == text => Ok(self.guess(text).unwrap_or(Form::Image(Place::Store(name)))),
+            Place::Store(name) if name == text => {
+                Ok(self.guess(text).unwrap_or(Form::Image(Place::Store(name))))
+            }
             place => Ok(Form::Image(place)),
         }
     }
@@ -100,7 +102,8 @@ impl<'a> Reach<'a> {
         let path = Path::new(text);
         let meta = std::fs::metadata(path).ok()?;
         let is_path = text.starts_with(['/', '.']);
-        if !is_path && let Ok(session) = session::open(self.access.root, Need::Store)
+        if !is_path
+            && let Ok(session) = session::open(self.access.root, Need::Store)
             && find::found(&session.store, text).is_ok()
         {
             return None;

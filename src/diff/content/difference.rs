@@ -126,3 +126,12 @@ pub struct Suspect {
     /// What is usually done about it.
     pub fix: String,
 }
+
+impl Excerpt {
+    /// The bytes that the hex stands for.
+    pub fn bytes(&self) -> Vec<u8> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0);
+        let pairs = self.hex.as_bytes().chunks_exact(2);
+        pairs.map(|pair| u8::try_from(digit(pair[0]) * 16 + digit(pair[1])).unwrap_or(0)).collect()
+    }
+}

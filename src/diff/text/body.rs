@@ -1,11 +1,13 @@
-//! How the bytes of two files differ, as text.
+//! How the bytes of two files differ, as text. What comparers say of strangers' bytes is safe to show as it is.
 
 use super::{DIM, GREEN, Page, RED, YELLOW, cut};
-use crate::diag::escape;
-use crate::diff::content::{Body, Change, Difference, Field, Hunk, Part, Side};
+use crate::diff::content::{Body, Change, Difference, Excerpt, Field, Hunk, Part, Side};
 
 /// The most lines of one difference.
 const MAX_LINES: usize = 24;
+/// Bytes of a row of hex, and the most rows of a side.
+const ROW: usize = 16;
+const MAX_ROWS: usize = 4;
 /// The most characters of a line.
 const MAX_WIDTH: usize = 160;
 /// Differences in differences.
@@ -13,30 +15,44 @@ const MAX_DEPTH: usize = 3;
 
 /// Shows a difference below a path.
 pub(super) fn difference(page: &mut Page, difference: &Difference, depth: usize) {
-    let line = format!("{}: {}", difference.format, escape(difference.summary.as_bytes()));
+    let line = format!("{}: {}", difference.format, cut(&difference.summary, MAX_WIDTH));
     page.line(depth, &line);
     match &difference.body {
         Body::Text { hunks } => text(page, hunks, depth + 1),
         Body::Hex { a, b } => {
-            for (side, colour, mark) in [(a, RED, "-"), (b, GREEN, "+")] {
-                let hex = cut(&side.hex, 64);
-                let line = page.paint.wrap(colour, &format!("{mark} {:08x}  {hex}", side.offset));
-                page.line(depth + 1, &line);
-            }
+            hex(page, (a, b), ("-", RED), depth + 1);
+            hex(page, (b, a), ("+", GREEN), depth + 1);
         }
         Body::Fields { fields } => several(page, fields, depth + 1, field),
         Body::Parts { parts } => several(page, parts, depth + 1, part),
     }
     for suspect in &difference.suspects {
-        let what = format!("{}: {}", suspect.class.name(), escape(suspect.example.as_bytes()));
+        let what = format!("{}: {}", suspect.class.name(), suspect.example);
         let line = page.paint.wrap(YELLOW, &cut(&what, MAX_WIDTH));
         page.line(depth + 1, &line);
-        let line = page.paint.wrap(DIM, &format!("fix: {}", escape(suspect.fix.as_bytes())));
+        let line = page.paint.wrap(DIM, &format!("fix: {}", suspect.fix));
         page.line(depth + 2, &line);
     }
     for note in &difference.notes {
-        let line = page.paint.wrap(DIM, &escape(note.as_bytes()));
+        let line = page.paint.wrap(DIM, &cut(note, MAX_WIDTH));
         page.line(depth + 1, &line);
+    }
+}
+
+/// The rows of one side that are not the same on the other.
+fn hex(page: &mut Page, (own, other): (&Excerpt, &Excerpt), (mark, colour): (&str, &str), depth: usize) {
+    let (bytes, others) = (own.bytes(), other.bytes());
+    let rows = bytes.chunks(ROW).enumerate();
+    let differ =
+        |row: &(usize, &[u8])| own.offset != other.offset || others.chunks(ROW).nth(row.0) != Some(row.1);
+    for (row, chunk) in rows.filter(differ).take(MAX_ROWS) {
+        let digits: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+        let shown = |byte: &u8| if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '.' };
+        let text: String = chunk.iter().map(shown).collect();
+        let offset = own.offset + (row * ROW) as u64;
+        let line = format!("{mark} {offset:08x}  {:47}  {text}", digits.join(" "));
+        let line = page.paint.wrap(colour, line.trim_end());
+        page.line(depth, &line);
     }
 }
 
@@ -53,7 +69,9 @@ fn text(page: &mut Page, hunks: &[Hunk], depth: usize) {
         if left == 0 {
             return page.line(depth, "…");
         }
-        let count = |side: Side| hunk.lines.iter().filter(|line| line.side == Side::Both || line.side == side).count();
+        let count = |side: Side| {
+            hunk.lines.iter().filter(|line| line.side == Side::Both || line.side == side).count()
+        };
         let head = format!("@@ -{},{} +{},{} @@", hunk.a, count(Side::A), hunk.b, count(Side::B));
         let head = page.paint.wrap(DIM, &head);
         page.line(depth, &head);
@@ -62,7 +80,7 @@ fn text(page: &mut Page, hunks: &[Hunk], depth: usize) {
                 return page.line(depth, "…");
             }
             left -= 1;
-            let shown = cut(&escape(line.text.as_bytes()), MAX_WIDTH);
+            let shown = cut(&line.text, MAX_WIDTH);
             let shown = match line.side {
                 Side::Both => format!("  {shown}"),
                 Side::A => page.paint.wrap(RED, &format!("- {shown}")),
@@ -75,12 +93,12 @@ fn text(page: &mut Page, hunks: &[Hunk], depth: usize) {
 
 fn field(page: &mut Page, field: &Field, depth: usize) {
     let value = |value: &Option<String>| match value {
-        Some(value) => cut(&escape(value.as_bytes()), MAX_WIDTH / 2),
+        Some(value) => cut(value, MAX_WIDTH / 2),
         None => "none".to_owned(),
     };
     let (one, other) = (value(&field.a), value(&field.b));
     let (one, other) = (page.paint.wrap(RED, &one), page.paint.wrap(GREEN, &other));
-    page.line(depth, &format!("{}  {one} → {other}", escape(field.name.as_bytes())));
+    page.line(depth, &format!("{}  {one} → {other}", field.name));
 }
 
 fn part(page: &mut Page, part: &Part, depth: usize) {
@@ -89,7 +107,7 @@ fn part(page: &mut Page, part: &Part, depth: usize) {
         Change::Removed => ("-", RED),
         Change::Changed => ("~", YELLOW),
     };
-    let line = format!("{} {}", page.paint.wrap(colour, mark), escape(part.name.as_bytes()));
+    let line = format!("{} {}", page.paint.wrap(colour, mark), part.name);
     page.line(depth, &line);
     several(page, &part.fields, depth + 1, field);
     if let Some(inner) = &part.difference

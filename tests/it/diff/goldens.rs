@@ -88,7 +88,8 @@ fn no_expectation_is_left_behind() {
     let known: BTreeSet<String> = pairs().iter().map(|pair| pair.name.to_owned()).collect();
     let mine = data("tests/data/diff");
     let mine = mine.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
-    let unknown: Vec<String> = mine.filter(|name| !name.starts_with("content-") && !known.contains(name)).collect();
+    let unknown: Vec<String> =
+        mine.filter(|name| !name.starts_with("content-") && !known.contains(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert!(known.len() >= 40, "{} pairs", known.len());
 }

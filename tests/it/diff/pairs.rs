@@ -158,7 +158,11 @@ fn stacks() -> Vec<Pair> {
             of(&[BASE, "dir d\nfile d/a 2\nfile d/b 3"]),
         ),
         pair("layers-merged-and-changed", of(&[BASE, app, lib]), of(&[BASE, "file app 1\nfile lib 9"])),
-        pair("layers-changed-and-inserted", of(&[BASE, app, lib]), of(&[BASE, "file new 1", "file app 9", lib])),
+        pair(
+            "layers-changed-and-inserted",
+            of(&[BASE, app, lib]),
+            of(&[BASE, "file new 1", "file app 9", lib]),
+        ),
         pair(
             "layers-base-changed",
             of(&[BASE, app, lib]),
@@ -192,7 +196,8 @@ fn padded(lines: &str) -> Vec<u8> {
 fn documents() -> Vec<Pair> {
     let image = || Image::of(&[BASE]);
     let set = |name, pointer: &str, value: Value| pair(name, image(), image().set(pointer, value));
-    let line = |text: &str| json!({"created": "1970-01-01T00:00:00Z", "created_by": text, "empty_layer": true});
+    let line =
+        |text: &str| json!({"created": "1970-01-01T00:00:00Z", "created_by": text, "empty_layer": true});
     vec![
         set("config-created", "/created", json!("2024-05-06T07:08:09Z")),
         set("config-author", "/author", json!("somebody")),
@@ -246,11 +251,7 @@ fn indexes() -> Vec<Pair> {
     let changed = Image::of(&["file x ARM"]).set("/architecture", json!("arm64"));
     vec![
         pair("index-equal", both(), both()),
-        pair(
-            "index-platform-added",
-            Given::Index(vec![("linux/amd64", amd())], Value::Null),
-            both(),
-        ),
+        pair("index-platform-added", Given::Index(vec![("linux/amd64", amd())], Value::Null), both()),
         pair(
             "index-platform-changed",
             both(),
@@ -281,7 +282,11 @@ fn indexes() -> Vec<Pair> {
             "index-attestations",
             both(),
             Given::Index(
-                vec![("linux/amd64", amd()), ("linux/arm64", arm()), ("unknown/unknown", Image::of(&["file s 1"]))],
+                vec![
+                    ("linux/amd64", amd()),
+                    ("linux/arm64", arm()),
+                    ("unknown/unknown", Image::of(&["file s 1"])),
+                ],
                 Value::Null,
             ),
         ),
@@ -334,7 +339,8 @@ fn questions() -> Vec<Pair> {
             "dir etc\nfile etc/a 2\ndir usr\nfile usr/a 2\nfile usr/c 1",
         )
         .only(&["/usr"]),
-        layers("question-only-pattern", "file a.py 1\nfile a.pyc 1", "file a.py 2\nfile a.pyc 2").only(&["*.pyc"]),
+        layers("question-only-pattern", "file a.py 1\nfile a.pyc 1", "file a.py 2\nfile a.pyc 2")
+            .only(&["*.pyc"]),
         pair("tree-and-tree", tree("dir etc\nfile etc/a 1"), tree("dir etc\nfile etc/a 2\nfile etc/b 1")),
         pair("tree-and-image", Image::of(&["file a 1", "gone a\nfile b 2"]), tree("file b 2\nfile c 3")),
         pair("tree-like-image", Image::of(&["file a 1", "gone a\nfile b 2"]), tree("file b 2")),

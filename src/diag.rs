@@ -91,7 +91,7 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 /// Whether a character acts on a terminal, or on how its neighbours are shown, instead of showing itself.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     let marks =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     c.is_control() || marks

@@ -6,12 +6,12 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::container::{
-    attach, commit, cp, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top,
-    volume, wait,
+    attach, commit, cp, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top, volume,
+    wait,
 };
 use super::{
-    attest, build, bundle, caches, convert, copy, digest, gc, history, images, import, init, inspect, lint,
-    lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
+    attest, build, bundle, caches, check, convert, copy, diff, digest, gc, history, images, import, init,
+    inspect, lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -39,6 +39,8 @@ enum Verb {
     Vendor(vendor::Vendor),
     /// Show the steps of a build with their keys, and which would be hits
     Plan(plan::Plan),
+    /// Do every step of a build once more in another world, and name those that come out differently
+    Check(check::Check),
     /// Write KDL that comes to the same image as a Dockerfile
     Convert(convert::Convert),
     /// Say which input made a step or an image differ from the build before
@@ -65,7 +67,7 @@ enum Verb {
     Attach(attach::Attach),
     /// Copy files into or out of a container, running or not
     Cp(cp::Cp),
-    /// List what a container's programs changed in its files
+    /// Compare two images or trees and say why they differ; of one container list what its programs changed
     Diff(diff::Diff),
     /// Make an image of a container
     Commit(commit::Commit),
@@ -164,6 +166,7 @@ impl Args {
             Verb::Lock(verb) => verb.run(root),
             Verb::Vendor(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
+            Verb::Check(verb) => verb.run(root),
             Verb::Convert(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),

@@ -413,7 +413,7 @@ fn context_epoch(packed: &Packed) -> Result<Epoch, CliError> {
     clippy::disallowed_methods,
     reason = "--epoch now asks for it, whether a release of an archive is over, and signatures of cache records"
 )]
-fn now() -> Epoch {
+pub fn now() -> Epoch {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).ok().and_then(Epoch::from_seconds).unwrap_or(Epoch::ZERO)
 }

@@ -44,8 +44,7 @@ impl Prepared<'_> {
 
 /// The label of an image that was built here, as far as its build is remembered.
 pub fn of_image(store: &Store, image: ImageId) -> Option<Label> {
-    let builds = store.builds().ok()?;
-    let build = builds.iter().find(|build| build.image == image)?;
+    let build = store.build_of(image)?;
     let steps =
         build.steps.iter().map(|StepRecord { name, line, effects, .. }| (name.as_str(), *line, &effects[..]));
     Some(Label::of(steps))

@@ -18,7 +18,7 @@ use crate::fetch::{self, Commits, FetchError, FetchOptions, Fetcher};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
-use crate::recipe::{Copy, CopySource, FilesFrom, Network, Run};
+use crate::recipe::{Copy, CopySource, FilesFrom, Network, Run, Told};
 use crate::remote::GitRepo;
 use crate::store::Store;
 
@@ -43,10 +43,10 @@ const HERMETIC_ENV: [(&str, &str); 5] = [
 ];
 
 /// The network that a RUN gets which asks for one.
-pub fn network(asked: Network, options: &Options) -> BoundNetwork {
+pub fn network(asked: Network, options: &Options, told: Told) -> BoundNetwork {
     match (asked, options.network) {
         (Network::None, _) | (Network::Default, Network::None) => BoundNetwork::None,
-        (Network::Default, Network::Default) if options.hermetic => BoundNetwork::None,
+        (Network::Default, Network::Default) if told.hermetic => BoundNetwork::None,
         (Network::Host, _) | (Network::Default, Network::Host | Network::Default) => BoundNetwork::Host,
     }
 }
@@ -59,8 +59,9 @@ impl Inputs<'_> {
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
         platform: &Platform,
     ) -> Result<Job, BuildError> {
-        let hermetic = self.options.hermetic;
-        let network = network(run.network, self.options);
+        let told = self.options.told().and(run.told);
+        let hermetic = told.hermetic;
+        let network = network(run.network, self.options, told);
         let mut env = run.env.clone();
         if hermetic {
             let epoch = self.options.epoch.seconds().to_string();
@@ -79,7 +80,7 @@ impl Inputs<'_> {
             user: run.user.clone(),
             network,
             hermetic,
-            seeded: self.options.deterministic,
+            seeded: told.seeded,
             security: run.security,
             hosts: self.options.limits.hosts.iter().map(|host| host.name.clone()).collect(),
             ulimits: self.options.limits.ulimits.clone(),

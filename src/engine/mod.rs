@@ -116,6 +116,11 @@ impl Options {
         Access { secrets: self.secrets.as_ref(), agent: self.secrets.agent("default") }
     }
 
+    /// What all steps are told of the world.
+    pub fn told(&self) -> Told {
+        Told { hermetic: self.hermetic, seeded: self.deterministic }
+    }
+
     /// Whether images are for several platforms.
     pub fn is_for_several(&self) -> bool {
         self.platforms.len() > 1
@@ -417,12 +422,16 @@ impl Prepared<'_> {
 
     /// What is known beforehand to have a part in a step besides its key.
     fn effects(&self, op: &Op) -> Vec<Effect> {
-        let Options { hermetic, deterministic, .. } = *self.options;
         let reaches = match op {
-            Op::Run(run) => bind::network(run.network, self.options) == BoundNetwork::Host,
+            Op::Run(run) => bind::network(run.network, self.options, self.told(op)) == BoundNetwork::Host,
             Op::Copy(_) | Op::MakeDir { .. } | Op::Packages(_) | Op::Config => false,
         };
-        op.effects(Told { hermetic, seeded: deterministic }, reaches)
+        op.effects(self.options.told(), reaches)
+    }
+
+    /// What a step is told of the world.
+    fn told(&self, op: &Op) -> Told {
+        op.told(self.options.told())
     }
 
     /// How a step is called, as if its platform was the only one.

@@ -247,10 +247,10 @@ impl Running<'_> {
     fn with_effects(&self, info: &StepInfo, record: &Record) -> StepInfo {
         let mut info = info.clone();
         // All of it is said already of a step that is told nothing; others execute nothing.
-        let is_told = self.prepared.options.hermetic && matches!(self.op(info.id), Op::Run(_));
-        let seeded = self.prepared.options.deterministic;
+        let told = self.prepared.told(self.op(info.id));
+        let is_told = told.hermetic && matches!(self.op(info.id), Op::Run(_));
         for effect in &record.effects {
-            let seen = is_told && !(seeded && *effect == Effect::Untold);
+            let seen = is_told && !(told.seeded && *effect == Effect::Untold);
             if seen && !info.effects.contains(effect) {
                 info.effects.push(*effect);
             }

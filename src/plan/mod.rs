@@ -119,6 +119,7 @@ mod tests {
             user: String::new(),
             network: Network::Default,
             security: Security::Sandbox,
+            told: Told::default(),
             mounts: vec![],
             scripts: vec![],
         })

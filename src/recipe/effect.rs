@@ -75,18 +75,35 @@ impl Effect {
 }
 
 /// What steps are told of the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Told {
     pub hermetic: bool,
-    /// Randomness follows from a seed.
+    /// Randomness follows from a seed. Such a step is hermetic as well.
     pub seeded: bool,
 }
 
+impl Told {
+    /// As much as both say.
+    pub const fn and(self, other: Self) -> Self {
+        let seeded = self.seeded || other.seeded;
+        Self { hermetic: self.hermetic || other.hermetic || seeded, seeded }
+    }
+}
+
 impl Op {
-    /// The effects of doing it, as far as they are known beforehand, each once. `reaches` tells whether it has the host's
-    /// network. Caches are empty in a hermetic build.
-    pub fn effects(&self, told: Told, reaches: bool) -> Vec<Effect> {
+    /// What it is told where the build's options say this.
+    pub fn told(&self, build: Told) -> Told {
+        match self {
+            Self::Run(run) => build.and(run.told),
+            Self::Copy(_) | Self::MakeDir { .. } | Self::Packages(_) | Self::Config => build,
+        }
+    }
+
+    /// The effects of doing it, as far as they are known beforehand, each once. `build` is what the build's options say;
+    /// `reaches` tells whether it has the host's network. Caches are empty for hermetic steps.
+    pub fn effects(&self, build: Told, reaches: bool) -> Vec<Effect> {
         let Self::Run(Run { mounts, security, .. }) = self else { return Vec::new() };
+        let told = self.told(build);
         let cached = mounts.iter().any(|mount| matches!(mount, Mount::Cache(_)));
         let open = !told.hermetic;
         let effects = [

@@ -175,6 +175,8 @@ pub struct Run {
     pub user: String,
     pub network: Network,
     pub security: Security,
+    /// What it is told of the world, besides what the build's options say.
+    pub told: Told,
     pub mounts: Vec<Mount>,
     /// Files visible only while the step runs (`#!` heredocs): absolute path below `/dev/pipes`, bytes; mode 0755.
     pub scripts: Vec<(String, Vec<u8>)>,

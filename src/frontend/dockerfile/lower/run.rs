@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diag::Span;
-use crate::recipe::{Op, Run, Security};
+use crate::recipe::{Op, Run, Security, Told};
 
 use super::super::ast::{CommandLine, Heredoc, RunText};
 use super::super::{created_by, heredoc, shown};
@@ -42,6 +42,7 @@ impl Lowering<'_> {
             user,
             network: run.network,
             security: run.security,
+            told: Told::default(),
             mounts,
             scripts,
         };

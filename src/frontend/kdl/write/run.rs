@@ -28,6 +28,8 @@ impl Writer<'_> {
             Security::Sandbox => node,
             Security::Insecure => node.prop("security", "insecure"),
         };
+        let node = if run.told.hermetic { node.word("hermetic=#true") } else { node };
+        let node = if run.told.seeded { node.word("deterministic=#true") } else { node };
         let own = environment(run, config);
         let env = own.iter().fold(Out::new("env"), |node, (name, value)| node.prop(name, *value));
         let mut sockets = 0;

@@ -21,7 +21,7 @@ pub fn unpack(source: &Source, scope: &Scope<'_>) -> Result<Source, Fault> {
     let limits = DecompressLimits { max_size: LARGEST, free_size: FREE, max_ratio: RATIO };
     let stream =
         Decompressor::new(source.reader(), limits).map_err(|error| Fault::Format(error.to_string()))?;
-    Source::unpacked(stream, scope.limits)
+    Source::unpacked(stream, scope)
 }
 
 pub fn compare(

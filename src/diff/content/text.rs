@@ -45,8 +45,8 @@ pub fn lines(name: &str, a: &[u8], b: &[u8], scope: &Scope<'_>, findings: &mut F
         .collect();
     let text = Text { a: &left, b: &right, changes: &changes };
     text.look(name, scope, findings);
-    let (hunks, left_out) = text.hunks(scope.limits.text_lines);
     let (removed, added) = text.counts();
+    let (hunks, left_out) = text.hunks(scope.budget.show(scope.limits.text_lines.min(removed + added)));
     let mut found = Found::new("text", text.summary(removed, added), Body::Text { hunks });
     if left_out > 0 {
         found.notes.push(format!("{} more not shown", shown::count(left_out as u64, "line", "lines")));

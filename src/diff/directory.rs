@@ -18,13 +18,13 @@ use crate::layer::{Meta, Mtime, Node, Toc, TocEntry};
 use crate::path::ImagePath;
 use crate::sys::{beneath, dir, xattr};
 
-/// The table of what is below a directory, its own entry left out, and the directory.
+/// The table of a directory and all that is below it, and the directory.
 ///
 /// # Errors
 /// Those of reading, with the path.
 pub fn scan(root: &Path) -> io::Result<(OwnedFd, Toc)> {
     let root = dir::open(root)?;
-    let mut seen = Vec::new();
+    let mut seen = vec![ImagePath::root()];
     let mut left = vec![ImagePath::root()];
     while let Some(at) = left.pop() {
         let listed = beneath::open_dir(&root, &at).and_then(|fd| dir::list(&fd));

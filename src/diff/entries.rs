@@ -106,7 +106,10 @@ fn fields(a: &Item<'_>, b: &Item<'_>) -> Vec<Field> {
     push(&mut fields, kind, "mode", format!("{:04o}", one.mode), format!("{:04o}", other.mode));
     push(&mut fields, Kind::Owner, "uid", one.uid, other.uid);
     push(&mut fields, Kind::Owner, "gid", one.gid, other.gid);
-    push(&mut fields, Kind::Mtime, "mtime", time(one.mtime), time(other.mtime));
+    // What nobody lists has no time.
+    let timed = !a.is_implied && !b.is_implied;
+    let (one_time, other_time) = if timed { (one.mtime, other.mtime) } else { Default::default() };
+    push(&mut fields, Kind::Mtime, "mtime", time(one_time), time(other_time));
     xattrs(&one.xattrs, &other.xattrs, &mut fields);
     fields
 }

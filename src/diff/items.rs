@@ -18,6 +18,8 @@ pub(super) struct Item<'a> {
     pub what: What<'a>,
     /// Of the stack, from 0 at the bottom.
     pub layer: usize,
+    /// No layer says what it is like: it is there because there is always a root.
+    pub is_implied: bool,
 }
 
 /// What is there.
@@ -42,13 +44,11 @@ pub(super) enum What<'a> {
     Opaque,
 }
 
-/// Everything that is visible in a merged tree; its root only if some layer lists it. `bottom` layers below the tree were
-/// left out.
+/// Everything that is visible in a merged tree, its root first. `bottom` layers below the tree were left out.
 pub(super) fn of_tree(tree: &Tree, bottom: usize) -> Vec<Item<'_>> {
     let root = ImagePath::root();
     let lists_root = tree.layers().iter().any(|toc| toc.get(&root).is_some());
-    let top = tree.get(&root).filter(|_| lists_root);
-    let all: Vec<_> = top.into_iter().chain(tree.walk(&root)).collect();
+    let all: Vec<_> = tree.get(&root).into_iter().chain(tree.walk(&root)).collect();
     let mut items = Vec::with_capacity(all.len());
     for found in &all {
         let layer = bottom + found.layer;
@@ -57,7 +57,8 @@ pub(super) fn of_tree(tree: &Tree, bottom: usize) -> Vec<Item<'_>> {
             _ => &found.entry.path,
         };
         let what = what(&found.entry.node, found.file(), holder);
-        items.push(Item { path: &found.entry.path, meta: &found.entry.meta, what, layer });
+        let is_implied = !lists_root && found.entry.path.is_root();
+        items.push(Item { path: &found.entry.path, meta: &found.entry.meta, what, layer, is_implied });
     }
     number_links(&mut items);
     items
@@ -75,12 +76,8 @@ pub(super) fn of_layer(toc: &Toc, layer: usize) -> Vec<Item<'_>> {
             Some(layer::Node::File { size, content, offset }) => Some((*size, *content, *offset)),
             _ => None,
         };
-        items.push(Item {
-            path: &entry.path,
-            meta: &entry.meta,
-            what: what(&entry.node, file, holder),
-            layer,
-        });
+        let what = what(&entry.node, file, holder);
+        items.push(Item { path: &entry.path, meta: &entry.meta, what, layer, is_implied: false });
     }
     number_links(&mut items);
     items

@@ -139,7 +139,7 @@ pub(super) fn cover_alike(a: &[Layer<'_>], b: &[Layer<'_>]) -> bool {
 /// What layers do to what is below them.
 #[derive(Default, PartialEq)]
 struct Cover<'a> {
-    touched: BTreeSet<&'a ImagePath>,
+    touched: BTreeSet<ImagePath>,
     dirs: BTreeSet<&'a ImagePath>,
     /// What hides things below a directory.
     hiding: BTreeSet<&'a ImagePath>,
@@ -149,7 +149,11 @@ impl<'a> Cover<'a> {
     fn of(layers: &'a [Layer<'_>]) -> Self {
         let mut cover = Self::default();
         for entry in layers.iter().flat_map(|layer| layer.toc().entries()) {
-            cover.touched.insert(&entry.path);
+            cover.touched.insert(entry.path.clone());
+            if !matches!(entry.node, Node::Whiteout | Node::Opaque) {
+                // Directories that lead to it are there, whether or not they are listed.
+                cover.touched.extend(entry.path.ancestors());
+            }
             match &entry.node {
                 Node::Dir => cover.dirs.insert(&entry.path),
                 Node::Whiteout

@@ -51,7 +51,7 @@ pub fn render(report: &Report, paint: Paint, detail: Detail) -> String {
     if detail == Detail::Full {
         page.fields("index", report.index.iter().collect());
         for images in &report.images {
-            page.images(images, report.images.len() > 1);
+            page.images(images);
         }
     }
     page.ignored(&report.ignored);
@@ -97,7 +97,7 @@ fn verdict(report: &Report) -> String {
     parts.extend(counted(of(EntryChange::Removed), "path removed", "paths removed"));
     parts.extend(counted(of(EntryChange::Changed), "path changed", "paths changed"));
     let hidden = entries.iter().filter(|entry| entry.hidden_in.is_some()).count();
-    parts.extend(counted(hidden, "path that a later layer hides", "paths that later layers hide"));
+    parts.extend(counted(hidden, "path in a layer alone", "paths in layers alone"));
     format!("they differ: {}", parts.join(", "))
 }
 
@@ -154,7 +154,7 @@ impl Page {
         let width = fields.iter().map(|field| field.name.len()).max().unwrap_or(0).min(40);
         for field in fields.iter().take(MAX_FIELDS) {
             let name = escape(field.name.as_bytes());
-            let line = format!("{} {name:width$}  {}", self.mark(change_of(field)), self.values(field));
+            let line = format!("{} {name:width$}  {}", self.mark(change_of(field)), self.lone_or_both(field));
             self.line(1, &line);
         }
         self.more(fields.len(), MAX_FIELDS);
@@ -176,16 +176,19 @@ impl Page {
 
     fn values(&self, field: &Field) -> String {
         let (one, other) = (value(&field.a, &field.b), value(&field.b, &field.a));
+        format!("{} → {}", self.paint.wrap(RED, &one), self.paint.wrap(GREEN, &other))
+    }
+
+    /// The value that only one side has; a mark before it says which.
+    fn lone_or_both(&self, field: &Field) -> String {
         match change_of(field) {
-            EntryChange::Added => self.paint.wrap(GREEN, &other),
-            EntryChange::Removed => self.paint.wrap(RED, &one),
-            EntryChange::Changed => {
-                format!("{} → {}", self.paint.wrap(RED, &one), self.paint.wrap(GREEN, &other))
-            }
+            EntryChange::Added => self.paint.wrap(GREEN, &value(&field.b, &field.a)),
+            EntryChange::Removed => self.paint.wrap(RED, &value(&field.a, &field.b)),
+            EntryChange::Changed => self.values(field),
         }
     }
 
-    fn images(&mut self, images: &Images, several: bool) {
+    fn images(&mut self, images: &Images) {
         let platform = images.platform.as_deref().unwrap_or_default();
         match (&images.a, &images.b) {
             (Some(_), None) => {
@@ -196,8 +199,8 @@ impl Page {
                 self.title(&format!("{platform}: only B has an image"));
                 return;
             }
-            (_, _) if several => self.title(platform),
-            (_, _) => {}
+            (_, _) if platform.is_empty() => {}
+            (_, _) => self.title(platform),
         }
         for (level, title) in
             [(Level::Manifest, "manifest"), (Level::Config, "config"), (Level::History, "history")]
@@ -208,7 +211,7 @@ impl Page {
         let (seen, hidden): (Vec<&Entry>, Vec<&Entry>) =
             images.entries.iter().partition(|entry| entry.hidden_in.is_none());
         self.entries("files", &seen);
-        self.entries("hidden by later layers", &hidden);
+        self.entries("in layers alone: no program sees it", &hidden);
         if images.unread > 0 {
             self.line(
                 1,

@@ -11,6 +11,7 @@ mod cli;
 mod content;
 mod context;
 mod convert;
+mod diff;
 mod dockerignore;
 mod fetch;
 mod frontend;

@@ -1,0 +1,242 @@
+//! What it takes to say that two large images differ in one file, beside diffoscope in the same run.
+//!
+//! `cargo bench --bench diff [-- MEGABYTES FILES]`: two images of that many bytes (1200) and files (50000) that differ in one
+//! of them, as OCI layouts of one layer packed with gzip, as layouts of twelve, in a store, and as two bare tars. diffoscope
+//! gets the tars, which is all it knows of images; `--peer-megabytes N` gives it a smaller pair, and lith one more row with
+//! that. Each row is one run: seconds, and the most memory that the process held. Files are in the page cache. Nothing is
+//! asserted but that each program says that they differ.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and fails where it cannot measure"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use lith::digest::{BlobDigest, ContentDigest};
+use lith::layer::compress::{Codec, Compressor};
+use lith::layer::{LayerWriter, Meta, Mtime, Node};
+use lith::path::ImagePath;
+use serde_json::{Value, json};
+use support::{Lab, has};
+
+/// How large the images are.
+#[derive(Clone, Copy)]
+struct Size {
+    bytes: u64,
+    files: usize,
+}
+
+/// Files in a directory.
+const PER_DIRECTORY: usize = 250;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    let peer = args.iter().position(|arg| arg == "--peer-megabytes").map(|at| number(&args[at + 1]));
+    let mut plain = args.iter().take_while(|arg| !arg.starts_with("--")).map(|arg| number(arg));
+    let megabytes = plain.next().unwrap_or(1200);
+    let whole = Size { bytes: (megabytes as u64) << 20, files: plain.next().unwrap_or(50_000) };
+    let lab = Lab::new();
+    println!("{} MB in {} files, one of which differs", megabytes, whole.files);
+    let tars = pair(&lab, "whole", whole);
+    let ours = row(&lab, "lith, two tars", &lith(&lab, &[&place("tar", &tars.0), &place("tar", &tars.1)]));
+    layouts(&lab, &tars);
+    if !has("diffoscope") {
+        println!("diffoscope is not installed: no row");
+        return;
+    }
+    let (given, ours) = match peer {
+        None => (tars, ours),
+        Some(megabytes) => {
+            let files = whole.files * megabytes / usize::try_from(whole.bytes >> 20).unwrap();
+            let small = pair(&lab, "small", Size { bytes: (megabytes as u64) << 20, files });
+            println!("{megabytes} MB in {files} files");
+            let tars = [place("tar", &small.0), place("tar", &small.1)];
+            let ours = row(&lab, "lith, two tars", &lith(&lab, &[&tars[0], &tars[1]]));
+            (small, ours)
+        }
+    };
+    let command = vec!["diffoscope".into(), shown(&given.0), shown(&given.1)];
+    let peer = row(&lab, "diffoscope, two tars", &command);
+    println!(
+        "diffoscope takes {:.1} times the time and {:.1} times the memory",
+        peer.0 / ours.0,
+        peer.1 / ours.1
+    );
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn place(form: &str, path: &Path) -> String {
+    format!("{form}:{}", path.display())
+}
+
+fn lith(lab: &Lab, sides: &[&str]) -> Vec<String> {
+    let root = shown(&lab.path("store"));
+    let program = env!("CARGO_BIN_EXE_lith");
+    [program, "--root", &root, "diff"].iter().chain(sides).map(|&word| word.to_owned()).collect()
+}
+
+/// The two tars: the second has another line in the middle of one file.
+fn pair(lab: &Lab, name: &str, size: Size) -> (PathBuf, PathBuf) {
+    let path = |side: &str| lab.path(&format!("{name}-{side}.tar"));
+    for side in ["a", "b"] {
+        let all = 0..size.files;
+        let mut writer = LayerWriter::new(BufWriter::new(File::create(path(side)).unwrap()));
+        write_files(&mut writer, size, all, side == "b");
+        writer.finish().unwrap().0.flush().unwrap();
+    }
+    (path("a"), path("b"))
+}
+
+/// Writes some of the files, each below its directory.
+fn write_files<W: Write + Send>(
+    writer: &mut LayerWriter<W>,
+    size: Size,
+    files: std::ops::Range<usize>,
+    changed: bool,
+) {
+    let each = usize::try_from(size.bytes).unwrap() / size.files;
+    let meta = |mode| Meta { mode, mtime: Mtime { secs: 1_600_000_000, nanos: 0 }, ..Meta::default() };
+    for at in files {
+        let dir = ImagePath::parse(format!("d{:05}", at / PER_DIRECTORY).as_bytes()).unwrap();
+        if at % PER_DIRECTORY == 0 {
+            writer.node(&dir, &meta(0o755), &Node::Dir).unwrap();
+        }
+        let mut text = text(at as u64, each);
+        if changed && at == size.files / 2 {
+            let middle = text.len() / 2;
+            text[middle..middle + 8].copy_from_slice(b"CHANGED\n");
+        }
+        let path = dir.child(format!("f{at:06}").as_bytes());
+        writer.bytes(&path, &meta(0o644), &text, ContentDigest::of(&text)).unwrap();
+    }
+}
+
+/// Lines of hex digits that no other file has: they pack to half their size, as programs do.
+fn text(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 64);
+    while bytes.len() < len {
+        for _ in 0..4 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            write!(bytes, "{state:016x}").unwrap();
+        }
+        bytes.push(b'\n');
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The same files as images: of one layer, of twelve of which one differs, and in a store.
+fn layouts(lab: &Lab, tars: &(PathBuf, PathBuf)) {
+    let one = ["a", "b"].map(|side| {
+        let tar = if side == "a" { &tars.0 } else { &tars.1 };
+        layout(lab, &format!("one-{side}"), std::slice::from_ref(tar))
+    });
+    row(lab, "lith, OCI layouts of one layer", &lith(lab, &[&one[0], &one[1]]));
+    let parts = ["a", "b"].map(|side| {
+        let tar = if side == "a" { &tars.0 } else { &tars.1 };
+        layout(lab, &format!("parts-{side}"), &split(lab, side, tar))
+    });
+    row(lab, "lith, OCI layouts of twelve layers", &lith(lab, &[&parts[0], &parts[1]]));
+    for (name, place) in [("one-a", &one[0]), ("one-b", &one[1])] {
+        lab.ok("store", &["image", "copy", place, &format!("store:{name}")]);
+    }
+    row(lab, "lith, a store", &lith(lab, &["one-a", "one-b"]));
+}
+
+/// The directories of a tar dealt out to twelve.
+fn split(lab: &Lab, side: &str, tar: &Path) -> Vec<PathBuf> {
+    const PARTS: usize = 12;
+    let mut archive = tar::Archive::new(File::open(tar).unwrap());
+    let path = |part: usize| lab.path(&format!("part-{side}-{part}.tar"));
+    let mut parts: Vec<_> =
+        (0..PARTS).map(|part| tar::Builder::new(BufWriter::new(File::create(path(part)).unwrap()))).collect();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().into_owned();
+        let number: usize = name.to_str().unwrap()[1..6].parse().unwrap();
+        let header = entry.header().clone();
+        parts[number % PARTS].append(&header, &mut entry).unwrap();
+    }
+    parts.into_iter().for_each(|part| part.into_inner().unwrap().flush().unwrap());
+    (0..PARTS).map(path).collect()
+}
+
+/// An OCI layout of layers packed with gzip.
+fn layout(lab: &Lab, name: &str, tars: &[PathBuf]) -> String {
+    let dir = lab.path(name);
+    fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
+    let put = |bytes: &[u8], media_type: &str| -> Value {
+        let digest = BlobDigest::of(bytes);
+        fs::write(dir.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
+        json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+    };
+    let (mut layers, mut diffs) = (Vec::new(), Vec::new());
+    for tar in tars {
+        let plain = fs::read(tar).unwrap();
+        diffs.push(BlobDigest::of(&plain));
+        let mut packer = Compressor::new(Codec::Gzip, Vec::new()).unwrap();
+        packer.write_all(&plain).unwrap();
+        layers.push(put(&packer.finish().unwrap(), "application/vnd.oci.image.layer.v1.tar+gzip"));
+    }
+    let config =
+        json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diffs}});
+    let config = put(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+    let manifest = put(manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json");
+    fs::write(dir.join("index.json"), json!({"schemaVersion": 2, "manifests": [manifest]}).to_string())
+        .unwrap();
+    fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    place("oci", &dir)
+}
+
+/// Runs one row: seconds and megabytes.
+fn row(lab: &Lab, name: &str, command: &[String]) -> (f64, f64) {
+    let out = File::create(lab.path("out")).unwrap();
+    let began = Instant::now();
+    let mut child = Command::new(&command[0])
+        .args(&command[1..])
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0.0f64;
+    let code = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None => most = most.max(held(&status)),
+        }
+        sleep(Duration::from_millis(5));
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    assert_eq!(code, Some(1), "{name}: they differ, and that is to be said");
+    println!("{name:40} {seconds:8.2} s {most:8.0} MB");
+    (seconds, most)
+}
+
+/// The most that a process held so far, in megabytes: `VmHWM` of proc(5).
+fn held(status: &str) -> f64 {
+    let text = fs::read_to_string(status).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok());
+    kilobytes.unwrap_or(0.0) / 1024.0
+}

@@ -7,7 +7,7 @@ use super::suspects::{Class, Findings, ORDER_OF_MEMBERS};
 use super::{Body, Change, Difference, Fault, Field, Found, Part, Scope, inside, ranges, shown};
 
 /// The most members of one archive that are looked at.
-pub const MOST: usize = 100_000;
+pub const MOST: usize = 50_000;
 
 /// One thing that an archive holds.
 pub trait Member {

@@ -64,7 +64,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { text_lines: 400, whole: 32 << 20, depth: 8, scratch: PathBuf::from("/var/tmp") }
+        Self { text_lines: 400, whole: 16 << 20, depth: 8, scratch: PathBuf::from("/var/tmp") }
     }
 }
 

@@ -168,7 +168,6 @@ impl Text<'_> {
         counts.retain(|line, (a, b)| a == b && !line.is_empty());
         let (removed, added) = self.counts();
         // Every line that is retained counts once on each side.
-        #[expect(clippy::iter_over_hash_type, reason = "a sum has no order")]
         let same = counts.values().map(|(a, _)| a).sum::<usize>();
         if same * 2 < removed.max(added) {
             return HashMap::new();

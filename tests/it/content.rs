@@ -29,6 +29,13 @@ fn classes(difference: &Difference) -> BTreeSet<Class> {
     difference.suspects.iter().map(|suspect| suspect.class).collect()
 }
 
+/// The pairs as the fuzzer has them.
+pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let seed =
+        |pair: &Pair| [format!("{} {}\n", pair.file, pair.a.len()).as_bytes(), &pair.a, &pair.b].concat();
+    pairs().iter().map(|pair| (pair.name, seed(pair))).collect()
+}
+
 fn expect(path: &Path, found: &str) {
     if bless() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -48,6 +48,24 @@ fn locks() {
     check(&data("tests/fuzz/finds/lock"), oracles::lock::check);
 }
 
+/// Every pair whose words are written down, and what was found.
+#[test]
+fn pairs_of_files() {
+    check(&data("tests/fuzz/finds/content"), oracles::content::check);
+    let pairs = crate::content::seeds();
+    for (name, seed) in &pairs {
+        if std::panic::catch_unwind(|| oracles::content::check(seed)).is_err() {
+            panic!("{name} does not hold");
+        }
+    }
+    #[expect(clippy::disallowed_methods, reason = "asks the person at the keyboard for a place for seeds")]
+    if let Some(dir) = std::env::var_os("LITH_SEEDS") {
+        for (name, seed) in pairs {
+            std::fs::write(std::path::Path::new(&dir).join(name), seed).unwrap();
+        }
+    }
+}
+
 #[test]
 fn names() {
     check(&data("tests/fuzz/finds/names"), oracles::names::check);

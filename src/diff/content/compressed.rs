@@ -21,7 +21,7 @@ pub fn unpack(source: &Source, scope: &Scope<'_>) -> Result<Source, Fault> {
     let limits = DecompressLimits { max_size: LARGEST, free_size: FREE, max_ratio: RATIO };
     let stream =
         Decompressor::new(source.reader(), limits).map_err(|error| Fault::Format(error.to_string()))?;
-    Source::unpacked(stream, scope.limits)
+    Source::unpacked(stream, scope)
 }
 
 pub fn compare(
@@ -75,9 +75,9 @@ pub fn contents(
     Ok(Found::new(format, summary, Body::Parts { parts: vec![part] }))
 }
 
-/// The name of what is inside: that of the file without its last ending.
+/// The name of what is inside: that of the file without its last ending, safe to show.
 fn inner_name(name: &str) -> String {
-    let base = name.rsplit('/').next().unwrap_or(name);
+    let base = shown::value(name.rsplit('/').next().unwrap_or(name).as_bytes());
     match base.rsplit_once('.') {
         Some((stem, "tgz" | "txz" | "tzst" | "tbz2")) => format!("{stem}.tar"),
         Some((stem, _)) if !stem.is_empty() => stem.to_owned(),

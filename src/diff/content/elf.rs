@@ -1,5 +1,7 @@
 //! ELF: what the linker wrote down, the sections, and which symbols came or went.
 
+mod bounded;
+
 use std::collections::BTreeMap;
 
 use object::read::elf::{ElfFile32, ElfFile64, FileHeader};
@@ -8,11 +10,15 @@ use object::{
     Endianness, FileKind, Object as _, ObjectSection as _, ObjectSymbol as _, SectionFlags, SectionKind,
 };
 
+use bounded::Bounded;
+
 use super::members::{self, Member, Value};
 use super::source::Source;
 use super::suspects::{Class, Findings};
 use super::{Body, Change, Fault, Field, Found, Part, Scope, fault, shown};
 
+/// Times what may be held, that tables of one file may take: names of symbols are read one by one.
+const TABLES: u64 = 4;
 /// The most symbols of one file that are looked at.
 const SYMBOLS: usize = 1 << 18;
 /// Symbols that are named of those that came or went.
@@ -129,6 +135,7 @@ fn is_mostly_text(bytes: &[u8]) -> bool {
 
 fn read(source: &Source, scope: &Scope<'_>) -> Result<Elf, Fault> {
     let cache = ReadCache::new(source.reader());
+    let cache = Bounded::new(&cache, scope.limits.whole.saturating_mul(TABLES));
     let bad = |error: object::Error| Fault::Format(error.to_string());
     match FileKind::parse(&cache).map_err(bad)? {
         FileKind::Elf32 => read_file(source, &ElfFile32::<Endianness, _>::parse(&cache).map_err(bad)?, scope),

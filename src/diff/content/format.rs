@@ -42,7 +42,7 @@ impl Format {
             [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 1 | 2, ..] => Some(Self::Jks),
             [_, _, b'\r', b'\n', 0..=3, 0, 0, 0, ..] if name.ends_with(".pyc") => Some(Self::Pyc),
             head if head.starts_with(b"SQLite format 3\0") => Some(Self::Sqlite),
-            head if head.starts_with(b"glibc-ld.so.auxcache-1.0") => Some(Self::AuxCache),
+            head if head.starts_with(b"glibc-ld.so.auxcache-") => Some(Self::AuxCache),
             head if head.get(257..262) == Some(b"ustar") => Some(Self::Tar),
             head => match Packing::of(head) {
                 Packing::Plain => None,

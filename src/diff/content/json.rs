@@ -118,7 +118,7 @@ impl Walk<'_> {
                 self.findings,
             );
         }
-        if self.fields.len() < self.most {
+        if self.fields.len() < self.most && self.scope.budget.show(1) > 0 {
             let shown = |value: &Value| shown::value(value.to_string().as_bytes());
             let name = if path.is_empty() { "." } else { path };
             self.fields.push(Field { name: name.to_owned(), a: a.map(shown), b: b.map(shown) });

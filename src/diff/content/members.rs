@@ -7,7 +7,7 @@ use super::suspects::{Class, Findings, ORDER_OF_MEMBERS};
 use super::{Body, Change, Difference, Fault, Field, Found, Part, Scope, inside, ranges, shown};
 
 /// The most members of one archive that are looked at.
-pub const MOST: usize = 100_000;
+pub const MOST: usize = 50_000;
 
 /// One thing that an archive holds.
 pub trait Member {
@@ -73,7 +73,7 @@ pub fn compare<M: Member>(
     findings: &mut Findings,
 ) -> Result<Found, Fault> {
     let (left, right) = (numbered(a), numbered(b));
-    let mut parts = Parts::new(scope.limits.text_lines);
+    let mut parts = Parts::new(scope);
     if let Some(part) = order(a, b, (&left, &right)) {
         findings.add(
             Class::Ordering,
@@ -127,6 +127,7 @@ enum Contents {
 }
 
 fn contents<M: Member>(a: &M, b: &M, scope: &Scope<'_>) -> Result<Contents, Fault> {
+    scope.budget.read(a.raw().len().saturating_add(b.raw().len()))?;
     if a.packing() == b.packing() && ranges::equal(a.raw(), b.raw())? {
         return Ok(Contents::Same);
     }
@@ -191,15 +192,15 @@ fn first(part: &Part, left: bool) -> String {
 }
 
 /// Parts up to a limit, and how many there are of each kind.
-pub struct Parts {
+pub struct Parts<'a> {
     list: Vec<Part>,
-    most: usize,
+    scope: &'a Scope<'a>,
     counts: [u64; 3],
 }
 
-impl Parts {
-    pub const fn new(most: usize) -> Self {
-        Self { list: Vec::new(), most, counts: [0; 3] }
+impl<'a> Parts<'a> {
+    pub const fn new(scope: &'a Scope<'a>) -> Self {
+        Self { list: Vec::new(), scope, counts: [0; 3] }
     }
 
     pub fn push(&mut self, part: Part) {
@@ -209,7 +210,8 @@ impl Parts {
             Change::Changed => 2,
         };
         self.counts[kind] += 1;
-        if self.list.len() < self.most {
+        if self.list.len() < self.scope.limits.text_lines && self.scope.budget.show(1 + part.fields.len()) > 0
+        {
             self.list.push(part);
         }
     }

@@ -5,6 +5,7 @@
 
 mod ar;
 mod auxcache;
+mod budget;
 mod compressed;
 mod difference;
 mod elf;
@@ -29,6 +30,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use budget::Budget;
 use format::Format;
 use ranges::Ranges;
 use source::Source;
@@ -62,7 +64,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { text_lines: 400, whole: 32 << 20, depth: 8, scratch: PathBuf::from("/var/tmp") }
+        Self { text_lines: 400, whole: 16 << 20, depth: 8, scratch: PathBuf::from("/var/tmp") }
     }
 }
 
@@ -97,7 +99,8 @@ pub fn compare_in(
     limits: &Limits,
     worlds: &Worlds,
 ) -> io::Result<Difference> {
-    let scope = Scope { limits, worlds, depth: limits.depth };
+    let budget = Budget::new(a.size.saturating_add(b.size), limits.text_lines);
+    let scope = Scope { limits, worlds, depth: limits.depth, budget: &budget };
     difference(name, &Source::file(a.file, a.size), &Source::file(b.file, b.size), &scope)
 }
 
@@ -107,6 +110,7 @@ struct Scope<'a> {
     limits: &'a Limits,
     worlds: &'a Worlds,
     depth: usize,
+    budget: &'a Budget,
 }
 
 /// Why a comparer gave up.

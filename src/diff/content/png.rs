@@ -50,7 +50,7 @@ impl Member for Chunk {
             return Ok(self.raw.clone());
         }
         let limit = compressed::most(self.raw.len());
-        let pixels = Source::unpacked(ZlibDecoder::new(self.raw.reader()).take(limit + 1), scope.limits)?;
+        let pixels = Source::unpacked(ZlibDecoder::new(self.raw.reader()).take(limit + 1), scope)?;
         if pixels.len() > limit {
             fault(format!("it unpacks to more than {limit} bytes"))
         } else {

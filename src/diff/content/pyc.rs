@@ -14,7 +14,7 @@ pub fn compare(
     findings: &mut Findings,
 ) -> Result<Found, Fault> {
     let fields = members::fields(header(a)?, header(b)?, "", findings);
-    let mut parts = Parts::new(scope.limits.text_lines);
+    let mut parts = Parts::new(scope);
     if !fields.is_empty() {
         let name = "header".to_owned();
         parts.push(Part { name, change: Change::Changed, fields, difference: None });

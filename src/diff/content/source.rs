@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use super::{Fault, Limits};
+use super::{Fault, Scope};
 use crate::sys::file::Unnamed;
 
 /// What is unpacked stays in memory up to here.
@@ -41,15 +41,17 @@ impl Source {
     }
 
     /// Takes in what a reader of unpacked bytes gives. What the reader complains of is a fault of the format.
-    pub fn unpacked(mut reader: impl Read, limits: &Limits) -> Result<Self, Fault> {
+    pub fn unpacked(mut reader: impl Read, scope: &Scope<'_>) -> Result<Self, Fault> {
         let bad = |error: io::Error| Fault::Format(format!("it does not unpack: {error}"));
         let mut first = Vec::new();
         reader.by_ref().take(IN_MEMORY as u64 + 1).read_to_end(&mut first).map_err(bad)?;
         if first.len() <= IN_MEMORY {
+            scope.budget.read(first.len() as u64)?;
             return Ok(Self::memory(first));
         }
-        let mut spool = Unnamed::new(&limits.scratch)?;
+        let mut spool = Unnamed::new(&scope.limits.scratch)?;
         spool.write_all(&first)?;
+        scope.budget.read(first.len() as u64)?;
         let mut len = first.len() as u64;
         let mut piece = first;
         piece.truncate(PIECE);
@@ -61,6 +63,7 @@ impl Source {
                 Err(error) => return Err(bad(error)),
             };
             len += got as u64;
+            scope.budget.read(got as u64)?;
             spool.write_all(&piece[..got])?;
         }
         Ok(Self { store: Store::Spool(Arc::new(spool)), at: 0, len })

@@ -18,7 +18,7 @@ pub fn compare(
     findings: &mut Findings,
 ) -> Result<Found, Fault> {
     let (left, right) = (Database::open(a)?, Database::open(b)?);
-    let mut parts = Parts::new(scope.limits.text_lines);
+    let mut parts = Parts::new(scope);
     let fields = members::fields(header(&left), header(&right), "", findings);
     if !fields.is_empty() {
         parts.push(part("header", Change::Changed, fields));
@@ -176,7 +176,7 @@ impl Table<'_> {
     }
 
     fn push(&self, fields: &mut Vec<Field>, field: Field) {
-        if fields.len() < self.scope.limits.text_lines {
+        if fields.len() < self.scope.limits.text_lines && self.scope.budget.show(1) > 0 {
             fields.push(field);
         }
     }

@@ -12,8 +12,8 @@ use super::{Body, Fault, Found, Hunk, Line, Scope, Side, fault, format, shown};
 const CONTEXT: usize = 3;
 /// Pairs of lines that are looked at for why they differ.
 const PAIRS: usize = 2000;
-/// Lines of one side that are put in order.
-const ORDERED: usize = 1 << 20;
+/// Lines of one side that are compared.
+const LINES: usize = 1 << 20;
 
 pub fn compare(
     name: &str,
@@ -24,6 +24,12 @@ pub fn compare(
     let (a, b) = (a.held(scope.limits.whole)?, b.held(scope.limits.whole)?);
     if !format::is_text(&a) || !format::is_text(&b) {
         return fault("it begins as text and goes on as something else");
+    }
+    for bytes in [&a, &b] {
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        if lines > LINES {
+            return fault(format!("it has {lines} lines; at most {LINES} are looked into"));
+        }
     }
     Ok(lines(name, &a, &b, scope, findings))
 }
@@ -45,8 +51,8 @@ pub fn lines(name: &str, a: &[u8], b: &[u8], scope: &Scope<'_>, findings: &mut F
         .collect();
     let text = Text { a: &left, b: &right, changes: &changes };
     text.look(name, scope, findings);
-    let (hunks, left_out) = text.hunks(scope.limits.text_lines);
     let (removed, added) = text.counts();
+    let (hunks, left_out) = text.hunks(scope.budget.show(scope.limits.text_lines.min(removed + added)));
     let mut found = Found::new("text", text.summary(removed, added), Body::Text { hunks });
     if left_out > 0 {
         found.notes.push(format!("{} more not shown", shown::count(left_out as u64, "line", "lines")));
@@ -155,9 +161,6 @@ impl Text<'_> {
     /// The lines that only stand elsewhere, if they are most of what differs.
     fn moved(&self, findings: &mut Findings) -> HashMap<&[u8], (usize, usize)> {
         let mut counts: HashMap<&[u8], (usize, usize)> = HashMap::new();
-        if self.a.len().max(self.b.len()) > ORDERED {
-            return counts;
-        }
         for change in self.changes {
             self.a[change.a.0..change.a.1].iter().for_each(|line| counts.entry(line).or_default().0 += 1);
             self.b[change.b.0..change.b.1].iter().for_each(|line| counts.entry(line).or_default().1 += 1);
@@ -165,7 +168,6 @@ impl Text<'_> {
         counts.retain(|line, (a, b)| a == b && !line.is_empty());
         let (removed, added) = self.counts();
         // Every line that is retained counts once on each side.
-        #[expect(clippy::iter_over_hash_type, reason = "a sum has no order")]
         let same = counts.values().map(|(a, _)| a).sum::<usize>();
         if same * 2 < removed.max(added) {
             return HashMap::new();

@@ -100,7 +100,7 @@ impl Member for Entry {
             8 => {
                 let limit = compressed::most(self.raw.len());
                 let inflated = DeflateDecoder::new(self.raw.reader()).take(limit + 1);
-                let source = Source::unpacked(inflated, scope.limits)?;
+                let source = Source::unpacked(inflated, scope)?;
                 if source.len() > limit {
                     return fault(format!("it unpacks to more than {limit} bytes"));
                 }

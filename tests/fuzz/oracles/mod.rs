@@ -1,6 +1,7 @@
 //! What must hold for any bytes. The fuzz targets call these with bytes a fuzzer made up, `tests/it/fuzz.rs` with
 //! the seeds and with everything a fuzzer ever found.
 
+pub mod content;
 pub mod dockerfile;
 pub mod glob;
 pub mod ignore;

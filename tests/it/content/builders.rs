@@ -268,7 +268,7 @@ pub fn auxcache(libraries: &[(&str, u64, u64, u64)]) -> Vec<u8> {
     }
     let count = u32::try_from(libraries.len()).unwrap().to_ne_bytes();
     let len = u32::try_from(names.len()).unwrap().to_ne_bytes();
-    [&b"glibc-ld.so.auxcache-1.0"[..], &count, &len, &entries, &names].concat()
+    [&b"glibc-ld.so.auxcache-2.0"[..], &count, &len, &entries, &names].concat()
 }
 
 /// Bytes of no kind, the same for the same seed.

@@ -42,7 +42,11 @@ pub fn look(
         if len_a != len_b {
             continue;
         }
-        if few && let Some(times) = times(&left, &right) {
+        // Numbers are read at the same places of both windows.
+        if few
+            && left.from == right.from
+            && let Some(times) = times(&left, &right)
+        {
             for (x, y) in times {
                 let show = |seconds: u64| shown::seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
                 findings.add(Class::Timestamp, &place.at, &show(x), &show(y));
@@ -110,7 +114,7 @@ fn times(left: &Window, right: &Window) -> Option<Vec<(u64, u64)>> {
     let mut found = Vec::new();
     let mut at = left.from;
     while at < left.to {
-        if left.bytes[at] == right.bytes[at] {
+        if left.bytes.get(at) == right.bytes.get(at) {
             at += 1;
             continue;
         }

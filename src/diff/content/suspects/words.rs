@@ -33,8 +33,7 @@ pub fn look(place: &Place<'_>, a: &str, b: &str, findings: &mut Findings) {
             continue;
         }
         let holds = |dates: &[dates::Date], span: &Range<usize>| {
-            let overlaps =
-                |date: &&dates::Date| date.at.start <= span.end.max(1) - 1 && span.start < date.at.end;
+            let overlaps = |date: &&dates::Date| date.at.start < span.end.max(1) && span.start < date.at.end;
             dates.iter().find(overlaps).cloned()
         };
         if let (Some(date_a), Some(date_b)) = (holds(&dates_a, &left), holds(&dates_b, &right))

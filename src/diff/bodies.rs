@@ -111,7 +111,9 @@ impl<'a, 'b> Bodies<'a, 'b> {
                 let spool = self.spool.as_ref().expect("it was asked for");
                 copied(spool.file(), self.spooled[&(item.layer, offset)], size, scratch)
             }
-            Bytes::Directory(root, _) => {
+            Bytes::TarFile(_, tar) => copied(tar.get().expect("it was read"), offset, size, scratch),
+            Bytes::Directory(_, root) => {
+                let root = root.get().expect("it was looked through");
                 // A directory that is being changed may have something else there by now.
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
                 let file = File::from(beneath::open(root.as_fd(), holder, flags, Mode::empty())?);

@@ -8,7 +8,7 @@ mod align;
 mod bodies;
 mod cause;
 pub mod content;
-pub mod directory;
+mod directory;
 mod entries;
 mod fields;
 pub mod html;
@@ -25,6 +25,7 @@ mod trees;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -34,6 +35,7 @@ pub use report::{REPORT_VERSION, Report};
 pub use stack::{Bytes, Layer};
 
 use crate::digest::{BlobDigest, DiffId};
+use crate::image::files::FilesError;
 use crate::image::{BlobSource, CopyError};
 use crate::layer::ReadError;
 use crate::oci::{ConfigError, Descriptor};
@@ -54,6 +56,7 @@ pub struct Subject<'a> {
 }
 
 /// What it is.
+#[expect(clippy::large_enum_variant, reason = "a comparison has two")]
 pub enum Body<'a> {
     /// What a place knows an image by.
     Image { source: &'a dyn BlobSource, top: Descriptor },
@@ -86,6 +89,10 @@ pub enum DiffError {
     DiffId { digest: BlobDigest, expected: DiffId, actual: DiffId },
     #[error("make a temporary file: {0}; TMPDIR says where")]
     Scratch(io::Error),
+    #[error("read {}: {source}", .path.display())]
+    Path { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Files(#[from] FilesError),
     #[error("compare {path}: {source}")]
     Content { path: ImagePath, source: io::Error },
 }

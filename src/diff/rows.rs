@@ -252,7 +252,9 @@ fn squashed<'a>(tocs: &[&'a Arc<Toc>]) -> Vec<Squashed<'a>> {
             let below = all.range((item.path, true)..).map(|(key, _)| *key);
             let below = below.skip_while(|(path, _)| *path == item.path);
             let below = below.take_while(|(path, _)| path.strip_prefix(item.path).is_some());
-            below.collect::<Vec<_>>().iter().for_each(|key| drop(all.remove(key)));
+            for key in below.collect::<Vec<_>>() {
+                all.remove(&key);
+            }
         }
         for item in items {
             // Of a file only what it is: which name holds its bytes may change as layers become one.

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::DiffError;
 use super::report::LayerFacts;
+use super::{DiffError, directory};
 use crate::digest::{BlobDigest, DiffId};
 use crate::image::BlobSource;
+use crate::image::files::Files;
 use crate::layer::compress::Decompressor;
 use crate::layer::read::{Limits, index};
 use crate::layer::{Node, Toc};
@@ -24,6 +26,7 @@ use crate::sys::several;
 const READERS: usize = 4;
 
 /// Where a layer's bytes are.
+#[expect(clippy::large_enum_variant, reason = "a side has as many as it has layers")]
 pub enum Bytes<'a> {
     /// A layer of the store, which has its table.
     Stored(&'a Store, DiffId),
@@ -31,8 +34,22 @@ pub enum Bytes<'a> {
     Blob(&'a dyn BlobSource, Descriptor, DiffId),
     /// A tar that is not packed, with its table.
     Tar(Arc<File>, Arc<Toc>),
-    /// Files as they lie below a directory, with their table.
-    Directory(Arc<OwnedFd>, Arc<Toc>),
+    /// A tar of files, packed or not, and what was made of it once it is read.
+    TarFile(PathBuf, OnceLock<File>),
+    /// Files as they lie below a directory, which is opened when they are looked at.
+    Directory(PathBuf, OnceLock<OwnedFd>),
+}
+
+impl Bytes<'_> {
+    /// A tar of files that is read when its table is asked for.
+    pub fn tar_file(path: &Path) -> Self {
+        Self::TarFile(path.to_owned(), OnceLock::new())
+    }
+
+    /// A directory that is looked through when its table is asked for.
+    pub fn directory(path: &Path) -> Self {
+        Self::Directory(path.to_owned(), OnceLock::new())
+    }
 }
 
 /// One layer of a side.
@@ -75,10 +92,23 @@ impl<'a> Layer<'a> {
         self.table.get()
     }
 
-    fn load(&self) -> Result<Arc<Toc>, DiffError> {
+    fn load(&self, scratch: &Path) -> Result<Arc<Toc>, DiffError> {
         match &self.bytes {
             Bytes::Stored(store, diff) => Ok(store.toc(*diff)?),
-            Bytes::Tar(_, toc) | Bytes::Directory(_, toc) => Ok(toc.clone()),
+            Bytes::Tar(_, toc) => Ok(toc.clone()),
+            Bytes::TarFile(path, opened) => {
+                let files = Files::tar_file(scratch, path)?;
+                let read = |source| DiffError::Path { path: path.clone(), source };
+                let (file, toc) = files.into_tar().expect("it was opened as a tar").map_err(read)?;
+                drop(opened.set(file));
+                Ok(Arc::new(toc))
+            }
+            Bytes::Directory(path, opened) => {
+                let scanned = directory::scan(path);
+                let (root, toc) = scanned.map_err(|source| DiffError::Path { path: path.clone(), source })?;
+                drop(opened.set(root));
+                Ok(Arc::new(toc))
+            }
             Bytes::Blob(source, blob, diff) => stream(*source, blob, *diff).map(Arc::new),
         }
     }
@@ -104,7 +134,7 @@ pub(super) fn unpacked<'a>(
 }
 
 /// Reads the tables of layers of both sides, each layer once, several at a time.
-pub(super) fn read(sides: [&[Layer<'_>]; 2]) -> Result<(), DiffError> {
+pub(super) fn read(sides: [&[Layer<'_>]; 2], scratch: &Path) -> Result<(), DiffError> {
     let unread: Vec<&Layer<'_>> =
         sides.into_iter().flatten().filter(|layer| layer.table.get().is_none()).collect();
     let mut groups: BTreeMap<(Option<DiffId>, usize), Vec<&Layer<'_>>> = BTreeMap::new();
@@ -116,7 +146,7 @@ pub(super) fn read(sides: [&[Layer<'_>]; 2]) -> Result<(), DiffError> {
     let groups: Vec<Vec<&Layer<'_>>> = groups.into_values().collect();
     several::each(READERS, &groups, |group| {
         let nearest = group.iter().min_by_key(|layer| matches!(layer.bytes, Bytes::Blob(..)));
-        let toc = nearest.expect("a group has a layer").load()?;
+        let toc = nearest.expect("a group has a layer").load(scratch)?;
         group.iter().for_each(|layer| drop(layer.table.set(toc.clone())));
         Ok(())
     })

@@ -48,13 +48,14 @@ pub(super) fn compare(
 ) -> Result<Trees, DiffError> {
     let bottom = stack::common_bottom(a, b);
     let (upper_a, upper_b) = (&a[bottom..], &b[bottom..]);
-    stack::read([upper_a, upper_b])?;
+    let scratch = &sieve.options().scratch;
+    stack::read([upper_a, upper_b], scratch)?;
     let from = match bottom > 0 && stack::cover_alike(upper_a, upper_b) {
         true => bottom,
         false => 0,
     };
     if from < bottom {
-        stack::read([&a[..bottom], &b[..bottom]])?;
+        stack::read([&a[..bottom], &b[..bottom]], scratch)?;
     }
     let known = |layers: &[Layer<'_>]| -> Tree {
         Tree::new(layers[from..].iter().map(|layer| Arc::clone(layer.toc())).collect())
@@ -108,7 +109,6 @@ fn describe<'a>(layers: &'a [Layer<'_>]) -> Vec<Known<'a>> {
 }
 
 /// What both layers of a row list, where they are one each and differ.
-#[expect(clippy::type_complexity, reason = "both sides of one list")]
 fn row_items<'b>(
     row: &Row,
     a: &'b [Layer<'_>],

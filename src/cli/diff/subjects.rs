@@ -9,8 +9,7 @@ use crate::cli::session::{self, Need, Session};
 use crate::cli::{CliError, find};
 use crate::container::{find as find_container, snapshot};
 use crate::diff::report::{LayerFacts, PlaceKind};
-use crate::diff::{Body, Bytes, Layer, Subject, directory};
-use crate::image::files::Files;
+use crate::diff::{Body, Bytes, Layer, Subject};
 use crate::image::{Archive, LoadError};
 use crate::oci::json::MAX_DOCUMENT;
 use crate::store::Containers;
@@ -67,13 +66,12 @@ impl<'a> Reach<'a> {
                 })
             }
             Form::Directory(path) => {
-                let scanned = directory::scan(&path);
-                let (root, toc) = scanned.map_err(CliError::io(format!("read {}", path.display())))?;
-                let bytes = Bytes::Directory(Arc::new(root), Arc::new(toc));
-                let layers = vec![Layer::new(bare(1), None, bytes)];
-                act(Subject { name, place: PlaceKind::Directory, body: Body::Tree(layers) })
+                let body = lone(Bytes::directory(&path));
+                act(Subject { name, place: PlaceKind::Directory, body })
             }
-            Form::Tar(path) => with_tar(name, tar(&path)?, &path, act),
+            Form::Tar(path) => {
+                act(Subject { name, place: PlaceKind::Tar, body: lone(Bytes::tar_file(&path)) })
+            }
             Form::File(path) => with_file(name, &path, act),
             Form::Container(container) => self.with_container(name, &container, act),
         }
@@ -149,6 +147,11 @@ fn bare(number: usize) -> LayerFacts {
     LayerFacts { number, diff_id: None, digest: None, size: None, media_type: None, created_by: None }
 }
 
+/// One layer that is all there is.
+fn lone(bytes: Bytes<'_>) -> Body<'_> {
+    Body::Tree(vec![Layer::new(bare(1), None, bytes)])
+}
+
 /// A file that is an archive of an image, or else a tar of files.
 fn with_file<T>(
     name: String,
@@ -164,20 +167,11 @@ fn with_file<T>(
     } else if has("manifest.json")? {
         (PlaceKind::DockerArchive, Archive::of_docker(files, None)?)
     } else {
-        return with_tar(name, files, path, act);
+        let tar = files.into_tar().expect("it was opened as a tar");
+        let (file, toc) = tar.map_err(CliError::io(format!("read {}", path.display())))?;
+        let body = lone(Bytes::Tar(Arc::new(file), Arc::new(toc)));
+        return act(Subject { name, place: PlaceKind::Tar, body });
     };
     let top = archive.top().clone();
     act(Subject { name, place, body: Body::Image { source: &archive, top } })
-}
-
-fn with_tar<T>(
-    name: String,
-    files: Files,
-    path: &Path,
-    act: impl FnOnce(Subject<'_>) -> Result<T, CliError>,
-) -> Result<T, CliError> {
-    let tar = files.into_tar().expect("it was opened as a tar");
-    let (file, toc) = tar.map_err(CliError::io(format!("read {}", path.display())))?;
-    let layers = vec![Layer::new(bare(1), None, Bytes::Tar(Arc::new(file), Arc::new(toc)))];
-    act(Subject { name, place: PlaceKind::Tar, body: Body::Tree(layers) })
 }

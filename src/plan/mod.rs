@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::oci::{History, ImageConfig, RunConfig};
     use crate::path::ImagePath;
-    use crate::recipe::{Copy, FilesFrom, Link, Network, Origin, Run, Security, Stage, Step, Unpack};
+    use crate::recipe::{Copy, FilesFrom, Link, Network, Origin, Run, Security, Stage, Step, Told, Unpack};
 
     fn stage(base: Base, ops: Vec<Op>) -> Stage {
         let platform = "linux/amd64".parse().unwrap();

@@ -238,6 +238,7 @@ fn remember(
             image: images.get(id).copied(),
             why: done.why.clone(),
             effects: done.info.effects.clone(),
+            spent: done.spent.clone(),
         });
         let place = prepared.place(target);
         prepared.store.put_build(&BuildRecord { place, image: image.id, steps: records.collect() })?;

@@ -7,6 +7,7 @@ mod configure;
 pub mod contexts;
 pub mod finish;
 mod foreign;
+mod meter;
 mod naming;
 pub mod packages;
 pub mod pins;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use super::meter::{Left, Meter};
 use super::report::{End, Event, StepInfo, Ui};
 use super::why::Case;
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
 use crate::digest::ActionKey;
 use crate::exec::observe::{Rootfs, chain};
+use crate::exec::run::Part;
 use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
 use crate::plan::{Phase, StepId};
 use crate::recipe::{Base, Op};
@@ -16,7 +18,7 @@ use crate::sandbox::Stream;
 use crate::sched;
 use crate::shared::Offer;
 use crate::store::Record;
-use crate::store::builds::StepRecord;
+use crate::store::builds::{Spent, StepRecord};
 use crate::store::logs::MAX_LOG;
 
 /// One step after the build.
@@ -28,6 +30,8 @@ pub struct Done {
     pub hit: bool,
     /// Empty for a hit.
     pub why: String,
+    /// How long the work took when it was last done, as far as that is known.
+    pub spent: Option<Spent>,
 }
 
 /// All steps that made layers, and the root file system after each.
@@ -43,6 +47,7 @@ struct Ready {
     job: Arc<Job>,
     /// The record made here in this build, on the guessed parent.
     made: Option<Record>,
+    spent: Spent,
 }
 
 struct Running<'a> {
@@ -143,16 +148,17 @@ impl Running<'_> {
                 }
         });
         // What is wrong with a step is said when it is its turn.
-        let keys = known_early.filter_map(|step| Some(self.job(step).ok()?.0.key));
+        let keys = known_early.filter_map(|step| Some(self.job(step).ok()?.job.key));
         keys.filter(|key| !self.prepared.store.knows_action(*key)).collect()
     }
 
     fn node(&self, node: usize) -> Result<(), BuildError> {
         let node = &self.prepared.plan.nodes[node];
         let info = self.prepared.info(node.step);
+        let mut meter = Meter::start(self.ui, &info, node.phase);
         let result = match node.phase {
-            Phase::Prepare => self.prepare(&info),
-            Phase::Settle => self.settle(&info),
+            Phase::Prepare => self.prepare(&mut meter),
+            Phase::Settle => self.settle(&mut meter),
         };
         for text in self.prepared.rules.shared.warnings() {
             self.ui.event(Event::Warning { step: &info, text: &text });
@@ -160,6 +166,8 @@ impl Running<'_> {
         if let Err(error) = &result {
             self.ui.event(Event::Ended { step: &info, end: End::Failed { error: reason(error) } });
         }
+        meter.leave(result.as_ref().ok().copied());
+        let result = result.map(drop);
         result.map_err(|error| match error {
             BuildError::Exec(source) => BuildError::Step { step: Box::new(info), source: Box::new(source) },
             other => other,
@@ -167,7 +175,9 @@ impl Running<'_> {
     }
 
     /// Reads a copy's sources and, if the cache has nothing for them, makes the layer on the nearest known parent.
-    fn prepare(&self, info: &StepInfo) -> Result<(), BuildError> {
+    fn prepare(&self, meter: &mut Meter<'_>) -> Result<Left, BuildError> {
+        let info = meter.info;
+        meter.part(Part::Hash);
         let Op::Copy(copy) = &self.op(info.id) else { unreachable!("only copies are prepared") };
         let stages = |stage: usize| self.whole_stage(stage);
         let platform = &self.prepared.recipe.stages[info.id.stage].platform;
@@ -177,9 +187,11 @@ impl Running<'_> {
         // What another machine did is looked at on the real parent.
         let known = || self.prepared.rules.shared.knows(job.key);
         let wanted = job.fresh || self.prepared.store.action_records(job.key).is_empty() && !known();
-        let made = if wanted { self.guess(info, &job)? } else { None };
-        self.ready.lock().expect("no panic while held").insert(info.id, Ready { job, made });
-        Ok(())
+        let made = if wanted { self.guess(meter, &job)? } else { None };
+        let left = Left { key: job.key, layer: made.as_ref().map(|record| record.layer) };
+        let ready = Ready { job, made, spent: meter.spent() };
+        self.ready.lock().expect("no panic while held").insert(info.id, ready);
+        Ok(left)
     }
 
     fn whole_stage(&self, stage: usize) -> Arc<Rootfs> {
@@ -188,10 +200,10 @@ impl Running<'_> {
 
     /// Makes a copy's layer before its parent is known. What goes wrong because of the guessed parent is left to
     /// be seen on the real one.
-    fn guess(&self, info: &StepInfo, job: &Arc<Job>) -> Result<Option<Record>, BuildError> {
+    fn guess(&self, meter: &mut Meter<'_>, job: &Arc<Job>) -> Result<Option<Record>, BuildError> {
         use crate::exec::ExecError as E;
-        let parent = self.steps().nearest(self.prepared, info.id);
-        match self.executor.perform(job, &parent, &mut Relay { ui: self.ui, info, printed: Vec::new() }) {
+        let parent = self.steps().nearest(self.prepared, meter.info.id);
+        match self.executor.perform(job, &parent, &mut Relay { meter, printed: Vec::new() }) {
             Ok(Outcome { how: How::Hit, .. }) => Ok(None),
             Ok(Outcome { record, how: How::Built | How::Rebuilt { .. } }) => Ok(Some(record)),
             Err(
@@ -206,34 +218,44 @@ impl Running<'_> {
     }
 
     /// Makes sure of a step's layer on its real parent.
-    fn settle(&self, info: &StepInfo) -> Result<(), BuildError> {
+    fn settle(&self, meter: &mut Meter<'_>) -> Result<Left, BuildError> {
+        let info = meter.info;
         let parent =
             self.steps().parent(self.prepared, info.id).expect("the plan puts a step after the one below it");
-        let (job, made) = self.job(info.id)?;
+        meter.part(Part::Hash);
+        let Ready { job, made, spent } = self.job(info.id)?;
+        meter.add(&spent);
         let outcome = match made {
-            Some(record) => self.confirm(info, &job, record, &parent)?,
-            None => self.perform(info, &job, &parent)?,
+            Some(record) => self.confirm(meter, &job, record, &parent)?,
+            None => self.perform(meter, &job, &parent)?,
         };
-        self.finish(info, &job, &parent, outcome);
-        Ok(())
+        let left = Left { key: job.key, layer: Some(outcome.record.layer) };
+        self.finish(meter, &job, &parent, outcome);
+        Ok(left)
     }
 
     /// A layer made on a guess serves if what it observed holds on the real parent.
     fn confirm(
         &self,
-        info: &StepInfo,
+        meter: &mut Meter<'_>,
         job: &Job,
         record: Record,
         parent: &Arc<Rootfs>,
     ) -> Result<Outcome, BuildError> {
+        meter.part(Part::Lookup);
         match self.executor.lookup(job.key, parent)? {
             Lookup::Hit(hit) if hit == record => Ok(Outcome { record, how: How::Built }),
-            Lookup::Hit(_) | Lookup::Unknown | Lookup::Contradicted { .. } => self.perform(info, job, parent),
+            Lookup::Hit(_) | Lookup::Unknown | Lookup::Contradicted { .. } => self.perform(meter, job, parent),
         }
     }
 
-    fn perform(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>) -> Result<Outcome, BuildError> {
-        let mut relay = Relay { ui: self.ui, info, printed: Vec::new() };
+    fn perform(
+        &self,
+        meter: &mut Meter<'_>,
+        job: &Job,
+        parent: &Arc<Rootfs>,
+    ) -> Result<Outcome, BuildError> {
+        let mut relay = Relay { meter, printed: Vec::new() };
         let outcome = self.executor.perform(job, parent, &mut relay);
         if !relay.printed.is_empty() {
             self.prepared.store.put_log(job.key, &relay.printed)?;
@@ -241,7 +263,8 @@ impl Running<'_> {
         Ok(outcome?)
     }
 
-    fn finish(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>, outcome: Outcome) {
+    fn finish(&self, meter: &Meter<'_>, job: &Job, parent: &Arc<Rootfs>, outcome: Outcome) {
+        let info = meter.info;
         let fields = job.action.fields();
         let hit = outcome.how == How::Hit;
         let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
@@ -251,7 +274,11 @@ impl Running<'_> {
         (self.offer)(info.id.stage, offer);
         let mut rootfs = Rootfs::clone(parent);
         rootfs.push(outcome.record.layer);
-        let done = Done { info: info.clone(), record: outcome.record, fields, hit, why };
+        let spent = match hit {
+            false => Some(meter.spent()),
+            true => self.last(info.id).filter(|old| old.key == job.key).and_then(|old| old.spent.clone()),
+        };
+        let done = Done { info: info.clone(), record: outcome.record, fields, hit, why, spent };
         let mut steps = self.steps();
         steps.done.insert(info.id, done);
         steps.rootfs.insert(info.id, Arc::new(rootfs));
@@ -292,7 +319,7 @@ impl Running<'_> {
         self.last.get(&(self.prepared.called[id.stage].first, self.prepared.plain_step(id)))
     }
 
-    fn job(&self, id: StepId) -> Result<(Arc<Job>, Option<Record>), BuildError> {
+    fn job(&self, id: StepId) -> Result<Ready, BuildError> {
         let inputs = self.prepared.inputs();
         let stages = |stage: usize| self.whole_stage(stage);
         let platform = &self.prepared.recipe.stages[id.stage].platform;
@@ -304,13 +331,12 @@ impl Running<'_> {
             Op::Packages(layer) => inputs.job(BoundOp::Packages(layer.clone()), platform),
             Op::Copy(_) => {
                 let ready = self.ready.lock().expect("no panic while held").remove(&id);
-                let ready = ready.expect("the plan puts Prepare before Settle");
-                return Ok((ready.job, ready.made));
+                return Ok(ready.expect("the plan puts Prepare before Settle"));
             }
             Op::Config => unreachable!("config steps are not in the plan"),
         };
         job.fresh = self.prepared.is_fresh(id.stage);
-        Ok((Arc::new(job), None))
+        Ok(Ready { job: Arc::new(job), made: None, spent: Spent::default() })
     }
 
     fn op(&self, id: StepId) -> &Op {
@@ -327,15 +353,14 @@ fn reason(error: &BuildError) -> String {
     error.to_string()
 }
 
-struct Relay<'a> {
-    ui: &'a dyn Ui,
-    info: &'a StepInfo,
+struct Relay<'a, 'b> {
+    meter: &'a mut Meter<'b>,
     printed: Vec<u8>,
 }
 
-impl run::Sink for Relay<'_> {
+impl run::Sink for Relay<'_, '_> {
     fn started(&mut self) {
-        self.ui.event(Event::Started(self.info));
+        self.meter.ui.event(Event::Started(self.meter.info));
     }
 
     fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
@@ -343,14 +368,18 @@ impl run::Sink for Relay<'_> {
             self.printed.drain(..MAX_LOG);
         }
         self.printed.extend_from_slice(bytes);
-        self.ui.event(Event::Output { step: self.info, stream, bytes });
+        self.meter.ui.event(Event::Output { step: self.meter.info, stream, bytes });
     }
 
     fn warning(&mut self, text: &str) {
-        self.ui.event(Event::Warning { step: self.info, text });
+        self.meter.ui.event(Event::Warning { step: self.meter.info, text });
     }
 
     fn shell(&mut self) {
-        self.ui.event(Event::Shell(self.info));
+        self.meter.ui.event(Event::Shell(self.meter.info));
+    }
+
+    fn part(&mut self, part: Part) {
+        self.meter.part(part);
     }
 }

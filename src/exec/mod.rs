@@ -39,6 +39,7 @@ use crate::store::{LayerRef, Record, Store, StoreError};
 
 use mounts::Material;
 use observe::{Observer, Rootfs};
+use run::Part;
 use secrets::Secrets;
 use source::Source;
 
@@ -254,12 +255,15 @@ impl<'a> Executor<'a> {
         parent: &Rootfs,
         output: &mut dyn run::Sink,
     ) -> Result<Outcome, ExecError> {
+        output.part(Part::Lookup);
         if !job.fresh
             && let Lookup::Hit(record) = self.lookup(job.key, parent)?
         {
             return Ok(Outcome { record, how: How::Hit });
         }
+        output.part(Part::Wait);
         let _once = self.store.work_lock(&format!("action-{}", job.key.hex()))?;
+        output.part(Part::Lookup);
         let how = match self.lookup(job.key, parent)? {
             Lookup::Hit(record) if !job.fresh => return Ok(Outcome { record, how: How::Hit }),
             Lookup::Hit(_) | Lookup::Unknown => How::Built,
@@ -271,7 +275,11 @@ impl<'a> Executor<'a> {
             return Ok(Outcome { record, how: How::Hit });
         }
         output.started();
+        if !matches!(job.action.op, BoundOp::Run(_)) {
+            output.part(Part::Pack);
+        }
         let (observations, layer) = self.work(job, parent, output)?;
+        output.part(Part::Record);
         let record = Record { key: job.key, observations, layer, brought: None };
         self.store.add_action_record(record.clone())?;
         Ok(Outcome { record, how })

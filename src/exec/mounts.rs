@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::agent::Relay;
 use super::observe::Rootfs;
-use super::run::Sink;
+use super::run::{Part, Sink};
 use super::source::{BOXED, Source, SourceNode};
 use super::{ExecError, Executor, Job};
 use crate::action::{Action, BoundCopy, BoundOp, BoundRun, KeepMeta, SourceDigest};
@@ -288,4 +288,5 @@ impl Sink for Silent {
     fn chunk(&mut self, _: Stream, _: &[u8]) {}
     fn warning(&mut self, _: &str) {}
     fn shell(&mut self) {}
+    fn part(&mut self, _: Part) {}
 }

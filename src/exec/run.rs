@@ -31,6 +31,49 @@ pub trait Sink: Send {
     fn warning(&mut self, text: &str);
     /// A shell is about to get the terminal.
     fn shell(&mut self);
+    /// What is done from now on.
+    fn part(&mut self, part: Part);
+}
+
+/// What the work on a step is made of, in the order it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The files it takes in are read.
+    Hash,
+    /// The cache is asked.
+    Lookup,
+    /// Another process works on the same.
+    Wait,
+    /// What is elsewhere is brought here.
+    Bring,
+    /// The layers below are unpacked.
+    Unpack,
+    /// The sandbox is made, up to the moment when the program is executed.
+    Mount,
+    Run,
+    /// What the program wrote is made a layer.
+    Capture,
+    /// What is copied or unpacked is made a layer.
+    Pack,
+    /// It is written down.
+    Record,
+}
+
+impl Part {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Lookup => "lookup",
+            Self::Wait => "wait",
+            Self::Bring => "bring",
+            Self::Unpack => "unpack",
+            Self::Mount => "mount",
+            Self::Run => "run",
+            Self::Capture => "capture",
+            Self::Pack => "pack",
+            Self::Record => "record",
+        }
+    }
 }
 
 /// How a process failed.
@@ -87,6 +130,10 @@ impl<'a> Relay<'a> {
 }
 
 impl Output for Relay<'_> {
+    fn executed(&mut self) {
+        self.sink.part(Part::Run);
+    }
+
     fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
         if self.needles.is_empty() {
             return self.sink.chunk(stream, bytes);
@@ -111,10 +158,13 @@ impl Executor<'_> {
         parent: &Rootfs,
         output: &mut dyn Sink,
     ) -> Result<LayerRef, ExecError> {
+        output.part(Part::Bring);
         self.store.bring_all(parent)?;
+        output.part(Part::Unpack);
         let scratch = self.store.scratch()?;
         let mounts = self.mounts(job, run, output)?;
         let spec = self.spec(job, run, parent, &scratch, &mounts)?;
+        output.part(Part::Mount);
         let mut relay = Relay::new(output, self.needles(run));
         let launcher = Launcher::default().limits(self.rules.limits.group.clone());
         let ended = launcher.run(&spec, &mut relay);
@@ -137,6 +187,7 @@ impl Executor<'_> {
             }
             return Err(failed(job, run, failure, ended.reached));
         }
+        output.part(Part::Capture);
         self.capture(job, parent, scratch, &ended.stubs, output)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Only for explanation: no build looks here to decide anything.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -49,6 +50,18 @@ pub struct StepRecord {
     /// What makes its result depend on more than its key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
+    /// How long the work took when it was last done; nothing if it never was here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
+}
+
+/// How long the work on a step took, in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Spent {
+    pub total: u64,
+    /// What it was spent on, by the names of spec/store-layout.md, "Builds": `run`, `capture`.
+    #[serde(default)]
+    pub parts: BTreeMap<String, u64>,
 }
 
 impl StepRecord {

@@ -98,6 +98,8 @@ impl Watch for Json {
 impl Ui for Json {
     fn event(&self, event: Event<'_>) {
         self.line(match event {
+            // For traces.
+            Event::Taken { .. } | Event::Part { .. } | Event::Left { .. } => return,
             Event::Odd(found) => {
                 let text: String =
                     self.file.get().iter().flat_map(|file| found.iter().map(|d| file.render(d))).collect();
@@ -136,6 +138,10 @@ impl Ui for Json {
                 value
             }
         });
+    }
+
+    fn clock(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 

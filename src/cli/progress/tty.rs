@@ -149,7 +149,7 @@ impl Screen {
             Event::Started(step) => {
                 self.running.entry(step.id).or_insert_with(|| ((*step).clone(), Instant::now()));
             }
-            Event::Output { .. } => {}
+            Event::Output { .. } | Event::Taken { .. } | Event::Part { .. } | Event::Left { .. } => {}
             Event::Warning { step, text } => {
                 return format!("{} [{}] {text}\n", self.paint.wrap(YELLOW, "warning"), step.name);
             }
@@ -206,6 +206,10 @@ impl Ui for Tty {
                 out::err(&text);
             }
         });
+    }
+
+    fn clock(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 

@@ -10,8 +10,8 @@ use super::container::{
     volume, wait,
 };
 use super::{
-    attest, build, bundle, caches, convert, copy, digest, gc, history, images, import, init, inspect, lint,
-    lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
+    attest, build, bundle, caches, convert, copy, digest, gc, graph, history, images, import, init, inspect,
+    lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -39,6 +39,8 @@ enum Verb {
     Vendor(vendor::Vendor),
     /// Show the steps of a build with their keys, and which would be hits
     Plan(plan::Plan),
+    /// Draw the steps of a build: what waits for what, what would be hits, what takes long
+    Graph(graph::Graph),
     /// Write KDL that comes to the same image as a Dockerfile
     Convert(convert::Convert),
     /// Say which input made a step or an image differ from the build before
@@ -164,6 +166,7 @@ impl Args {
             Verb::Lock(verb) => verb.run(root),
             Verb::Vendor(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
+            Verb::Graph(verb) => verb.run(root),
             Verb::Convert(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),

@@ -21,6 +21,7 @@ use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use super::sharing::Sharing;
+use super::trace::Trace;
 use super::{CliError, out};
 use crate::debian::{Asking, Machine};
 use crate::diag::{Diagnostic, Source};
@@ -126,6 +127,9 @@ pub struct Build {
     jobs: Option<NonZeroUsize>,
     #[arg(long, value_enum, default_value_t)]
     progress: progress::Mode,
+    /// Write down what was done when, for Perfetto and chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Print the image id alone
     #[arg(short, long)]
     quiet: bool,
@@ -150,7 +154,8 @@ impl Build {
         let mut sharing = Sharing::read(&self.cache_to, &self.cache_trust, now())?;
         let session = session::open(root, Need::FileSystems)?;
         let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
-        let ui = progress::start(mode, start);
+        let trace = Trace::start(self.trace.as_deref(), start)?;
+        let ui = trace.beside(progress::start(mode, start));
         let mut options = self.what.options(&session.store, Watcher::new(ui.clone()))?;
         if self.what.pins.is_offline() {
             session.fetcher.go_offline();
@@ -176,26 +181,36 @@ impl Build {
         if let Some(jobs) = self.jobs {
             options.jobs = jobs;
         }
-        let built = self.build(&session.store, &mut options, ui.as_ref());
-        let built = built.map_err(|error| {
-            ui.failed(&error);
-            CliError::of_build(error, &options.dockerfile)
-        })?;
-        self.results.write(&session.store, &built, &options, targets)?;
-        ui.built(&built);
-        Ok(())
+        let built = self.build(&session.store, &mut options, &trace, ui.as_ref());
+        let result = match built {
+            Err(error) => {
+                ui.failed(&error);
+                Err(CliError::of_build(error, &options.dockerfile))
+            }
+            Ok(built) => self
+                .results
+                .write(&session.store, &built, &options, targets, &trace)
+                .map(|()| ui.built(&built)),
+        };
+        if let Some(problem) = trace.finish() {
+            ui.warned(&problem);
+        }
+        result
     }
 
     fn build(
         &self,
         store: &Store,
         options: &mut Options,
+        trace: &Trace,
         ui: &dyn progress::Show,
     ) -> Result<Built, BuildError> {
-        let lowered = engine::lower(store, options)?;
-        self.complete_lock(store, options, &lowered, ui)?;
-        let prepared = engine::prepare_recipe(store, options, lowered, Asking::Allowed)?;
-        engine::build_prepared(prepared, ui)
+        let prepared = trace.during("planning", || {
+            let lowered = engine::lower(store, options)?;
+            self.complete_lock(store, options, &lowered, ui)?;
+            engine::prepare_recipe(store, options, lowered, Asking::Allowed)
+        })?;
+        trace.during("steps", || engine::build_prepared(prepared, ui))
     }
 
     /// A KDL file's lock is written by the first build, and by the next that takes something new: before the steps, which go

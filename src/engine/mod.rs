@@ -7,6 +7,7 @@ mod configure;
 pub mod contexts;
 pub mod finish;
 mod foreign;
+pub mod graph;
 mod meter;
 mod naming;
 pub mod packages;
@@ -44,6 +45,7 @@ use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
 use crate::remote::redact;
 use crate::sbom::Form;
 use crate::shared::{Sink, Sources};
+use crate::store::builds::StepRecord;
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Pulls, Resolved};
@@ -424,6 +426,16 @@ impl Prepared<'_> {
         let stage = self.options.frontend.targets.get(target % self.targets()).map_or("", String::as_str);
         let platform = self.platform(target);
         format!("{}\n{}\n{stage}\n{platform}", self.options.context.place(), self.options.dockerfile.name)
+    }
+
+    /// What the last builds of the same places did, by number of the platform and name of the step.
+    fn last_steps(&self) -> BTreeMap<(usize, String), StepRecord> {
+        let targets = (0..self.recipe.targets.len()).filter_map(|target| {
+            let build = self.store.last_build(&self.place(target))?;
+            let platform = target / self.targets();
+            Some(build.steps.into_iter().map(move |step| ((platform, step.name.clone()), step)))
+        });
+        targets.flatten().collect()
     }
 
     /// Whether the steps of a stage are done again whatever the cache has.

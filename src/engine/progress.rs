@@ -72,20 +72,13 @@ pub fn run(
 ) -> Result<Steps, BuildError> {
     let settles = prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle).count();
     ui.event(Event::Planned { steps: settles });
-    let targets = 0..prepared.recipe.targets.len();
-    let last = targets.filter_map(|target| {
-        let build = prepared.store.last_build(&prepared.place(target))?;
-        Some(
-            build.steps.into_iter().map(move |step| ((target / prepared.targets(), step.name.clone()), step)),
-        )
-    });
     let running = Running {
         prepared,
         executor: Executor::new(prepared.store, &prepared.rules),
         ui,
         steps: Mutex::default(),
         ready: Mutex::default(),
-        last: last.flatten().collect(),
+        last: prepared.last_steps(),
         offer,
     };
     let run = || sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node));
@@ -245,16 +238,13 @@ impl Running<'_> {
         meter.part(Part::Lookup);
         match self.executor.lookup(job.key, parent)? {
             Lookup::Hit(hit) if hit == record => Ok(Outcome { record, how: How::Built }),
-            Lookup::Hit(_) | Lookup::Unknown | Lookup::Contradicted { .. } => self.perform(meter, job, parent),
+            Lookup::Hit(_) | Lookup::Unknown | Lookup::Contradicted { .. } => {
+                self.perform(meter, job, parent)
+            }
         }
     }
 
-    fn perform(
-        &self,
-        meter: &mut Meter<'_>,
-        job: &Job,
-        parent: &Arc<Rootfs>,
-    ) -> Result<Outcome, BuildError> {
+    fn perform(&self, meter: &mut Meter<'_>, job: &Job, parent: &Arc<Rootfs>) -> Result<Outcome, BuildError> {
         let mut relay = Relay { meter, printed: Vec::new() };
         let outcome = self.executor.perform(job, parent, &mut relay);
         if !relay.printed.is_empty() {

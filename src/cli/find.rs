@@ -169,6 +169,16 @@ pub fn steps<'a>(
     if !named.is_empty() {
         return Ok(named);
     }
+    steps_of(store, builds, text)
+}
+
+/// The steps of the image that a text names, with their builds; of an image between two steps those that made it.
+pub fn steps_of<'a>(
+    store: &Store,
+    builds: &'a [BuildRecord],
+    text: &str,
+) -> Result<Vec<(&'a BuildRecord, &'a StepRecord)>, CliError> {
+    let all = builds.iter().flat_map(|build| build.steps.iter().map(move |step| (build, step)));
     let images: Vec<ImageId> = found(store, text)?.images(store).iter().map(|image| image.id).collect();
     let of_image: Vec<_> = all.clone().filter(|(build, _)| images.contains(&build.image)).collect();
     if !of_image.is_empty() {

@@ -237,6 +237,7 @@ fn remember(
             layer: done.record.layer,
             image: images.get(id).copied(),
             why: done.why.clone(),
+            cause: done.cause.clone(),
             effects: done.info.effects.clone(),
             spent: done.spent.clone(),
         });

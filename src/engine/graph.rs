@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use super::preview::{StageLines, Status, preview};
 use super::{BuildError, Prepared};
 use crate::graph::{self, Drawing};
+use crate::plan::StepId;
 use crate::recipe::Base;
 use crate::store::builds::StepRecord;
 
 /// The drawing of what was prepared.
 pub fn drawing(prepared: &Prepared<'_>) -> Result<Drawing, BuildError> {
     let stages = preview(prepared)?;
-    let last = prepared.last_steps();
+    let (builds, places) = prepared.last_builds();
+    let step =
+        |(name, (build, at)): (&(usize, String), &(usize, usize))| (name.clone(), &builds[*build].steps[*at]);
+    let last: BTreeMap<(usize, String), &StepRecord> = places.iter().map(step).collect();
     let wanted: Vec<usize> = (0..prepared.plan.wanted.len()).filter(|at| prepared.plan.wanted[*at]).collect();
     let mut drawn = Drawn::default();
     for (at, lines) in wanted.iter().zip(&stages) {
@@ -36,7 +40,7 @@ impl Drawn {
         prepared: &Prepared<'_>,
         at: usize,
         lines: &StageLines,
-        last: &BTreeMap<(usize, String), StepRecord>,
+        last: &BTreeMap<(usize, String), &StepRecord>,
     ) {
         let number = self.stages.len();
         let from = match &prepared.recipe.stages[at].base {
@@ -46,10 +50,8 @@ impl Drawn {
         let first = self.steps.len();
         let mut end = from.and_then(|_| self.named.get(&lines.base).copied());
         for (place, line) in lines.steps.iter().enumerate() {
-            let known = last.get(&(
-                prepared.called[at].first,
-                prepared.plain_step(crate::plan::StepId { stage: at, step: place }),
-            ));
+            let known = last
+                .get(&(prepared.called[at].first, prepared.plain_step(StepId { stage: at, step: place })));
             let spent = known.and_then(|known| known.spent.as_ref());
             let here = self.steps.len();
             let mut needs: Vec<usize> =

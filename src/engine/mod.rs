@@ -45,7 +45,7 @@ use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
 use crate::remote::redact;
 use crate::sbom::Form;
 use crate::shared::{Sink, Sources};
-use crate::store::builds::StepRecord;
+use crate::store::builds::BuildRecord;
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Pulls, Resolved};
@@ -428,14 +428,28 @@ impl Prepared<'_> {
         format!("{}\n{}\n{stage}\n{platform}", self.options.context.place(), self.options.dockerfile.name)
     }
 
-    /// What the last builds of the same places did, by number of the platform and name of the step.
-    fn last_steps(&self) -> BTreeMap<(usize, String), StepRecord> {
-        let targets = (0..self.recipe.targets.len()).filter_map(|target| {
-            let build = self.store.last_build(&self.place(target))?;
-            let platform = target / self.targets();
-            Some(build.steps.into_iter().map(move |step| ((platform, step.name.clone()), step)))
-        });
-        targets.flatten().collect()
+    /// The last builds of the same places, and where each step is in them, by number of the platform and name.
+    fn last_builds(&self) -> (Vec<BuildRecord>, BTreeMap<(usize, String), (usize, usize)>) {
+        let (mut builds, mut steps) = (Vec::new(), BTreeMap::new());
+        for target in 0..self.recipe.targets.len() {
+            let Some(build) = self.store.last_build(&self.place(target)) else { continue };
+            for (at, step) in build.steps.iter().enumerate() {
+                steps.insert((target / self.targets(), step.name.clone()), (builds.len(), at));
+            }
+            builds.push(build);
+        }
+        (builds, steps)
+    }
+
+    /// The place of a target that needs a stage.
+    fn place_of(&self, stage: usize) -> String {
+        let needs =
+            |target: &usize| crate::plan::needed(&self.recipe, &[self.recipe.targets[*target]])[stage];
+        let target = match self.recipe.targets.len() {
+            1 => 0,
+            several => (0..several).find(needs).expect("a stage is built for a target"),
+        };
+        self.place(target)
     }
 
     /// Whether the steps of a stage are done again whatever the cache has.

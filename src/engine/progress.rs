@@ -1,24 +1,24 @@
 //! The schedule run: what is known of every step while the build goes on.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::meter::{Left, Meter};
 use super::report::{End, Event, StepInfo, Ui};
-use super::why::Case;
+use super::why::{Above, Case, Nearest};
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
 use crate::digest::ActionKey;
 use crate::exec::observe::{Rootfs, chain};
 use crate::exec::run::Part;
 use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
-use crate::plan::{Phase, StepId};
+use crate::plan::{Phase, StepId, explain};
 use crate::recipe::{Base, Op};
 use crate::sandbox::Stream;
 use crate::sched;
 use crate::shared::Offer;
 use crate::store::Record;
-use crate::store::builds::{Spent, StepRecord};
+use crate::store::builds::{BuildRecord, Cause, Spent, StepRecord};
 use crate::store::logs::MAX_LOG;
 
 /// One step after the build.
@@ -30,6 +30,8 @@ pub struct Done {
     pub hit: bool,
     /// Empty for a hit.
     pub why: String,
+    /// The same for programs.
+    pub cause: Option<Cause>,
     /// How long the work took when it was last done, as far as that is known.
     pub spent: Option<Spent>,
 }
@@ -56,8 +58,12 @@ struct Running<'a> {
     ui: &'a dyn Ui,
     steps: Mutex<Steps>,
     ready: Mutex<BTreeMap<StepId, Ready>>,
-    /// What the last builds of the same places did, by number of the platform and name of the step.
-    last: BTreeMap<(usize, String), StepRecord>,
+    /// The last builds of the same places.
+    builds: Vec<BuildRecord>,
+    /// Where the steps are in them, by number of the platform and name.
+    last: BTreeMap<(usize, String), (usize, usize)>,
+    /// All builds that are remembered, once a step is compared with others than its own last.
+    recorded: OnceLock<Vec<BuildRecord>>,
     offer: &'a Offering<'a>,
 }
 
@@ -72,13 +78,16 @@ pub fn run(
 ) -> Result<Steps, BuildError> {
     let settles = prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle).count();
     ui.event(Event::Planned { steps: settles });
+    let (builds, last) = prepared.last_builds();
     let running = Running {
         prepared,
         executor: Executor::new(prepared.store, &prepared.rules),
         ui,
         steps: Mutex::default(),
         ready: Mutex::default(),
-        last: prepared.last_steps(),
+        builds,
+        last,
+        recorded: OnceLock::new(),
         offer,
     };
     let run = || sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node));
@@ -257,7 +266,7 @@ impl Running<'_> {
         let info = meter.info;
         let fields = job.action.fields();
         let hit = outcome.how == How::Hit;
-        let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
+        let (why, cause) = if hit { (String::new(), None) } else { self.why(info, &fields, &outcome) };
         let end = if hit { End::Hit } else { End::Built { why: why.clone() } };
         let base = self.image_below(info.id.stage).filter(|base| base == parent).unwrap_or_default();
         let offer = Offer { record: outcome.record.clone(), parent: chain(parent), base };
@@ -266,9 +275,12 @@ impl Running<'_> {
         rootfs.push(outcome.record.layer);
         let spent = match hit {
             false => Some(meter.spent()),
-            true => self.last(info.id).filter(|old| old.key == job.key).and_then(|old| old.spent.clone()),
+            true => {
+                let old = self.last(info.id).map(|(_, step)| step).filter(|old| old.key == job.key);
+                old.and_then(|old| old.spent.clone())
+            }
         };
-        let done = Done { info: info.clone(), record: outcome.record, fields, hit, why, spent };
+        let done = Done { info: info.clone(), record: outcome.record, fields, hit, why, cause, spent };
         let mut steps = self.steps();
         steps.done.insert(info.id, done);
         steps.rootfs.insert(info.id, Arc::new(rootfs));
@@ -285,28 +297,62 @@ impl Running<'_> {
         }
     }
 
-    fn why(&self, info: &StepInfo, fields: &[(String, String)], outcome: &Outcome) -> String {
+    /// Why a step was no hit, for people and for programs.
+    fn why(
+        &self,
+        info: &StepInfo,
+        fields: &[(String, String)],
+        outcome: &Outcome,
+    ) -> (String, Option<Cause>) {
+        let nearest = self.nearest_record(info.id, fields);
         let steps = self.steps();
-        let moved = steps
-            .done
-            .range(StepId { stage: info.id.stage, step: 0 }..info.id)
-            .filter_map(|(_, done)| self.last(done.info.id).map(|old| (old, done)))
-            .find(|(old, done)| old.layer != done.record.layer)
-            .map(|(old, _)| old);
-        Case {
+        let here = StepId { stage: info.id.stage, step: 0 }..info.id;
+        let above = steps.done.range(here).map(|(id, done)| Above {
+            name: self.prepared.plain_step(*id),
+            shown: &done.info.name,
+            text: &done.info.text,
+            layer: done.record.layer,
+        });
+        let case = Case {
             store: self.prepared.store,
-            old: self.last(info.id),
+            nearest,
+            place: self.prepared.place_of(info.id.stage),
+            name: self.prepared.plain_step(info.id),
             fields,
             record: &outcome.record,
             how: &outcome.how,
-            moved,
+            above: above.collect(),
+        };
+        (case.explain(), case.cause())
+    }
+
+    /// The earlier record that has most in common with a step: the one of its own place and name if it is still the same
+    /// step, else one that is, of whatever build.
+    fn nearest_record(&self, id: StepId, fields: &[(String, String)]) -> Option<Nearest<'_>> {
+        let place = self.prepared.place_of(id.stage);
+        let name = self.prepared.plain_step(id);
+        let own = self.last(id).map(|(build, step)| Nearest { build, step });
+        if own.as_ref().is_some_and(|own| explain::is_same_step(&own.step.fields, fields)) {
+            return own;
         }
-        .explain()
+        let recorded =
+            self.recorded.get_or_init(|| self.prepared.store.recorded_builds().unwrap_or_default());
+        let all =
+            recorded.iter().flat_map(|build| build.steps.iter().map(move |step| Nearest { build, step }));
+        let same = all.filter(|one| explain::is_same_step(&one.step.fields, fields));
+        // Of equals the last is taken, which is that of its own place and name if there is one.
+        let rank = |one: &Nearest<'_>| {
+            let common = explain::in_common(&one.step.fields, fields);
+            (common, one.build.place == place, one.step.name == name)
+        };
+        same.max_by_key(rank).or(own)
     }
 
     /// A step as the last build had it.
-    fn last(&self, id: StepId) -> Option<&StepRecord> {
-        self.last.get(&(self.prepared.called[id.stage].first, self.prepared.plain_step(id)))
+    fn last(&self, id: StepId) -> Option<(&BuildRecord, &StepRecord)> {
+        let at = self.last.get(&(self.prepared.called[id.stage].first, self.prepared.plain_step(id)))?;
+        let build = &self.builds[at.0];
+        Some((build, &build.steps[at.1]))
     }
 
     fn job(&self, id: StepId) -> Result<Ready, BuildError> {

@@ -19,6 +19,8 @@ const ROWS: usize = 24;
 const TALL: f64 = 1400.0;
 /// Width to height that is aimed at.
 const ASPECT: f64 = 1.6;
+/// Up to this width layers stand side by side, so that everything reads from left to right.
+const WIDE: f64 = 3600.0;
 /// Of how many bands each number is tried.
 const BANDS: usize = 200;
 
@@ -150,6 +152,9 @@ fn order(blocks: &mut [Block], cards: &mut [Card], needs: &[Vec<usize>]) {
 /// The layers that stand beside each other: as many bands as make the whole most like a screen.
 fn bands(blocks: &[Block]) -> Vec<std::ops::Range<usize>> {
     let total: f64 = blocks.iter().map(|block| block.width + AISLE).sum();
+    if total <= WIDE {
+        return vec![0..blocks.len()];
+    }
     let broken = |count: usize| {
         let limit = total / as_f64(count);
         let mut bands = Vec::new();

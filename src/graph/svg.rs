@@ -11,7 +11,7 @@ use crate::size::human;
 
 /// Steps that have a row of their own at most; cards at most.
 const MOST_STEPS: usize = 1_500;
-const MOST_CARDS: usize = 1_000;
+const MOST_CARDS: usize = 1_500;
 /// Characters of a row's and a head's text.
 const ROW_TEXT: usize = 30;
 const HEAD_TEXT: usize = 34;

@@ -47,12 +47,33 @@ pub struct StepRecord {
     pub image: Option<ImageId>,
     /// Why it was not a hit when it last ran; empty for a hit.
     pub why: String,
+    /// The same for programs, if an earlier record was found to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// What makes its result depend on more than its key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
     /// How long the work took when it was last done; nothing if it never was here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent: Option<Spent>,
+}
+
+/// The nearest earlier record of a step, and in what it differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The place of the build that had it.
+    pub place: String,
+    /// What it was called there.
+    pub step: String,
+    pub key: ActionKey,
+    /// The first field of the key that differs; nothing if the keys are the same, and what was below the step differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What the field had and has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub is: Vec<String>,
 }
 
 /// How long the work on a step took, in microseconds.
@@ -92,6 +113,11 @@ impl Store {
         }
         let bytes = seal("build", BUILD_VERSION, build);
         Ok(file::replace(&self.build_path(&build.place), &bytes, Durability::Cached)?)
+    }
+
+    /// All builds that are remembered, however.
+    pub fn recorded_builds(&self) -> Result<Vec<BuildRecord>, StoreError> {
+        self.builds()
     }
 
     /// All remembered builds, by place.

@@ -13,7 +13,7 @@ use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::chmod::Chmod;
 use crate::recipe::mount::{Access, Mount, NodeOwner};
-use crate::recipe::{Link, PackageLayer, Security, Unpack};
+use crate::recipe::{Link, Litter, PackageLayer, Security, Unpack};
 
 /// The version of the encoding in `spec/step-hash.md`. It also stands for everything that decides the bytes of a
 /// layer (layer format, distribution litter rules): a change there is a new version here.
@@ -21,6 +21,9 @@ pub const ACTION_VERSION: u32 = 1;
 
 /// The version of the rules by which packages become a layer (spec/packages.md, "Layers" and "Database").
 pub const PACKAGES_VERSION: u64 = 1;
+
+/// The version of the list of what hermetic steps leave out of their layers (spec/litter.md).
+pub const LITTER_VERSION: u64 = 1;
 
 /// The version of the rules by which several layers become one (spec/layer.md, "Merging").
 pub const MERGE_VERSION: u64 = 1;
@@ -89,6 +92,8 @@ pub struct BoundRun {
     pub user: String,
     pub network: BoundNetwork,
     pub hermetic: bool,
+    /// Whether known litter is left out of the layer.
+    pub litter: Litter,
     pub security: Security,
     /// Names that the build gives to hosts; not their addresses.
     pub hosts: Vec<String>,
@@ -238,6 +243,10 @@ impl BoundRun {
             },
         );
         sink.text("hermetic", yes_no(self.hermetic));
+        match self.litter {
+            Litter::Kept => {}
+            Litter::Dropped => sink.number("litter", LITTER_VERSION),
+        }
         if self.security == Security::Insecure {
             sink.text("security", "insecure");
         }
@@ -376,6 +385,7 @@ mod tests {
             user: String::new(),
             network: BoundNetwork::Host,
             hermetic: false,
+            litter: Litter::Kept,
             security: Security::Sandbox,
             hosts: vec![],
             ulimits: vec![],

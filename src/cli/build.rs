@@ -32,9 +32,10 @@ use crate::engine::pins::{Pins, completed};
 use crate::engine::report::Event;
 use crate::engine::{self, BuildError, Fresh, Lowered, Options};
 use crate::epoch::Epoch;
+use crate::exec::source::Modes;
 use crate::fetch::{Access, FetchOptions, Watcher};
 use crate::frontend::{self, Language};
-use crate::recipe::Network;
+use crate::recipe::{Litter, Network};
 use crate::shared as cache;
 use crate::store::Store;
 
@@ -59,9 +60,16 @@ pub struct What {
     /// [default: $SOURCE_DATE_EPOCH, else 0]
     #[arg(long, value_name = "N|git|context|base|now")]
     epoch: Option<String>,
-    /// No network, fixed environment, context modes normalised
+    /// No network, fixed environment, context modes as git has them, known litter left out
     #[arg(long)]
     hermetic: bool,
+    /// Modes of the context's files: git (0644, 0755 if the owner may execute it) or kept
+    /// [default: git for KDL and with --hermetic, else kept]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    context_modes: Option<ContextModes>,
+    /// Keep what a hermetic build leaves out: logs and caches of package managers, machine ids
+    #[arg(long)]
+    keep_litter: bool,
     #[command(flatten)]
     pins: PinArgs,
     /// When registries are asked for bases; --pull alone is --pull=always
@@ -87,6 +95,13 @@ enum Entitlement {
     /// Always allowed: the host's network is what RUN gets anyway, unless told otherwise
     #[value(name = "network.host")]
     HostNetwork,
+}
+
+/// `--context-modes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ContextModes {
+    Git,
+    Kept,
 }
 
 /// `--network`.
@@ -279,6 +294,13 @@ impl What {
             index_annotations: BTreeMap::new(),
             epoch: Epoch::ZERO,
             hermetic: self.hermetic,
+            context_modes: match self.context_modes {
+                Some(ContextModes::Git) => Modes::Normalised,
+                Some(ContextModes::Kept) => Modes::AsTheyAre,
+                None if self.hermetic || language == Language::Kdl => Modes::Normalised,
+                None => Modes::AsTheyAre,
+            },
+            litter: if self.hermetic && !self.keep_litter { Litter::Dropped } else { Litter::Kept },
             network: match self.network {
                 None | Some(NetworkArg::Default) => Network::Default,
                 Some(NetworkArg::None) => Network::None,

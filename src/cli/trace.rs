@@ -187,6 +187,7 @@ impl Writer {
             | Event::Started(_)
             | Event::Output { .. }
             | Event::Warning { .. }
+            | Event::Remark { .. }
             | Event::Shell(_) => {}
         }
     }

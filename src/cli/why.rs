@@ -86,6 +86,7 @@ impl Why {
         if self.fields {
             value["fields"] = json!(step.fields);
             value["observations"] = json!(step.observations);
+            value["dropped"] = json!(step.dropped);
         }
         value
     }
@@ -128,6 +129,9 @@ fn details(build: &BuildRecord, step: &StepRecord) -> String {
             "  observed {}\n",
             serde_json::to_string(observation).expect("plain data serialises")
         ));
+    }
+    for path in &step.dropped {
+        text.push_str(&format!("  dropped {path}\n"));
     }
     text.push_str(&format!("  layer {} ({} bytes)\n", step.layer.diff_id, step.layer.size));
     text

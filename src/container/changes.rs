@@ -14,6 +14,7 @@ use crate::epoch::Epoch;
 use crate::layer::write::{LayerWriter, Written};
 use crate::layer::{CaptureError, CaptureOptions, Change, Tree, record};
 use crate::path::ImagePath;
+use crate::recipe::Litter;
 use crate::store::{Containers, Store, StoreError};
 use crate::sys::{beneath, dir};
 
@@ -46,6 +47,7 @@ pub(super) fn layer(
 
 fn options<'a>(store: &Store, epoch: Epoch, points: &'a [(ImagePath, u64)]) -> CaptureOptions<'a> {
     CaptureOptions {
+        litter: Litter::Kept,
         epoch,
         marks: store.unpacking().marks(),
         stubs: points,

@@ -2,7 +2,7 @@
 //! that of any RUN, whose program is lith's own.
 
 use crate::epoch::Epoch;
-use crate::recipe::{Network, Run, Security};
+use crate::recipe::{Litter, Network, Run, Security};
 
 const PROGRAM: &str = "/dev/pipes/configure";
 /// Files that are there while the step runs, over those of packages. Nothing is started: no service belongs in a build.
@@ -36,6 +36,8 @@ pub(super) fn run(epoch: Epoch) -> Run {
         user: String::new(),
         network: Network::None,
         security: Security::Sandbox,
+        // It clears up after itself, hermetic or not.
+        litter: Litter::Kept,
         mounts: Vec::new(),
         scripts: FILES.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect(),
     }

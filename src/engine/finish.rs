@@ -240,6 +240,7 @@ fn remember(
             cause: done.cause.clone(),
             effects: done.info.effects.clone(),
             spent: done.spent.clone(),
+            dropped: done.dropped.clone(),
         });
         let place = prepared.place(target);
         prepared.store.put_build(&BuildRecord { place, image: image.id, steps: records.collect() })?;

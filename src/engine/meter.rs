@@ -21,6 +21,8 @@ pub(super) struct Meter<'a> {
     parts: BTreeMap<Part, Duration>,
     /// Of the step's earlier node.
     before: Spent,
+    /// Litter that is not in its layer.
+    pub dropped: Vec<String>,
 }
 
 /// What is known when a node was left.
@@ -34,7 +36,7 @@ impl<'a> Meter<'a> {
     pub fn start(ui: &'a dyn Ui, info: &'a StepInfo, phase: Phase) -> Self {
         ui.event(Event::Taken { step: info, phase });
         let (parts, before) = (BTreeMap::new(), Spent::default());
-        Self { ui, info, phase, began: ui.clock(), now: None, parts, before }
+        Self { ui, info, phase, began: ui.clock(), now: None, parts, before, dropped: Vec::new() }
     }
 
     /// Another part begins.

@@ -32,6 +32,7 @@ use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
 use crate::exec::files::Files;
 use crate::exec::secrets::Secrets;
+use crate::exec::source::Modes;
 use crate::exec::{ExecError, Rules};
 use crate::fetch::{Access, FetchOptions};
 use crate::frontend::kdl::{self, Imports};
@@ -41,7 +42,7 @@ use crate::oci::Reference;
 use crate::plan::{Plan, StepId};
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
-use crate::recipe::{Base, FilesFrom, Network, Op, Recipe};
+use crate::recipe::{Base, FilesFrom, Litter, Network, Op, Recipe};
 use crate::remote::redact;
 use crate::sbom::Form;
 use crate::shared::{Sink, Sources};
@@ -78,6 +79,10 @@ pub struct Options {
     pub index_annotations: BTreeMap<String, String>,
     pub epoch: Epoch,
     pub hermetic: bool,
+    /// How modes of contexts are taken.
+    pub context_modes: Modes,
+    /// What becomes of known litter in the layers of RUN.
+    pub litter: Litter,
     /// What `RUN` without `--network` gets.
     pub network: Network,
     pub jobs: NonZeroUsize,

@@ -8,15 +8,19 @@ use super::report::{End, Event, StepInfo, Ui};
 use super::why::{Above, Case, Nearest};
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
+use crate::diag;
 use crate::digest::ActionKey;
 use crate::exec::observe::{Rootfs, chain};
 use crate::exec::run::Part;
 use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
+use crate::layer::capture::Dropped;
+use crate::path::ImagePath;
 use crate::plan::{Phase, StepId, explain};
 use crate::recipe::{Base, Op};
 use crate::sandbox::Stream;
 use crate::sched;
 use crate::shared::Offer;
+use crate::size::human;
 use crate::store::Record;
 use crate::store::builds::{BuildRecord, Cause, Spent, StepRecord};
 use crate::store::logs::MAX_LOG;
@@ -34,6 +38,8 @@ pub struct Done {
     pub cause: Option<Cause>,
     /// How long the work took when it was last done, as far as that is known.
     pub spent: Option<Spent>,
+    /// Litter that is not in its layer, if that is known.
+    pub dropped: Vec<String>,
 }
 
 /// All steps that made layers, and the root file system after each.
@@ -273,14 +279,15 @@ impl Running<'_> {
         (self.offer)(info.id.stage, offer);
         let mut rootfs = Rootfs::clone(parent);
         rootfs.push(outcome.record.layer);
-        let spent = match hit {
-            false => Some(meter.spent()),
+        let (spent, dropped) = match hit {
+            false => (Some(meter.spent()), meter.dropped.clone()),
             true => {
                 let old = self.last(info.id).map(|(_, step)| step).filter(|old| old.key == job.key);
-                old.and_then(|old| old.spent.clone())
+                old.map(|old| (old.spent.clone(), old.dropped.clone())).unwrap_or_default()
             }
         };
-        let done = Done { info: info.clone(), record: outcome.record, fields, hit, why, cause, spent };
+        let done =
+            Done { info: info.clone(), record: outcome.record, fields, hit, why, cause, spent, dropped };
         let mut steps = self.steps();
         steps.done.insert(info.id, done);
         steps.rootfs.insert(info.id, Arc::new(rootfs));
@@ -389,6 +396,9 @@ fn reason(error: &BuildError) -> String {
     error.to_string()
 }
 
+/// How many paths of litter a step's record lists.
+const MOST_DROPPED: usize = 1_000;
+
 struct Relay<'a, 'b> {
     meter: &'a mut Meter<'b>,
     printed: Vec<u8>,
@@ -413,6 +423,15 @@ impl run::Sink for Relay<'_, '_> {
 
     fn shell(&mut self) {
         self.meter.ui.event(Event::Shell(self.meter.info));
+    }
+
+    fn dropped(&mut self, dropped: &Dropped) {
+        let (count, size) = (dropped.paths.len(), human(dropped.bytes));
+        let files = if count == 1 { "file" } else { "files" };
+        let text = format!("dropped {count} {files}, {size}, of known litter");
+        self.meter.ui.event(Event::Remark { step: self.meter.info, text: &text });
+        let path = |path: &ImagePath| diag::escape(&path.absolute());
+        self.meter.dropped = dropped.paths.iter().take(MOST_DROPPED).map(path).collect();
     }
 
     fn part(&mut self, part: Part) {

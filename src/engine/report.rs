@@ -63,6 +63,11 @@ pub enum Event<'a> {
         step: &'a StepInfo,
         text: &'a str,
     },
+    /// Something that is good to know of a step, on one line.
+    Remark {
+        step: &'a StepInfo,
+        text: &'a str,
+    },
     /// A shell is about to be opened in the failed state of a step; it gets the terminal.
     Shell(&'a StepInfo),
     Ended {

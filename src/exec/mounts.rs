@@ -14,6 +14,7 @@ use super::source::{BOXED, Source, SourceNode};
 use super::{ExecError, Executor, Job};
 use crate::action::{Action, BoundCopy, BoundOp, BoundRun, KeepMeta, SourceDigest};
 use crate::layer::Meta;
+use crate::layer::capture::Dropped;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
 use crate::recipe::mount::{Access, BindMount, CacheMount, Mount, NodeOwner, SecretMount, Sharing, SshMount};
@@ -288,5 +289,6 @@ impl Sink for Silent {
     fn chunk(&mut self, _: Stream, _: &[u8]) {}
     fn warning(&mut self, _: &str) {}
     fn shell(&mut self) {}
+    fn dropped(&mut self, _: &Dropped) {}
     fn part(&mut self, _: Part) {}
 }

@@ -9,7 +9,7 @@ use super::observe::{Observer, Rootfs};
 use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
 use crate::capabilities::Capabilities;
-use crate::layer::capture::{CaptureOptions, capture};
+use crate::layer::capture::{CaptureOptions, Dropped, capture};
 use crate::layer::write::LayerWriter;
 use crate::limits::Reached;
 use crate::mount::Overlay;
@@ -29,6 +29,8 @@ pub trait Sink: Send {
     fn started(&mut self);
     fn chunk(&mut self, stream: Stream, bytes: &[u8]);
     fn warning(&mut self, text: &str);
+    /// Litter was left out of the layer.
+    fn dropped(&mut self, dropped: &Dropped);
     /// A shell is about to get the terminal.
     fn shell(&mut self);
     /// What is done from now on.
@@ -188,7 +190,7 @@ impl Executor<'_> {
             return Err(failed(job, run, failure, ended.reached));
         }
         output.part(Part::Capture);
-        self.capture(job, parent, scratch, &ended.stubs, output)
+        self.capture(job, run, parent, scratch, &ended.stubs, output)
     }
 
     /// What must not show in the output of a step.
@@ -297,6 +299,7 @@ impl Executor<'_> {
     fn capture(
         &self,
         job: &Job,
+        run: &BoundRun,
         parent: &Rootfs,
         scratch: Scratch,
         stubs: &[crate::sandbox::spec::Stub],
@@ -316,12 +319,16 @@ impl Executor<'_> {
             marks: self.store.unpacking().marks(),
             stubs: &stubs,
             owners: self.store.unpacking().owners(),
+            litter: run.litter,
         };
         let mut writer = LayerWriter::new(self.store.layer_sink()?);
         let upper = scratch.writable().upper;
         let captured = capture(&upper, &lower, &options, &mut writer)?;
         for text in &captured.warnings {
             output.warning(text);
+        }
+        if !captured.dropped.paths.is_empty() {
+            output.dropped(&captured.dropped);
         }
         let (sink, written) = writer.finish()?;
         self.store.commit_layer(sink, &written)?;

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::oci::{History, ImageConfig, RunConfig};
     use crate::path::ImagePath;
-    use crate::recipe::{Copy, FilesFrom, Link, Network, Origin, Run, Security, Stage, Step, Unpack};
+    use crate::recipe::{Copy, FilesFrom, Link, Litter, Network, Origin, Run, Security, Stage, Step, Unpack};
 
     fn stage(base: Base, ops: Vec<Op>) -> Stage {
         let platform = "linux/amd64".parse().unwrap();
@@ -119,6 +119,7 @@ mod tests {
             user: String::new(),
             network: Network::Default,
             security: Security::Sandbox,
+            litter: Litter::Dropped,
             mounts: vec![],
             scripts: vec![],
         })

@@ -56,6 +56,9 @@ pub struct StepRecord {
     /// How long the work took when it was last done; nothing if it never was here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent: Option<Spent>,
+    /// Known litter that is not in its layer, at most 1,000 paths of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 /// The nearest earlier record of a step, and in what it differs.

@@ -111,6 +111,8 @@ pub fn options(machine: Machine) -> Options {
         pins: Default::default(),
         provenance: None,
         sbom: None,
+        context_modes: lith::exec::source::Modes::AsTheyAre,
+        litter: lith::recipe::Litter::Kept,
         no_sandbox: None,
         cache_from: Arc::default(),
         pulls: Default::default(),

@@ -119,6 +119,9 @@ impl Ui for Json {
                     "data": String::from_utf8_lossy(bytes),
                 })
             }
+            Event::Remark { step, text } => {
+                json!({ "event": "note", "step": step.name, "message": text })
+            }
             Event::Warning { step, text } => {
                 json!({ "event": "warning", "step": step.name, "message": text })
             }

@@ -42,6 +42,7 @@ impl Log {
             | Event::Started(_)
             | Event::Warning { .. }
             | Event::Shell(_)
+            | Event::Remark { .. }
             | Event::Taken { .. }
             | Event::Part { .. }
             | Event::Left { .. } => Vec::new(),

@@ -61,6 +61,7 @@ impl State {
                 whole.iter().map(|line| format!("[{}] {time:.2} {line}\n", step.name)).collect()
             }
             Event::Warning { step, text } => format!("[{}] warning: {text}\n", step.name),
+            Event::Remark { step, text } => format!("[{}] {text}\n", step.name),
             Event::Shell(step) => format!("[{}] shell in the failed step; exit it to go on\n", step.name),
             Event::Ended { step, end } => {
                 let time = self.elapsed(step);

@@ -153,6 +153,10 @@ impl Screen {
             Event::Warning { step, text } => {
                 return format!("{} [{}] {text}\n", self.paint.wrap(YELLOW, "warning"), step.name);
             }
+            Event::Remark { step, text } => {
+                let text = cut(&format!("        [{}] {text}", step.name), size().0);
+                return format!("{}\n", self.paint.wrap(DIM, &text));
+            }
             Event::Shell(step) => {
                 let text =
                     self.erase() + &format!("shell in failed step [{}]; exit it to go on\n", step.name);

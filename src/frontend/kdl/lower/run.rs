@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::diag::Span;
 use crate::frontend::created_by;
 use crate::frontend::shown::shown;
-use crate::recipe::{Network, Op, Run, Security};
+use crate::recipe::{Litter, Network, Op, Run, Security};
 
 use super::super::taking::Taking;
 use super::super::tree::{Node, Text, Value};
@@ -23,6 +23,10 @@ impl Lowering<'_, '_> {
         let argv = self.command(node, &mut taking);
         let network = self.network(&mut taking);
         let security = self.security(&mut taking);
+        let litter = match taking.flag("keep-litter", self.words) {
+            Some(true) => Litter::Kept,
+            Some(false) | None => Litter::Dropped,
+        };
         let (env, own) = self.environment(&mut taking);
         let mounts = self.mounts(&mut taking);
         let scripts = self.scripts(&mut taking);
@@ -41,6 +45,7 @@ impl Lowering<'_, '_> {
             user: self.scope.image.config.user.clone(),
             network,
             security,
+            litter,
             mounts,
             scripts,
         };

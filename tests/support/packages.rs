@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lith::debian::{Asking, Machine};
 use lith::engine::contexts::{ContextSource, Packed};

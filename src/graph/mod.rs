@@ -79,7 +79,7 @@ pub struct Step {
     pub parts: BTreeMap<String, u64>,
     /// Bytes of its layer.
     pub size: Option<u64>,
-    /// Why it was done when it was last not a hit.
+    /// Why the last build did it; empty if that had a hit.
     pub why: String,
 }
 

@@ -309,7 +309,7 @@
     }
     fact("layer", step.size === null ? null : bytes(step.size));
     fact("key", step.key);
-    fact("last built because", step.why);
+    fact("the last build did it because", step.why);
     fact("longest chain", step.hot ? "yes" : null);
     open(element("h2", step.name), element("pre", step.text), facts,
       ...links("needs", step.needs), ...links("needed by", step.users));

@@ -221,7 +221,7 @@ mod tests {
         assert_eq!((LITTER_VERSION, BlobDigest::of(all.as_bytes()).to_string().as_str()), (1, PINNED));
     }
 
-    const PINNED: &str = "sha256:PIN";
+    const PINNED: &str = "sha256:c4c9a66167a614dc08e78f4e3a35baaf158b346720e52d039fc13d27690e3841";
 
     #[test]
     fn the_page_lists_every_rule() {

@@ -11,7 +11,7 @@ const FILE: &str = "FROM alpine\nCOPY . /src/\nCOPY --chmod=0640 a /chosen\nRUN 
 /// Writes the same files; what a checkout does not say is as it is there.
 fn checkout(lab: &Lab, name: &str, umask: u32, owner: u32, time: i64) {
     lab.write(&format!("{name}/Dockerfile"), FILE);
-    lab.write(&format!("{name}/image.kdl"), "image { base \"alpine\"; copy \".\" to=\"/src/\" }");
+    lab.write(&format!("{name}/image.kdl"), "image \"app\" { base \"alpine\"; copy \".\" to=\"/src/\" }");
     for (file, mode) in
         [("a", 0o666), ("run", 0o777), ("d/b", 0o666), ("Dockerfile", 0o666), ("image.kdl", 0o666)]
     {

@@ -47,6 +47,7 @@ pub mod sched;
 
 // Packages with what was fetched; images from registries and to them.
 pub mod debian;
+pub mod diff;
 pub mod registry;
 pub mod shared;
 

@@ -6,12 +6,12 @@ use clap::{Parser, Subcommand};
 
 use super::CliError;
 use super::container::{
-    attach, commit, cp, diff, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top,
-    volume, wait,
+    attach, commit, cp, exec, inspect as inspect_any, logs, ps, rm, run, start, stats, stop, top, volume,
+    wait,
 };
 use super::{
-    attest, build, bundle, caches, convert, copy, digest, gc, graph, history, images, import, init, inspect,
-    lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
+    attest, build, bundle, caches, convert, copy, diff, digest, gc, graph, history, images, import, init,
+    inspect, lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.
@@ -67,7 +67,7 @@ enum Verb {
     Attach(attach::Attach),
     /// Copy files into or out of a container, running or not
     Cp(cp::Cp),
-    /// List what a container's programs changed in its files
+    /// Compare two images or trees and say why they differ; of one container list what its programs changed
     Diff(diff::Diff),
     /// Make an image of a container
     Commit(commit::Commit),

@@ -43,6 +43,8 @@ pub enum CliError {
     #[error(transparent)]
     Build(Box<BuildError>),
     #[error(transparent)]
+    Diff(Box<crate::diff::DiffError>),
+    #[error(transparent)]
     Bundle(Box<crate::bundle::BundleError>),
     #[error("{act}: {source}")]
     Io { act: String, source: std::io::Error },
@@ -86,6 +88,12 @@ impl From<StatementError> for CliError {
             StatementError::Copy(error) => error.into(),
             other => Self::Statement(Box::new(other)),
         }
+    }
+}
+
+impl From<crate::diff::DiffError> for CliError {
+    fn from(error: crate::diff::DiffError) -> Self {
+        Self::Diff(Box::new(error))
     }
 }
 
@@ -144,7 +152,11 @@ pub fn show(error: &CliError) {
 
 fn code(error: &CliError) -> u8 {
     match error {
-        CliError::Usage(_) | CliError::File { .. } | CliError::Load(_) | CliError::Import(_) => 2,
+        CliError::Usage(_)
+        | CliError::Diff(_)
+        | CliError::File { .. }
+        | CliError::Load(_)
+        | CliError::Import(_) => 2,
         CliError::Environment(_) => 3,
         CliError::Store(error) => store_code(error),
         CliError::Io { .. }

@@ -11,6 +11,7 @@ mod container;
 mod contexts;
 mod convert;
 mod copy;
+mod diff;
 mod digest;
 mod errors;
 mod files;

@@ -159,10 +159,14 @@ impl Access<'_> {
     }
 }
 
+/// Where temporary files are.
+pub(super) fn scratch() -> PathBuf {
+    variable("TMPDIR").filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/var/tmp".into()).into()
+}
+
 /// The files of an archive; one that is packed is unpacked beside other temporary files, without a name.
-fn tar(file: &Path) -> Result<Files, CliError> {
-    let spool = variable("TMPDIR").filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/var/tmp".into());
-    Ok(Files::tar_file(Path::new(&spool), file).map_err(LoadError::from)?)
+pub(super) fn tar(file: &Path) -> Result<Files, CliError> {
+    Ok(Files::tar_file(&scratch(), file).map_err(LoadError::from)?)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::find::Known;
 use super::session::{self, Need};
 use super::{CliError, find, out};
 use crate::store::builds::{BuildRecord, StepRecord};
@@ -100,11 +101,7 @@ fn why(step: &StepRecord) -> String {
 }
 
 /// Those of an image's steps that a name, or a number alone, means.
-fn of_image<'a>(
-    mut steps: Vec<(&'a BuildRecord, &'a StepRecord)>,
-    image: &str,
-    wanted: &str,
-) -> Result<Vec<(&'a BuildRecord, &'a StepRecord)>, CliError> {
+fn of_image<'a>(mut steps: Vec<Known<'a>>, image: &str, wanted: &str) -> Result<Vec<Known<'a>>, CliError> {
     let names = |step: &StepRecord| {
         step.name == wanted || step.shown() == wanted || step.name.rsplit('/').next() == Some(wanted)
     };

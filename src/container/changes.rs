@@ -2,6 +2,7 @@
 //!
 //! A container that does not run is locked meanwhile. One that runs is read as it is, and again if it changed.
 
+use std::fs::File;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::layer::{CaptureError, CaptureOptions, Change, Tree, record};
 use crate::path::ImagePath;
 use crate::recipe::Litter;
 use crate::store::{Containers, Store, StoreError};
+use crate::sys::file::Unnamed;
 use crate::sys::{beneath, dir};
 
 /// How often a directory that changes while it is read is read again.
@@ -42,6 +44,19 @@ pub(super) fn layer(
         let (sink, written) = writer.finish().map_err(CaptureError::from)?;
         store.commit_layer(sink, &written)?;
         Ok((written, captured.warnings))
+    })
+}
+
+/// A layer of the container's changes as they are now, times and all, in a file without a name.
+pub fn snapshot(store: &Store, container: &Container) -> Result<(File, Written), ContainerError> {
+    // No file is of a later time, so that each keeps its own.
+    let epoch = Epoch::from_seconds(i64::from(u32::MAX)).expect("a time that layers can have");
+    read(store, container, |upper, lower, points| {
+        let sink = Unnamed::new(&store.root().join("tmp")).map_err(StoreError::from)?;
+        let mut writer = LayerWriter::new(sink);
+        record(upper, lower, &options(store, epoch, points), &mut writer)?;
+        let (sink, written) = writer.finish().map_err(CaptureError::from)?;
+        Ok((sink.file().try_clone().map_err(StoreError::from)?, written))
     })
 }
 

@@ -22,7 +22,7 @@ pub mod usage;
 pub mod volumes;
 mod wire;
 
-pub use changes::changes;
+pub use changes::{changes, snapshot};
 pub use client::{Client, End};
 pub use commit::{Commit, Committed, commit, image_config};
 pub use config::{Config, MountPoint, MountSource, STATE_VERSION};

@@ -1,6 +1,6 @@
 //! Layers become images: one for every step, as docker keeps them, and the target's with its names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::naming::{name, names_of};
@@ -20,7 +20,7 @@ use crate::oci::{Descriptor, History, ImageConfig, Reference};
 use crate::plan::{self, StepId};
 use crate::platform::Platform;
 use crate::recipe::{self, Op};
-use crate::store::builds::{BuildRecord, StepRecord};
+use crate::store::builds::{BaseRecord, BuildRecord, StepRecord};
 use crate::store::{ImageRecord, LayerRef, StoreError};
 use crate::sys::file::Durability;
 
@@ -242,10 +242,31 @@ fn remember(
             spent: done.spent.clone(),
             dropped: done.dropped.clone(),
         });
-        let place = prepared.place(target);
-        prepared.store.put_build(&BuildRecord { place, image: image.id, steps: records.collect() })?;
+        let options = prepared.options;
+        prepared.store.put_build(&BuildRecord {
+            place: prepared.place(target),
+            image: image.id,
+            file: options.dockerfile.name.clone(),
+            platform: prepared.platform(target).clone(),
+            epoch: options.epoch.seconds(),
+            args: options.frontend.build_args.iter().cloned().collect(),
+            bases: bases(prepared, &needed),
+            steps: records.collect(),
+        })?;
     }
     Ok(())
+}
+
+/// The images that stages stand on or take files from.
+fn bases(prepared: &Prepared<'_>, needed: &[bool]) -> BTreeSet<BaseRecord> {
+    let mut all = BTreeSet::new();
+    for (stage, _) in prepared.recipe.stages.iter().zip(needed).filter(|(_, needed)| **needed) {
+        for name in stage.images() {
+            let manifest = prepared.image(name, &stage.platform).manifest;
+            all.insert(BaseRecord { name: name.to_owned(), platform: stage.platform.clone(), manifest });
+        }
+    }
+    all
 }
 
 /// What is to be said of the image of a target.

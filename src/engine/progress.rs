@@ -22,7 +22,7 @@ use crate::sched;
 use crate::shared::Offer;
 use crate::size::human;
 use crate::store::Record;
-use crate::store::builds::{BuildRecord, Cause, Spent, StepRecord};
+use crate::store::builds::{BuildRecord, Cause, Recorded, Spent, StepRecord};
 use crate::store::logs::MAX_LOG;
 
 /// One step after the build.
@@ -69,7 +69,7 @@ struct Running<'a> {
     /// Where the steps are in them, by number of the platform and name.
     last: BTreeMap<(usize, String), (usize, usize)>,
     /// All builds that are remembered, once a step is compared with others than its own last.
-    recorded: OnceLock<Vec<BuildRecord>>,
+    recorded: OnceLock<Option<Recorded>>,
     offer: &'a Offering<'a>,
 }
 
@@ -342,10 +342,12 @@ impl Running<'_> {
         if own.as_ref().is_some_and(|own| explain::is_same_step(&own.step.fields, fields)) {
             return own;
         }
-        let recorded =
-            self.recorded.get_or_init(|| self.prepared.store.recorded_builds().unwrap_or_default());
-        let all =
-            recorded.iter().flat_map(|build| build.steps.iter().map(move |step| Nearest { build, step }));
+        // What cannot be read explains nothing.
+        let recorded = self.recorded.get_or_init(|| self.prepared.store.recorded_builds().ok());
+        let all = recorded
+            .iter()
+            .flat_map(Recorded::all)
+            .flat_map(|build| build.steps.iter().map(move |step| Nearest { build, step }));
         let same = all.filter(|one| explain::is_same_step(&one.step.fields, fields));
         // Of equals the last is taken, which is that of its own place and name if there is one.
         let rank = |one: &Nearest<'_>| {

@@ -13,7 +13,7 @@ use crate::fetch::{Commits, FetchOptions, Fetcher, Fetching};
 use crate::lock::{git_name, url_name};
 use crate::oci::attest::Attestation;
 use crate::plan;
-use crate::recipe::{Base, CopySource, FilesFrom, Network, Op, Pin, Stage, Step};
+use crate::recipe::{CopySource, FilesFrom, Network, Op, Pin, Stage, Step};
 use crate::remote::{Remote, without_credentials};
 
 const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
@@ -130,19 +130,14 @@ fn internals(prepared: &Prepared<'_>, done: &[&Done], detail: Detail, hermetic: 
 fn images(prepared: &Prepared<'_>, stages: &[&Stage]) -> BTreeSet<Dependency> {
     let mut all = BTreeSet::new();
     for stage in stages {
-        let base = match &stage.base {
-            Base::Image(reference) => Some(reference),
-            Base::Scratch | Base::Stage(_) | Base::Packages(_) => None,
-        };
-        let inputs = stage.steps.iter().flat_map(|step| step.op.inputs()).filter_map(FilesFrom::image);
-        for reference in base.into_iter().chain(inputs) {
+        for reference in stage.images() {
             let image = prepared.image(reference, &stage.platform);
             let bare = reference.strip_prefix("docker-image://").unwrap_or(reference);
             all.insert(Dependency {
                 uri: format!("docker-image:{bare}?platform={}", stage.platform),
                 algorithm: "sha256",
                 digest: image.manifest.hex(),
-                name: Some(reference.clone()),
+                name: Some(reference.to_owned()),
             });
         }
     }

@@ -104,6 +104,14 @@ impl Files {
         Ok(Self { shown, form: Form::Tar { tar: Tar::InPlace(file), toc: indexed.toc } })
     }
 
+    /// A tar as one layer: its bytes, not packed, and its table. `None` for a directory.
+    pub fn into_tar(self) -> Option<io::Result<(File, Toc)>> {
+        match self.form {
+            Form::Directory(_) => None,
+            Form::Tar { tar, toc } => Some(tar.file().try_clone().map(|file| (file, toc))),
+        }
+    }
+
     /// How messages call the whole.
     pub fn shown(&self) -> &str {
         &self.shown

@@ -46,6 +46,11 @@ pub trait BlobSource: Sync {
         true
     }
 
+    /// The store, if it is one: there each layer has its table of contents.
+    fn store(&self) -> Option<&Store> {
+        None
+    }
+
     /// A blob that lies in a file of its own, hashed just now; `None` where it comes from farther away.
     fn file(&self, blob: &Descriptor) -> Result<Option<File>, StoreError> {
         let _ = blob;

@@ -89,6 +89,10 @@ impl BlobSource for Store {
         Ok(Box::new(file))
     }
 
+    fn store(&self) -> Option<&Store> {
+        Some(self)
+    }
+
     fn is_here(&self, blob: BlobDigest) -> bool {
         self.has_blob(&blob) || self.promised(&blob).is_none()
     }

@@ -14,7 +14,7 @@ pub struct Mtime {
 pub type Xattr = (Vec<u8>, Vec<u8>);
 
 /// Whether an xattr of this name can be part of a layer: those that overlayfs or SELinux obey cannot.
-pub(super) fn is_carried(name: &[u8]) -> bool {
+pub fn is_carried(name: &[u8]) -> bool {
     name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 

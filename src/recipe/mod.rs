@@ -45,6 +45,16 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// The images that it stands on or takes files from, as the file has them.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let base = match &self.base {
+            Base::Image(reference) => Some(reference),
+            Base::Scratch | Base::Stage(_) | Base::Packages(_) => None,
+        };
+        let inputs = self.steps.iter().flat_map(|step| step.op.inputs()).filter_map(FilesFrom::image);
+        base.into_iter().chain(inputs).map(String::as_str)
+    }
+
     /// Gives the stages that it stands on and takes files from other numbers.
     pub fn renumber(&mut self, to: impl Fn(usize) -> usize) {
         if let Base::Stage(stage) = &mut self.base {

@@ -100,6 +100,9 @@ impl Store {
         self.doom(&mut plan, "indexes", |name| {
             BlobDigest::from_hex(name).is_ok_and(|index| reach.indexes.contains(&index))
         })?;
+        self.doom(&mut plan, "image-builds", |name| {
+            ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
+        })?;
         self.doom(&mut plan, "images", |name| {
             ImageId::from_hex(name).is_ok_and(|image| reach.images.contains(&image))
         })?;

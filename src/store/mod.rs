@@ -108,7 +108,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-const DIRS: [&str; 28] = [
+const DIRS: [&str; 29] = [
     "blobs/sha256",
     "tocs",
     "compressed",
@@ -122,6 +122,7 @@ const DIRS: [&str; 28] = [
     "refs",
     "actions",
     "builds",
+    "image-builds",
     "caches",
     "container-names",
     "containers",

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 12] = [
     &["frontend", "context", "layer", "transfer"],
     &["graph", "plan", "registries", "store", "sandbox"],
     &["sched", "image", "fetch"],
-    &["debian", "registry"],
+    &["debian", "diff", "registry"],
     &["shared"],
     &["exec"],
     &["bundle", "container", "engine", "init", "view"],

@@ -89,3 +89,25 @@ fn every_step_that_is_done_says_why_beside_it() {
         assert_eq!(err.matches(reason).count(), 5, "{progress}: {err}");
     }
 }
+
+#[test]
+fn an_image_is_explained_by_its_own_build() {
+    let Some(lab) = lab("FROM alpine\nCOPY a /a\nRUN cat /a > /b\n") else { return };
+    lab.build("store", "ctx", &["-t", "app:0"]);
+    lab.write("ctx/a", "b");
+    lab.build("store", "ctx", &["-t", "app:1"]);
+    lab.write("ctx/Dockerfile", "FROM alpine\nCOPY a /a\nRUN cat /a > /c\n");
+    lab.build("store", "ctx", &["-t", "app:2"]);
+    let why = |args: &[&str]| lab.ok("store", &[&["why"], args].concat()).out;
+    let built = |line: &str| format!("stage0/2 `RUN cat /a > /{line}\n");
+    assert_eq!(why(&["app:0", "stage0/2"]), built("b` (line 3): built because it was never built here"));
+    assert_eq!(
+        why(&["app:1", "2"]),
+        built("b` (line 3): built because the layer of stage0/1 `COPY a /a` changed")
+    );
+    assert_eq!(
+        why(&["app:2", "2"]),
+        built("c` (line 3): built because argv was \"cat /a > /b\", is \"cat /a > /c\"")
+    );
+    assert_eq!(why(&["stage0/2"]), why(&["app:2", "2"]), "a step alone is that of the last build");
+}

@@ -14,10 +14,11 @@ use crate::store::{Store, StoreError};
 use crate::sys::{dir, file};
 
 /// Directories of sealed files, and the kind that each names in its seal.
-const SEALED: [(&str, &str); 6] = [
+const SEALED: [(&str, &str); 7] = [
     ("actions", "action"),
     ("builds", "build"),
     ("downloads", "download"),
+    ("image-builds", "build"),
     ("packages", "packages"),
     ("promises", "promise"),
     ("pulls", "pull"),

@@ -178,7 +178,7 @@
 
   // Too small to be read: what the steps are, as colours.
   function drawBlocks(stage, scale, left, top, right, bottom) {
-    if (ROW * scale < 1.2) {
+    if (ROW * scale < 2.4) {
       const counts = stage.share;
       const total = Math.max(1, counts.hit + counts.miss + counts.unknown + counts.config);
       let x = stage.x + 10;
@@ -191,9 +191,12 @@
       }
       return;
     }
+    let last = "";
     rowsInView(stage, left, top, right, bottom, (at, x, y) => {
       const step = steps[at];
-      pen.fillStyle = foundSet.has(at) ? colors.pick : step.hot ? colors.hot : colors[step.status];
+      const color = foundSet.has(at) ? colors.pick : step.hot ? colors.hot : colors[step.status];
+      // Setting a colour costs more than a rectangle.
+      if (color !== last) pen.fillStyle = last = color;
       pen.fillRect(x + 10, y + 3, Math.min(COLUMN - 20, 40 + step.text.length * 5), ROW - 8);
     });
   }

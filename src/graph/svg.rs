@@ -36,7 +36,7 @@ pub fn svg(drawing: &Drawing) -> String {
     for (group, card) in layout.cards.iter().enumerate() {
         groups.card(&mut text, drawing, group, card);
     }
-    text.push_str("</g></svg>\n");
+    text.push_str("</g></g></svg>\n");
     text
 }
 
@@ -306,6 +306,33 @@ mod tests {
             assert!(picture.len() < 3 << 20, "{stages} × {each}: {} bytes", picture.len());
             assert!(picture.matches("class=\"h\"").count() <= MOST_CARDS);
         }
+    }
+
+    /// Whether every element that is opened is closed, in order, and nothing else looks like one.
+    fn is_well_formed(picture: &str) -> bool {
+        let mut open = Vec::new();
+        for tag in picture.split('<').skip(1) {
+            let Some((inside, text)) = tag.split_once('>') else { return false };
+            if text.contains('>') || inside.matches('"').count() % 2 == 1 {
+                return false;
+            }
+            let name = inside.split(' ').next().unwrap_or_default();
+            match name.strip_prefix('/') {
+                Some(name) if open.pop() != Some(name) => return false,
+                Some(_) => {}
+                None if inside.ends_with('/') => {}
+                None => open.push(name),
+            }
+        }
+        open.is_empty()
+    }
+
+    #[test]
+    fn a_picture_is_xml_whatever_the_text() {
+        for drawing in [drawing(1, 1), drawing(9, 4), drawing(300, 20), super::super::tests::hostile()] {
+            assert!(is_well_formed(&svg(&drawing)));
+        }
+        assert!(!is_well_formed("<svg><g></svg>") && !is_well_formed("<svg><a b=\"<\"/></svg>"));
     }
 
     #[test]

@@ -195,16 +195,11 @@ pub(super) fn stage_needs(drawing: &Drawing) -> Vec<Vec<usize>> {
     needs
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts of what fits into memory"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a count of what fits into memory")]
 fn ceil(number: f64) -> usize {
     number.ceil().max(1.0) as usize
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of what fits into memory")]
 pub(super) fn as_f64(number: usize) -> f64 {
     number as f64
 }

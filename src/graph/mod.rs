@@ -102,8 +102,7 @@ impl Drawing {
         all
     }
 
-    /// Pairs of steps of different stages: what is needed, and what needs it. And for a stage that stands on another one
-    /// and begins with no step of its own, nothing.
+    /// Pairs of steps of different stages: what is needed, and what needs it.
     fn across(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.steps.iter().enumerate().flat_map(move |(to, step)| {
             step.needs

@@ -13,7 +13,7 @@ use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::chmod::Chmod;
 use crate::recipe::mount::{Access, Mount, NodeOwner};
-use crate::recipe::{Link, PackageLayer, Security, Unpack};
+use crate::recipe::{Link, Litter, PackageLayer, Security, Unpack};
 
 /// The version of the encoding in `spec/step-hash.md`. It also stands for everything that decides the bytes of a
 /// layer (layer format, distribution litter rules): a change there is a new version here.
@@ -24,6 +24,9 @@ pub const PACKAGES_VERSION: u64 = 1;
 
 /// The version of what hermetic steps are told of the world (spec/world.md).
 pub const WORLD_VERSION: u64 = 1;
+
+/// The version of the list of what hermetic steps leave out of their layers (spec/litter.md).
+pub const LITTER_VERSION: u64 = 1;
 
 /// The version of the rules by which several layers become one (spec/layer.md, "Merging").
 pub const MERGE_VERSION: u64 = 1;
@@ -94,6 +97,8 @@ pub struct BoundRun {
     pub hermetic: bool,
     /// All randomness follows from the key.
     pub seeded: bool,
+    /// Whether known litter is left out of the layer.
+    pub litter: Litter,
     pub security: Security,
     /// Names that the build gives to hosts; not their addresses.
     pub hosts: Vec<String>,
@@ -249,6 +254,10 @@ impl BoundRun {
         if self.seeded {
             sink.text("random", "seeded");
         }
+        match self.litter {
+            Litter::Kept => {}
+            Litter::Dropped => sink.number("litter", LITTER_VERSION),
+        }
         if self.security == Security::Insecure {
             sink.text("security", "insecure");
         }
@@ -388,6 +397,7 @@ mod tests {
             network: BoundNetwork::Host,
             hermetic: false,
             seeded: false,
+            litter: Litter::Kept,
             security: Security::Sandbox,
             hosts: vec![],
             ulimits: vec![],

@@ -30,6 +30,7 @@ pub mod sign;
 // Floor 2: text to recipe, files to entries, entries to bytes.
 pub mod context;
 pub mod frontend;
+pub mod graph;
 pub mod layer;
 pub mod transfer;
 

@@ -10,7 +10,7 @@ use super::container::{
     wait,
 };
 use super::{
-    attest, build, bundle, caches, check, convert, copy, diff, digest, gc, history, images, import, init,
+    attest, build, bundle, caches, check, convert, copy, diff, digest, gc, graph, history, images, import, init,
     inspect, lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
 };
 
@@ -41,6 +41,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Do every step of a build once more in another world, and name those that come out differently
     Check(check::Check),
+    /// Draw the steps of a build: what waits for what, what would be hits, what takes long
+    Graph(graph::Graph),
     /// Write KDL that comes to the same image as a Dockerfile
     Convert(convert::Convert),
     /// Say which input made a step or an image differ from the build before
@@ -167,6 +169,7 @@ impl Args {
             Verb::Vendor(verb) => verb.run(root),
             Verb::Plan(verb) => verb.run(root),
             Verb::Check(verb) => verb.run(root),
+            Verb::Graph(verb) => verb.run(root),
             Verb::Convert(verb) => verb.run(root),
             Verb::Why(verb) => verb.run(root),
             Verb::Log(verb) => verb.run(root),

@@ -21,6 +21,7 @@ use super::results::Results;
 use super::secrets::SecretArgs;
 use super::session::{self, Need, variable};
 use super::sharing::Sharing;
+use super::trace::Trace;
 use super::{CliError, out};
 use crate::debian::{Asking, Machine};
 use crate::diag::{Diagnostic, Source};
@@ -31,9 +32,10 @@ use crate::engine::pins::{Pins, completed};
 use crate::engine::report::Event;
 use crate::engine::{self, BuildError, Fresh, Lowered, Options};
 use crate::epoch::Epoch;
+use crate::exec::source::Modes;
 use crate::fetch::{Access, FetchOptions, Watcher};
 use crate::frontend::{self, Language};
-use crate::recipe::Network;
+use crate::recipe::{Litter, Network};
 use crate::shared as cache;
 use crate::store::Store;
 
@@ -58,7 +60,7 @@ pub struct What {
     /// [default: $SOURCE_DATE_EPOCH, else 0]
     #[arg(long, value_name = "N|git|context|base|now")]
     epoch: Option<String>,
-    /// No network, fixed environment, context modes normalised
+    /// No network, fixed environment, context modes as git has them, known litter left out
     #[arg(long)]
     hermetic: bool,
     /// Hermetic, and randomness of steps follows from a seed: keys that they make are known to everybody
@@ -67,6 +69,13 @@ pub struct What {
     /// Fail if the image may come out differently: reproducible
     #[arg(long, value_enum, value_name = "WHAT")]
     require: Option<Requirement>,
+    /// Modes of the context's files: git (0644, 0755 if the owner may execute it) or kept
+    /// [default: git for KDL and with --hermetic, else kept]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    context_modes: Option<ContextModes>,
+    /// Keep what a hermetic build leaves out: logs and caches of package managers, machine ids
+    #[arg(long)]
+    keep_litter: bool,
     #[command(flatten)]
     pins: PinArgs,
     /// When registries are asked for bases; --pull alone is --pull=always
@@ -92,6 +101,13 @@ enum Entitlement {
     /// Always allowed: the host's network is what RUN gets anyway, unless told otherwise
     #[value(name = "network.host")]
     HostNetwork,
+}
+
+/// `--context-modes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ContextModes {
+    Git,
+    Kept,
 }
 
 /// `--network`.
@@ -138,6 +154,9 @@ pub struct Build {
     jobs: Option<NonZeroUsize>,
     #[arg(long, value_enum, default_value_t)]
     progress: progress::Mode,
+    /// Write down what was done when, for Perfetto and chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Print the image id alone
     #[arg(short, long)]
     quiet: bool,
@@ -162,7 +181,8 @@ impl Build {
         let mut sharing = Sharing::read(&self.cache_to, &self.cache_trust, now())?;
         let session = session::open(root, Need::FileSystems)?;
         let mode = if self.quiet { progress::Mode::Quiet } else { self.progress };
-        let ui = progress::start(mode, start);
+        let trace = Trace::start(self.trace.as_deref(), start)?;
+        let ui = trace.beside(progress::start(mode, start));
         let mut options = self.what.options(&session.store, Watcher::new(ui.clone()))?;
         if self.what.pins.is_offline() {
             session.fetcher.go_offline();
@@ -188,26 +208,36 @@ impl Build {
         if let Some(jobs) = self.jobs {
             options.jobs = jobs;
         }
-        let built = self.build(&session.store, &mut options, ui.as_ref());
-        let built = built.map_err(|error| {
-            ui.failed(&error);
-            CliError::of_build(error, &options.dockerfile)
-        })?;
-        self.results.write(&session.store, &built, &options, targets)?;
-        ui.built(&built);
-        Ok(())
+        let built = self.build(&session.store, &mut options, &trace, ui.as_ref());
+        let result = match built {
+            Err(error) => {
+                ui.failed(&error);
+                Err(CliError::of_build(error, &options.dockerfile))
+            }
+            Ok(built) => self
+                .results
+                .write(&session.store, &built, &options, targets, &trace)
+                .map(|()| ui.built(&built)),
+        };
+        if let Some(problem) = trace.finish() {
+            ui.warned(&problem);
+        }
+        result
     }
 
     fn build(
         &self,
         store: &Store,
         options: &mut Options,
+        trace: &Trace,
         ui: &dyn progress::Show,
     ) -> Result<Built, BuildError> {
-        let lowered = engine::lower(store, options)?;
-        self.complete_lock(store, options, &lowered, ui)?;
-        let prepared = engine::prepare_recipe(store, options, lowered, Asking::Allowed)?;
-        engine::build_prepared(prepared, ui)
+        let prepared = trace.during("planning", || {
+            let lowered = engine::lower(store, options)?;
+            self.complete_lock(store, options, &lowered, ui)?;
+            engine::prepare_recipe(store, options, lowered, Asking::Allowed)
+        })?;
+        trace.during("steps", || engine::build_prepared(prepared, ui))
     }
 
     /// A KDL file's lock is written by the first build, and by the next that takes something new: before the steps, which go
@@ -247,12 +277,16 @@ impl What {
         self.options_with(store, self.pins.read(&self.language.contexts.files)?, watch)
     }
 
+    fn is_hermetic(&self) -> bool {
+        self.hermetic || self.deterministic
+    }
+
     /// Which bases are pulled.
     fn pulls(&self, watch: Watcher) -> Pulls {
         let puller: Arc<dyn Puller> = Arc::new(Pulling { watch });
         let is_asked = !self.pins.is_offline() && self.pull != Policy::Never;
         let when = if self.pull == Policy::Always { When::Always } else { When::Missing };
-        Pulls { puller: is_asked.then_some(puller), when, only_pinned: self.hermetic || self.deterministic }
+        Pulls { puller: is_asked.then_some(puller), when, only_pinned: self.is_hermetic() }
     }
 
     /// The same, with other pins.
@@ -275,9 +309,16 @@ impl What {
             annotations: BTreeMap::new(),
             index_annotations: BTreeMap::new(),
             epoch: Epoch::ZERO,
-            hermetic: self.hermetic || self.deterministic,
+            hermetic: self.is_hermetic(),
             deterministic: self.deterministic,
             reproducible: self.require == Some(Requirement::Reproducible),
+            context_modes: match self.context_modes {
+                Some(ContextModes::Git) => Modes::Normalised,
+                Some(ContextModes::Kept) => Modes::AsTheyAre,
+                None if self.is_hermetic() || language == Language::Kdl => Modes::Normalised,
+                None => Modes::AsTheyAre,
+            },
+            litter: if self.keep_litter { Litter::Kept } else { Litter::Dropped },
             network: match self.network {
                 None | Some(NetworkArg::Default) => Network::Default,
                 Some(NetworkArg::None) => Network::None,

@@ -5,7 +5,7 @@ use crate::digest::{BlobDigest, ImageId};
 use crate::image::index::{indexed, of_host};
 use crate::oci::{ImageConfig, Reference};
 use crate::platform::Platform;
-use crate::store::builds::{BuildRecord, StepRecord};
+use crate::store::builds::{BuildRecord, Recorded, StepRecord};
 use crate::store::{ImageRecord, IndexRecord, IndexedImage, RefRecord, Store, StoreError};
 
 /// The largest config or manifest that is read.
@@ -158,26 +158,38 @@ pub fn layer_sizes(store: &Store, config: &ImageConfig) -> Vec<u64> {
     config.rootfs.diff_ids.iter().map(|diff| store.layer_size(*diff).unwrap_or(0)).collect()
 }
 
-/// The steps a text means, with their builds: those of its name, else those of the image it names.
-pub fn steps<'a>(
-    store: &Store,
-    builds: &'a [BuildRecord],
-    text: &str,
-) -> Result<Vec<(&'a BuildRecord, &'a StepRecord)>, CliError> {
-    let all = builds.iter().flat_map(|build| build.steps.iter().map(move |step| (build, step)));
-    let named: Vec<_> = all.clone().filter(|(_, step)| step.name == text || step.shown() == text).collect();
-    if !named.is_empty() {
-        return Ok(named);
+/// A step and its build.
+pub type Known<'a> = (&'a BuildRecord, &'a StepRecord);
+
+/// The steps a text means, with their builds: those of its name in the last builds, else in any, else those of the image it
+/// names.
+pub fn steps<'a>(store: &Store, builds: &'a Recorded, text: &str) -> Result<Vec<Known<'a>>, CliError> {
+    let names = |(_, step): &Known<'_>| step.name == text || step.shown() == text;
+    for builds in [builds.last(), builds.all()] {
+        let named: Vec<_> = all_steps(builds).filter(names).collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
     }
+    steps_of(store, builds, text)
+}
+
+/// The steps of the image that a text names, with their builds; of an image between two steps those that made it.
+pub fn steps_of<'a>(store: &Store, builds: &'a Recorded, text: &str) -> Result<Vec<Known<'a>>, CliError> {
     let images: Vec<ImageId> = found(store, text)?.images(store).iter().map(|image| image.id).collect();
-    let of_image: Vec<_> = all.clone().filter(|(build, _)| images.contains(&build.image)).collect();
+    let all = || all_steps(builds.all());
+    let of_image: Vec<_> = all().filter(|(build, _)| images.contains(&build.image)).collect();
     if !of_image.is_empty() {
         return Ok(of_image);
     }
     let after_step: Vec<_> =
-        all.filter(|(_, step)| step.image.is_some_and(|image| images.contains(&image))).collect();
+        all().filter(|(_, step)| step.image.is_some_and(|image| images.contains(&image))).collect();
     if after_step.is_empty() {
         return Err(CliError::Usage(format!("{text} was not built here, so nothing is known of its steps")));
     }
     Ok(after_step)
+}
+
+fn all_steps(builds: &[BuildRecord]) -> impl Iterator<Item = Known<'_>> {
+    builds.iter().flat_map(|build| build.steps.iter().map(move |step| (build, step)))
 }

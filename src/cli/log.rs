@@ -18,7 +18,7 @@ pub struct Log {
 impl Log {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let store = session::open(root, Need::Store)?.store;
-        let builds = store.builds()?;
+        let builds = store.recorded_builds()?;
         for (_, step) in find::steps(&store, &builds, &self.what)? {
             if let Some(output) = store.log(step.key) {
                 out::err(&format!("== {} `{}`\n", step.name, step.text));

@@ -8,12 +8,15 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::trace::Trace;
 use super::{CliError, names};
 use crate::diag::suggest;
 use crate::engine::finish::{Built, BuiltImage, BuiltTarget};
 use crate::engine::provenance::Detail;
 use crate::engine::{Name, Options};
-use crate::image::{Exported, OutputKind, OutputSpec, PlatformImage, StoredImage, export, export_index};
+use crate::image::{
+    Exported, OutputKind, OutputSpec, PlatformImage, StoredImage, Told, export, export_index,
+};
 use crate::platform::Platform;
 use crate::sbom::Form;
 use crate::store::Store;
@@ -133,11 +136,17 @@ impl Results {
         built: &Built,
         options: &Options,
         targets: &[String],
+        trace: &Trace,
     ) -> Result<(), CliError> {
         let mut digests: Vec<String> = built.targets.iter().map(|one| one.digest().to_string()).collect();
         for spec in self.output.iter().rev() {
             let target = choose("--output", "", spec.target.as_deref(), targets)?;
-            let written = write_output(store, &built.targets[target], &options.index_annotations, spec)?;
+            let target_of = &built.targets[target];
+            let written = trace.during("export", || {
+                write_output(store, target_of, &options.index_annotations, spec, &|telling| {
+                    trace.packing(telling)
+                })
+            })?;
             if let Some(descriptor) = written.manifest {
                 digests[target] = descriptor.digest.to_string();
             }
@@ -168,19 +177,22 @@ fn write_output(
     target: &BuiltTarget,
     index_annotations: &BTreeMap<String, String>,
     spec: &OutputSpec,
+    told: Told<'_>,
 ) -> Result<Exported, CliError> {
     let open = |image: &BuiltImage| StoredImage::open(store, image.manifest);
     if target.index.is_none() {
         let image = &target.images[0];
         let attestations = &image.attestations;
-        return Ok(export(store, &open(image)?, &target.names, spec, attestations, &mut io::stdout())?);
+        let (image, stdout) = (open(image)?, &mut io::stdout());
+        return Ok(export(store, &image, &target.names, spec, attestations, told, stdout)?);
     }
     let one = |image: &BuiltImage| -> Result<PlatformImage, CliError> {
         let attestations = image.attestations.clone();
         Ok(PlatformImage { platform: image.platform.clone(), image: open(image)?, attestations })
     };
     let images = target.images.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-    Ok(export_index(store, &images, index_annotations, &target.names, spec, &mut io::stdout())?)
+    let stdout = &mut io::stdout();
+    Ok(export_index(store, &images, index_annotations, &target.names, spec, told, stdout)?)
 }
 
 /// The target that a name or an output is for.

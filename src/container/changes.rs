@@ -15,6 +15,7 @@ use crate::epoch::Epoch;
 use crate::layer::write::{LayerWriter, Written};
 use crate::layer::{CaptureError, CaptureOptions, Change, Tree, record};
 use crate::path::ImagePath;
+use crate::recipe::Litter;
 use crate::store::{Containers, Store, StoreError};
 use crate::sys::file::Unnamed;
 use crate::sys::{beneath, dir};
@@ -61,6 +62,7 @@ pub fn snapshot(store: &Store, container: &Container) -> Result<(File, Written),
 
 fn options<'a>(store: &Store, epoch: Epoch, points: &'a [(ImagePath, u64)]) -> CaptureOptions<'a> {
     CaptureOptions {
+        litter: Litter::Kept,
         epoch,
         marks: store.unpacking().marks(),
         stubs: points,

@@ -134,7 +134,7 @@ impl Case<'_> {
             return epoch;
         }
         if let Some(what) = explain::changed(&one.fields, &other.fields) {
-            return cause(Reason::Input, format!("because its {what}"), Vec::new());
+            return cause(Reason::Input, format!("because its {}", what.text), Vec::new());
         }
         if one.key != other.key {
             return cause(Reason::Input, "because its inputs differ".into(), Vec::new());

@@ -12,13 +12,13 @@ use crate::digest::{BlobDigest, ContentDigest};
 use crate::exec::files::{Files, Taking};
 use crate::exec::mounts::Material;
 use crate::exec::observe::Rootfs;
-use crate::exec::source::{Modes, Source};
+use crate::exec::source::Source;
 use crate::exec::{ExecError, Job};
 use crate::fetch::{self, Commits, FetchError, FetchOptions, Fetcher};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
-use crate::recipe::{Copy, CopySource, FilesFrom, Network, Run, Told};
+use crate::recipe::{Copy, CopySource, FilesFrom, Litter, Network, Run, Told};
 use crate::remote::GitRepo;
 use crate::store::Store;
 
@@ -81,6 +81,10 @@ impl Inputs<'_> {
             network,
             hermetic,
             seeded: told.seeded,
+            litter: match (self.options.litter, run.litter) {
+                (Litter::Dropped, Litter::Dropped) if hermetic => Litter::Dropped,
+                (Litter::Dropped | Litter::Kept, _) => Litter::Kept,
+            },
             security: run.security,
             hosts: self.options.limits.hosts.iter().map(|host| host.name.clone()).collect(),
             ulimits: self.options.limits.ulimits.clone(),
@@ -194,8 +198,7 @@ impl Inputs<'_> {
     }
 
     fn taking(&self) -> Taking {
-        let modes = if self.options.hermetic { Modes::Normalised } else { Modes::AsTheyAre };
-        Taking { modes, epoch: self.options.epoch }
+        Taking { modes: self.options.context_modes, epoch: self.options.epoch }
     }
 
     /// Binds a COPY or ADD; reads what the index does not know.

@@ -2,7 +2,7 @@
 //! that of any RUN, whose program is lith's own.
 
 use crate::epoch::Epoch;
-use crate::recipe::{Network, Run, Security, Told};
+use crate::recipe::{Litter, Network, Run, Security, Told};
 
 const PROGRAM: &str = "/dev/pipes/configure";
 /// Files that are there while the step runs, over those of packages. Nothing is started: no service belongs in a build.
@@ -37,6 +37,8 @@ pub(super) fn run(epoch: Epoch) -> Run {
         network: Network::None,
         security: Security::Sandbox,
         told: Told { hermetic: true, seeded: false },
+        // It clears up after itself, hermetic or not.
+        litter: Litter::Kept,
         mounts: Vec::new(),
         scripts: FILES.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect(),
     }

@@ -237,7 +237,10 @@ fn remember(
             layer: done.record.layer,
             image: images.get(id).copied(),
             why: done.why.clone(),
+            cause: done.cause.clone(),
             effects: done.info.effects.clone(),
+            spent: done.spent.clone(),
+            dropped: done.dropped.clone(),
         });
         let options = prepared.options;
         prepared.store.put_build(&BuildRecord {

@@ -8,7 +8,9 @@ mod configure;
 pub mod contexts;
 pub mod finish;
 mod foreign;
+pub mod graph;
 pub mod label;
+mod meter;
 mod naming;
 pub mod packages;
 pub mod pins;
@@ -33,6 +35,7 @@ use crate::diag::{Diagnostic, Source};
 use crate::epoch::Epoch;
 use crate::exec::files::Files;
 use crate::exec::secrets::Secrets;
+use crate::exec::source::Modes;
 use crate::exec::{ExecError, Rules};
 use crate::fetch::{Access, FetchOptions};
 use crate::frontend::kdl::{self, Imports};
@@ -42,10 +45,11 @@ use crate::oci::Reference;
 use crate::plan::{Plan, StepId};
 use crate::platform::Platform;
 use crate::recipe::mount::Mount;
-use crate::recipe::{Base, Effect, FilesFrom, Label, Network, Op, Recipe, Told};
+use crate::recipe::{Base, Effect, FilesFrom, Label, Litter, Network, Op, Recipe, Told};
 use crate::remote::redact;
 use crate::sbom::Form;
 use crate::shared::{Sink, Sources};
+use crate::store::builds::BuildRecord;
 use crate::store::{Store, StoreError};
 
 use bases::{BaseError, Pulls, Resolved};
@@ -82,6 +86,10 @@ pub struct Options {
     pub deterministic: bool,
     /// An image that may come out differently is an error.
     pub reproducible: bool,
+    /// How modes of contexts are taken.
+    pub context_modes: Modes,
+    /// What becomes of known litter in the layers of RUN.
+    pub litter: Litter,
     /// What `RUN` without `--network` gets.
     pub network: Network,
     pub jobs: NonZeroUsize,
@@ -454,6 +462,30 @@ impl Prepared<'_> {
         let stage = self.options.frontend.targets.get(target % self.targets()).map_or("", String::as_str);
         let platform = self.platform(target);
         format!("{}\n{}\n{stage}\n{platform}", self.options.context.place(), self.options.dockerfile.name)
+    }
+
+    /// The last builds of the same places, and where each step is in them, by number of the platform and name.
+    fn last_builds(&self) -> (Vec<BuildRecord>, BTreeMap<(usize, String), (usize, usize)>) {
+        let (mut builds, mut steps) = (Vec::new(), BTreeMap::new());
+        for target in 0..self.recipe.targets.len() {
+            let Some(build) = self.store.last_build(&self.place(target)) else { continue };
+            for (at, step) in build.steps.iter().enumerate() {
+                steps.insert((target / self.targets(), step.name.clone()), (builds.len(), at));
+            }
+            builds.push(build);
+        }
+        (builds, steps)
+    }
+
+    /// The place of a target that needs a stage.
+    fn place_of(&self, stage: usize) -> String {
+        let needs =
+            |target: &usize| crate::plan::needed(&self.recipe, &[self.recipe.targets[*target]])[stage];
+        let target = match self.recipe.targets.len() {
+            1 => 0,
+            several => (0..several).find(needs).expect("a stage is built for a target"),
+        };
+        self.place(target)
     }
 
     /// Whether the steps of a stage are done again whatever the cache has.

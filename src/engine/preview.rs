@@ -42,6 +42,9 @@ pub struct Line {
     /// Whether all that it takes from other machines is said by its digest; `None` if it takes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned: Option<bool>,
+    /// Bytes of its layer, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// Names of the steps and stages it needs.
     pub needs: Vec<String>,
     /// What makes its result depend on more than its key.
@@ -75,6 +78,19 @@ pub fn preview(prepared: &Prepared<'_>) -> Result<Vec<StageLines>, BuildError> {
     wanted.map(|(stage, _)| asker.stage(stage)).collect()
 }
 
+/// What there is to say of one step.
+struct Found {
+    key: Option<ActionKey>,
+    status: Status,
+    size: Option<u64>,
+}
+
+impl Found {
+    fn new(key: Option<ActionKey>, status: Status) -> Self {
+        Self { key, status, size: None }
+    }
+}
+
 struct Asker<'a> {
     prepared: &'a Prepared<'a>,
     executor: Executor<'a>,
@@ -104,13 +120,13 @@ impl Asker<'_> {
             let info = self.prepared.info(StepId { stage: at, step: number });
             let mut needs = below.clone();
             needs.extend(step.op.stages().map(|from| self.prepared.stage_name(from)));
-            let (key, status) = self.step(&step.op, at, &mut rootfs)?;
+            let Found { key, status, size } = self.step(&step.op, at, &mut rootfs)?;
             if status != Status::Config {
                 below = vec![info.name.clone()];
             }
             let StepInfo { name, text, line, effects, .. } = info;
             let pinned = pinned(&step.op, &self.prepared.options.pins);
-            steps.push(Line { name, text, line, key, status, pinned, needs, effects });
+            steps.push(Line { name, text, line, key, status, pinned, size, needs, effects });
         }
         self.ends.insert(at, rootfs);
         let number = self.prepared.recipe.targets.iter().position(|target| *target == at);
@@ -122,33 +138,23 @@ impl Asker<'_> {
 
     /// Key and status; `rootfs` moves on if the result is known and is forgotten if not. What takes a layer that is elsewhere
     /// is not known.
-    fn step(
-        &self,
-        op: &Op,
-        stage: usize,
-        rootfs: &mut Option<Arc<Rootfs>>,
-    ) -> Result<(Option<ActionKey>, Status), BuildError> {
+    fn step(&self, op: &Op, stage: usize, rootfs: &mut Option<Arc<Rootfs>>) -> Result<Found, BuildError> {
         match self.step_of(op, stage, rootfs) {
             Err(error) if error.is_unkept() => {
                 *rootfs = None;
-                Ok((None, Status::Unknown))
+                Ok(Found::new(None, Status::Unknown))
             }
             found => found,
         }
     }
 
-    fn step_of(
-        &self,
-        op: &Op,
-        stage: usize,
-        rootfs: &mut Option<Arc<Rootfs>>,
-    ) -> Result<(Option<ActionKey>, Status), BuildError> {
+    fn step_of(&self, op: &Op, stage: usize, rootfs: &mut Option<Arc<Rootfs>>) -> Result<Found, BuildError> {
         if matches!(op, Op::Config) {
-            return Ok((None, Status::Config));
+            return Ok(Found::new(None, Status::Config));
         }
         let Some(job) = self.job(op, stage)? else {
             *rootfs = None;
-            return Ok((None, Status::Unknown));
+            return Ok(Found::new(None, Status::Unknown));
         };
         let status = match rootfs {
             None if !matches!(op, Op::Run(_)) && self.prepared.store.action_records(job.key).is_empty() => {
@@ -160,13 +166,17 @@ impl Asker<'_> {
                     let mut next = Rootfs::clone(parent);
                     next.push(record.layer);
                     *rootfs = Some(Arc::new(next));
-                    return Ok((Some(job.key), Status::Hit));
+                    return Ok(Found {
+                        key: Some(job.key),
+                        status: Status::Hit,
+                        size: Some(record.layer.size),
+                    });
                 }
                 Lookup::Unknown | Lookup::Contradicted { .. } => Status::Miss,
             },
         };
         *rootfs = None;
-        Ok((Some(job.key), status))
+        Ok(Found::new(Some(job.key), status))
     }
 
     /// The bound step; `None` if it takes files from a stage whose result is not known, or from another machine that

@@ -1,22 +1,28 @@
 //! The schedule run: what is known of every step while the build goes on.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use super::meter::{Left, Meter};
 use super::report::{End, Event, StepInfo, Ui};
-use super::why::Case;
+use super::why::{Above, Case, Nearest};
 use super::{BuildError, Prepared};
 use crate::action::BoundOp;
+use crate::diag;
 use crate::digest::ActionKey;
 use crate::exec::observe::{Rootfs, chain};
+use crate::exec::run::Part;
 use crate::exec::{Executor, How, Job, Lookup, Outcome, run};
-use crate::plan::{Phase, StepId};
+use crate::layer::capture::Dropped;
+use crate::path::ImagePath;
+use crate::plan::{Phase, StepId, explain};
 use crate::recipe::{Base, Effect, Op};
 use crate::sandbox::Stream;
 use crate::sched;
 use crate::shared::Offer;
+use crate::size::human;
 use crate::store::Record;
-use crate::store::builds::StepRecord;
+use crate::store::builds::{BuildRecord, Cause, Recorded, Spent, StepRecord};
 use crate::store::logs::MAX_LOG;
 
 /// One step after the build.
@@ -30,6 +36,12 @@ pub struct Done {
     pub hit: bool,
     /// Empty for a hit.
     pub why: String,
+    /// The same for programs.
+    pub cause: Option<Cause>,
+    /// How long the work took when it was last done, as far as that is known.
+    pub spent: Option<Spent>,
+    /// Litter that is not in its layer, if that is known.
+    pub dropped: Vec<String>,
 }
 
 /// All steps that made layers, and the root file system after each.
@@ -45,6 +57,7 @@ struct Ready {
     job: Arc<Job>,
     /// The record made here in this build, on the guessed parent.
     made: Option<Record>,
+    spent: Spent,
 }
 
 struct Running<'a> {
@@ -53,8 +66,12 @@ struct Running<'a> {
     ui: &'a dyn Ui,
     steps: Mutex<Steps>,
     ready: Mutex<BTreeMap<StepId, Ready>>,
-    /// What the last builds of the same places did, by number of the platform and name of the step.
-    last: BTreeMap<(usize, String), StepRecord>,
+    /// The last builds of the same places.
+    builds: Vec<BuildRecord>,
+    /// Where the steps are in them, by number of the platform and name.
+    last: BTreeMap<(usize, String), (usize, usize)>,
+    /// All builds that are remembered, once a step is compared with others than its own last.
+    recorded: OnceLock<Option<Recorded>>,
     offer: &'a Offering<'a>,
 }
 
@@ -69,20 +86,16 @@ pub fn run(
 ) -> Result<Steps, BuildError> {
     let settles = prepared.plan.nodes.iter().filter(|node| node.phase == Phase::Settle).count();
     ui.event(Event::Planned { steps: settles });
-    let targets = 0..prepared.recipe.targets.len();
-    let last = targets.filter_map(|target| {
-        let build = prepared.store.last_build(&prepared.place(target))?;
-        Some(
-            build.steps.into_iter().map(move |step| ((target / prepared.targets(), step.name.clone()), step)),
-        )
-    });
+    let (builds, last) = prepared.last_builds();
     let running = Running {
         prepared,
         executor: Executor::new(prepared.store, &prepared.rules),
         ui,
         steps: Mutex::default(),
         ready: Mutex::default(),
-        last: last.flatten().collect(),
+        builds,
+        last,
+        recorded: OnceLock::new(),
         offer,
     };
     let run = || sched::run(&prepared.plan, prepared.options.jobs, &|node| running.node(node));
@@ -145,16 +158,17 @@ impl Running<'_> {
                 }
         });
         // What is wrong with a step is said when it is its turn.
-        let keys = known_early.filter_map(|step| Some(self.job(step).ok()?.0.key));
+        let keys = known_early.filter_map(|step| Some(self.job(step).ok()?.job.key));
         keys.filter(|key| !self.prepared.store.knows_action(*key)).collect()
     }
 
     fn node(&self, node: usize) -> Result<(), BuildError> {
         let node = &self.prepared.plan.nodes[node];
         let info = self.prepared.info(node.step);
+        let mut meter = Meter::start(self.ui, &info, node.phase);
         let result = match node.phase {
-            Phase::Prepare => self.prepare(&info),
-            Phase::Settle => self.settle(&info),
+            Phase::Prepare => self.prepare(&mut meter),
+            Phase::Settle => self.settle(&mut meter),
         };
         for text in self.prepared.rules.shared.warnings() {
             self.ui.event(Event::Warning { step: &info, text: &text });
@@ -162,6 +176,8 @@ impl Running<'_> {
         if let Err(error) = &result {
             self.ui.event(Event::Ended { step: &info, end: End::Failed { error: reason(error) } });
         }
+        meter.leave(result.as_ref().ok().copied());
+        let result = result.map(drop);
         result.map_err(|error| match error {
             BuildError::Exec(source) => BuildError::Step { step: Box::new(info), source: Box::new(source) },
             other => other,
@@ -169,7 +185,9 @@ impl Running<'_> {
     }
 
     /// Reads a copy's sources and, if the cache has nothing for them, makes the layer on the nearest known parent.
-    fn prepare(&self, info: &StepInfo) -> Result<(), BuildError> {
+    fn prepare(&self, meter: &mut Meter<'_>) -> Result<Left, BuildError> {
+        let info = meter.info;
+        meter.part(Part::Hash);
         let Op::Copy(copy) = &self.op(info.id) else { unreachable!("only copies are prepared") };
         let stages = |stage: usize| self.whole_stage(stage);
         let platform = &self.prepared.recipe.stages[info.id.stage].platform;
@@ -179,9 +197,11 @@ impl Running<'_> {
         // What another machine did is looked at on the real parent.
         let known = || self.prepared.rules.shared.knows(job.key);
         let wanted = job.fresh || self.prepared.store.action_records(job.key).is_empty() && !known();
-        let made = if wanted { self.guess(info, &job)? } else { None };
-        self.ready.lock().expect("no panic while held").insert(info.id, Ready { job, made });
-        Ok(())
+        let made = if wanted { self.guess(meter, &job)? } else { None };
+        let left = Left { key: job.key, layer: made.as_ref().map(|record| record.layer) };
+        let ready = Ready { job, made, spent: meter.spent() };
+        self.ready.lock().expect("no panic while held").insert(info.id, ready);
+        Ok(left)
     }
 
     fn whole_stage(&self, stage: usize) -> Arc<Rootfs> {
@@ -190,10 +210,10 @@ impl Running<'_> {
 
     /// Makes a copy's layer before its parent is known. What goes wrong because of the guessed parent is left to
     /// be seen on the real one.
-    fn guess(&self, info: &StepInfo, job: &Arc<Job>) -> Result<Option<Record>, BuildError> {
+    fn guess(&self, meter: &mut Meter<'_>, job: &Arc<Job>) -> Result<Option<Record>, BuildError> {
         use crate::exec::ExecError as E;
-        let parent = self.steps().nearest(self.prepared, info.id);
-        match self.executor.perform(job, &parent, &mut Relay { ui: self.ui, info, printed: Vec::new() }) {
+        let parent = self.steps().nearest(self.prepared, meter.info.id);
+        match self.executor.perform(job, &parent, &mut Relay { meter, printed: Vec::new() }) {
             Ok(Outcome { how: How::Hit, .. }) => Ok(None),
             Ok(Outcome { record, how: How::Built | How::Rebuilt { .. } }) => Ok(Some(record)),
             Err(
@@ -208,34 +228,41 @@ impl Running<'_> {
     }
 
     /// Makes sure of a step's layer on its real parent.
-    fn settle(&self, info: &StepInfo) -> Result<(), BuildError> {
+    fn settle(&self, meter: &mut Meter<'_>) -> Result<Left, BuildError> {
+        let info = meter.info;
         let parent =
             self.steps().parent(self.prepared, info.id).expect("the plan puts a step after the one below it");
-        let (job, made) = self.job(info.id)?;
+        meter.part(Part::Hash);
+        let Ready { job, made, spent } = self.job(info.id)?;
+        meter.add(&spent);
         let outcome = match made {
-            Some(record) => self.confirm(info, &job, record, &parent)?,
-            None => self.perform(info, &job, &parent)?,
+            Some(record) => self.confirm(meter, &job, record, &parent)?,
+            None => self.perform(meter, &job, &parent)?,
         };
-        self.finish(info, &job, &parent, outcome);
-        Ok(())
+        let left = Left { key: job.key, layer: Some(outcome.record.layer) };
+        self.finish(meter, &job, &parent, outcome);
+        Ok(left)
     }
 
     /// A layer made on a guess serves if what it observed holds on the real parent.
     fn confirm(
         &self,
-        info: &StepInfo,
+        meter: &mut Meter<'_>,
         job: &Job,
         record: Record,
         parent: &Arc<Rootfs>,
     ) -> Result<Outcome, BuildError> {
+        meter.part(Part::Lookup);
         match self.executor.lookup(job.key, parent)? {
             Lookup::Hit(hit) if hit == record => Ok(Outcome { record, how: How::Built }),
-            Lookup::Hit(_) | Lookup::Unknown | Lookup::Contradicted { .. } => self.perform(info, job, parent),
+            Lookup::Hit(_) | Lookup::Unknown | Lookup::Contradicted { .. } => {
+                self.perform(meter, job, parent)
+            }
         }
     }
 
-    fn perform(&self, info: &StepInfo, job: &Job, parent: &Arc<Rootfs>) -> Result<Outcome, BuildError> {
-        let mut relay = Relay { ui: self.ui, info, printed: Vec::new() };
+    fn perform(&self, meter: &mut Meter<'_>, job: &Job, parent: &Arc<Rootfs>) -> Result<Outcome, BuildError> {
+        let mut relay = Relay { meter, printed: Vec::new() };
         let outcome = self.executor.perform(job, parent, &mut relay);
         if !relay.printed.is_empty() {
             self.prepared.store.put_log(job.key, &relay.printed)?;
@@ -258,10 +285,11 @@ impl Running<'_> {
         info
     }
 
-    fn finish(&self, info: &StepInfo, job: &Arc<Job>, parent: &Arc<Rootfs>, outcome: Outcome) {
+    fn finish(&self, meter: &Meter<'_>, job: &Arc<Job>, parent: &Arc<Rootfs>, outcome: Outcome) {
+        let info = meter.info;
         let fields = job.action.fields();
         let hit = outcome.how == How::Hit;
-        let why = if hit { String::new() } else { self.why(info, &fields, &outcome) };
+        let (why, cause) = if hit { (String::new(), None) } else { self.why(info, &fields, &outcome) };
         let end = if hit { End::Hit } else { End::Built { why: why.clone() } };
         let info = self.with_effects(info, &outcome.record);
         let base = self.image_below(info.id.stage).filter(|base| base == parent).unwrap_or_default();
@@ -269,7 +297,15 @@ impl Running<'_> {
         (self.offer)(info.id.stage, offer);
         let mut rootfs = Rootfs::clone(parent);
         rootfs.push(outcome.record.layer);
-        let done = Done { info: info.clone(), job: job.clone(), record: outcome.record, fields, hit, why };
+        let (spent, dropped) = match hit {
+            false => (Some(meter.spent()), meter.dropped.clone()),
+            true => {
+                let old = self.last(info.id).map(|(_, step)| step).filter(|old| old.key == job.key);
+                old.map(|old| (old.spent.clone(), old.dropped.clone())).unwrap_or_default()
+            }
+        };
+        let (info, job, record) = (info.clone(), job.clone(), outcome.record);
+        let done = Done { info, job, record, fields, hit, why, cause, spent, dropped };
         let mut steps = self.steps();
         steps.done.insert(info.id, done);
         steps.rootfs.insert(info.id, Arc::new(rootfs));
@@ -286,31 +322,67 @@ impl Running<'_> {
         }
     }
 
-    fn why(&self, info: &StepInfo, fields: &[(String, String)], outcome: &Outcome) -> String {
+    /// Why a step was no hit, for people and for programs.
+    fn why(
+        &self,
+        info: &StepInfo,
+        fields: &[(String, String)],
+        outcome: &Outcome,
+    ) -> (String, Option<Cause>) {
+        let nearest = self.nearest_record(info.id, fields);
         let steps = self.steps();
-        let moved = steps
-            .done
-            .range(StepId { stage: info.id.stage, step: 0 }..info.id)
-            .filter_map(|(_, done)| self.last(done.info.id).map(|old| (old, done)))
-            .find(|(old, done)| old.layer != done.record.layer)
-            .map(|(old, _)| old);
-        Case {
+        let here = StepId { stage: info.id.stage, step: 0 }..info.id;
+        let above = steps.done.range(here).map(|(id, done)| Above {
+            name: self.prepared.plain_step(*id),
+            shown: &done.info.name,
+            text: &done.info.text,
+            layer: done.record.layer,
+        });
+        let case = Case {
             store: self.prepared.store,
-            old: self.last(info.id),
+            nearest,
+            place: self.prepared.place_of(info.id.stage),
+            name: self.prepared.plain_step(info.id),
             fields,
             record: &outcome.record,
             how: &outcome.how,
-            moved,
+            above: above.collect(),
+        };
+        (case.explain(), case.cause())
+    }
+
+    /// The earlier record that has most in common with a step: the one of its own place and name if it is still the same
+    /// step, else one that is, of whatever build.
+    fn nearest_record(&self, id: StepId, fields: &[(String, String)]) -> Option<Nearest<'_>> {
+        let place = self.prepared.place_of(id.stage);
+        let name = self.prepared.plain_step(id);
+        let own = self.last(id).map(|(build, step)| Nearest { build, step });
+        if own.as_ref().is_some_and(|own| explain::is_same_step(&own.step.fields, fields)) {
+            return own;
         }
-        .explain()
+        // What cannot be read explains nothing.
+        let recorded = self.recorded.get_or_init(|| self.prepared.store.recorded_builds().ok());
+        let all = recorded
+            .iter()
+            .flat_map(Recorded::all)
+            .flat_map(|build| build.steps.iter().map(move |step| Nearest { build, step }));
+        let same = all.filter(|one| explain::is_same_step(&one.step.fields, fields));
+        // Of equals the last is taken, which is that of its own place and name if there is one.
+        let rank = |one: &Nearest<'_>| {
+            let common = explain::in_common(&one.step.fields, fields);
+            (common, one.build.place == place, one.step.name == name)
+        };
+        same.max_by_key(rank).or(own)
     }
 
     /// A step as the last build had it.
-    fn last(&self, id: StepId) -> Option<&StepRecord> {
-        self.last.get(&(self.prepared.called[id.stage].first, self.prepared.plain_step(id)))
+    fn last(&self, id: StepId) -> Option<(&BuildRecord, &StepRecord)> {
+        let at = self.last.get(&(self.prepared.called[id.stage].first, self.prepared.plain_step(id)))?;
+        let build = &self.builds[at.0];
+        Some((build, &build.steps[at.1]))
     }
 
-    fn job(&self, id: StepId) -> Result<(Arc<Job>, Option<Record>), BuildError> {
+    fn job(&self, id: StepId) -> Result<Ready, BuildError> {
         let inputs = self.prepared.inputs();
         let stages = |stage: usize| self.whole_stage(stage);
         let platform = &self.prepared.recipe.stages[id.stage].platform;
@@ -322,13 +394,12 @@ impl Running<'_> {
             Op::Packages(layer) => inputs.job(BoundOp::Packages(layer.clone()), platform),
             Op::Copy(_) => {
                 let ready = self.ready.lock().expect("no panic while held").remove(&id);
-                let ready = ready.expect("the plan puts Prepare before Settle");
-                return Ok((ready.job, ready.made));
+                return Ok(ready.expect("the plan puts Prepare before Settle"));
             }
             Op::Config => unreachable!("config steps are not in the plan"),
         };
         job.fresh = self.prepared.is_fresh(id.stage);
-        Ok((Arc::new(job), None))
+        Ok(Ready { job: Arc::new(job), made: None, spent: Spent::default() })
     }
 
     fn op(&self, id: StepId) -> &Op {
@@ -345,15 +416,17 @@ fn reason(error: &BuildError) -> String {
     error.to_string()
 }
 
-struct Relay<'a> {
-    ui: &'a dyn Ui,
-    info: &'a StepInfo,
+/// How many paths of litter a step's record lists.
+const MOST_DROPPED: usize = 1_000;
+
+struct Relay<'a, 'b> {
+    meter: &'a mut Meter<'b>,
     printed: Vec<u8>,
 }
 
-impl run::Sink for Relay<'_> {
+impl run::Sink for Relay<'_, '_> {
     fn started(&mut self) {
-        self.ui.event(Event::Started(self.info));
+        self.meter.ui.event(Event::Started(self.meter.info));
     }
 
     fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
@@ -361,14 +434,27 @@ impl run::Sink for Relay<'_> {
             self.printed.drain(..MAX_LOG);
         }
         self.printed.extend_from_slice(bytes);
-        self.ui.event(Event::Output { step: self.info, stream, bytes });
+        self.meter.ui.event(Event::Output { step: self.meter.info, stream, bytes });
     }
 
     fn warning(&mut self, text: &str) {
-        self.ui.event(Event::Warning { step: self.info, text });
+        self.meter.ui.event(Event::Warning { step: self.meter.info, text });
     }
 
     fn shell(&mut self) {
-        self.ui.event(Event::Shell(self.info));
+        self.meter.ui.event(Event::Shell(self.meter.info));
+    }
+
+    fn dropped(&mut self, dropped: &Dropped) {
+        let (count, size) = (dropped.paths.len(), human(dropped.bytes));
+        let files = if count == 1 { "file" } else { "files" };
+        let text = format!("dropped {count} {files}, {size}, of known litter");
+        self.meter.ui.event(Event::Remark { step: self.meter.info, text: &text });
+        let path = |path: &ImagePath| diag::escape(&path.absolute());
+        self.meter.dropped = dropped.paths.iter().take(MOST_DROPPED).map(path).collect();
+    }
+
+    fn part(&mut self, part: Part) {
+        self.meter.part(part);
     }
 }

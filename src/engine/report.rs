@@ -1,7 +1,12 @@
 //! What a build says while it runs. Whoever shows it implements [`Ui`]; nothing here prints.
 
+use std::time::Duration;
+
+use crate::action::LayerRef;
 use crate::diag::{Diagnostic, Span};
-use crate::plan::StepId;
+use crate::digest::ActionKey;
+use crate::exec::run::Part;
+use crate::plan::{Phase, StepId};
 use crate::recipe::Effect;
 use crate::sandbox::Stream;
 
@@ -58,15 +63,41 @@ pub enum Event<'a> {
         step: &'a StepInfo,
         text: &'a str,
     },
+    /// Something that is good to know of a step, on one line.
+    Remark {
+        step: &'a StepInfo,
+        text: &'a str,
+    },
     /// A shell is about to be opened in the failed state of a step; it gets the terminal.
     Shell(&'a StepInfo),
     Ended {
         step: &'a StepInfo,
         end: End,
     },
+    /// The calling thread takes up a node of the plan: one of a step's two, if it is a copy.
+    Taken {
+        step: &'a StepInfo,
+        phase: Phase,
+    },
+    /// What it does from now on.
+    Part {
+        step: &'a StepInfo,
+        part: Part,
+    },
+    /// It is through with the node.
+    Left {
+        step: &'a StepInfo,
+        phase: Phase,
+        /// What is known of the step now; nothing if it failed.
+        key: Option<ActionKey>,
+        layer: Option<LayerRef>,
+    },
 }
 
 /// Shows a build. Called from several threads, one call at a time for one step.
 pub trait Ui: Sync {
     fn event(&self, event: Event<'_>);
+
+    /// How long this has been going on, by a clock that never goes back. Only people get to see what is made of it.
+    fn clock(&self) -> Duration;
 }

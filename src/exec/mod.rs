@@ -42,6 +42,7 @@ use crate::store::{LayerRef, Record, Store, StoreError};
 
 use mounts::Material;
 use observe::{Observer, Rootfs};
+use run::Part;
 use secrets::Secrets;
 use source::Source;
 use variation::Variation;
@@ -294,12 +295,15 @@ impl<'a> Executor<'a> {
         parent: &Rootfs,
         output: &mut dyn run::Sink,
     ) -> Result<Outcome, ExecError> {
+        output.part(Part::Lookup);
         if !job.fresh
             && let Lookup::Hit(record) = self.lookup(job.key, parent)?
         {
             return Ok(Outcome { record, how: How::Hit });
         }
+        output.part(Part::Wait);
         let _once = self.store.work_lock(&format!("action-{}", job.key.hex()))?;
+        output.part(Part::Lookup);
         let how = match self.lookup(job.key, parent)? {
             Lookup::Hit(record) if !job.fresh => return Ok(Outcome { record, how: How::Hit }),
             Lookup::Hit(_) | Lookup::Unknown => How::Built,
@@ -311,7 +315,11 @@ impl<'a> Executor<'a> {
             return Ok(Outcome { record, how: How::Hit });
         }
         output.started();
+        if !matches!(job.action.op, BoundOp::Run(_)) {
+            output.part(Part::Pack);
+        }
         let Worked { observations, layer, effects } = self.work(job, parent, output)?;
+        output.part(Part::Record);
         let record = Record { key: job.key, observations, layer, effects, brought: None };
         self.store.add_action_record(record.clone())?;
         Ok(Outcome { record, how })

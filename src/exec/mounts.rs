@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use super::agent::Relay;
 use super::observe::Rootfs;
-use super::run::Sink;
+use super::run::{Part, Sink};
 use super::source::{BOXED, Source, SourceNode};
 use super::{ExecError, Executor, Job};
 use crate::action::{Action, BoundCopy, BoundOp, BoundRun, KeepMeta, SourceDigest};
 use crate::layer::Meta;
+use crate::layer::capture::Dropped;
 use crate::mount::Overlay;
 use crate::path::ImagePath;
 use crate::recipe::mount::{Access, BindMount, CacheMount, Mount, NodeOwner, SecretMount, Sharing, SshMount};
@@ -288,4 +289,6 @@ impl Sink for Silent {
     fn chunk(&mut self, _: Stream, _: &[u8]) {}
     fn warning(&mut self, _: &str) {}
     fn shell(&mut self) {}
+    fn dropped(&mut self, _: &Dropped) {}
+    fn part(&mut self, _: Part) {}
 }

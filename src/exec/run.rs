@@ -12,7 +12,7 @@ use super::{ExecError, Executor, Job, users};
 use crate::action::{BoundNetwork, BoundRun};
 use crate::capabilities::Capabilities;
 use crate::layer::Toc;
-use crate::layer::capture::{CaptureOptions, capture};
+use crate::layer::capture::{CaptureOptions, Dropped, capture};
 use crate::layer::write::LayerWriter;
 use crate::limits::Reached;
 use crate::mount::Overlay;
@@ -34,8 +34,53 @@ pub trait Sink: Send {
     fn started(&mut self);
     fn chunk(&mut self, stream: Stream, bytes: &[u8]);
     fn warning(&mut self, text: &str);
+    /// Litter was left out of the layer.
+    fn dropped(&mut self, dropped: &Dropped);
     /// A shell is about to get the terminal.
     fn shell(&mut self);
+    /// What is done from now on.
+    fn part(&mut self, part: Part);
+}
+
+/// What the work on a step is made of, in the order it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The files it takes in are read.
+    Hash,
+    /// The cache is asked.
+    Lookup,
+    /// Another process works on the same.
+    Wait,
+    /// What is elsewhere is brought here.
+    Bring,
+    /// The layers below are unpacked.
+    Unpack,
+    /// The sandbox is made, up to the moment when the program is executed.
+    Mount,
+    Run,
+    /// What the program wrote is made a layer.
+    Capture,
+    /// What is copied or unpacked is made a layer.
+    Pack,
+    /// It is written down.
+    Record,
+}
+
+impl Part {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Lookup => "lookup",
+            Self::Wait => "wait",
+            Self::Bring => "bring",
+            Self::Unpack => "unpack",
+            Self::Mount => "mount",
+            Self::Run => "run",
+            Self::Capture => "capture",
+            Self::Pack => "pack",
+            Self::Record => "record",
+        }
+    }
 }
 
 /// How a process failed.
@@ -92,6 +137,10 @@ impl<'a> Relay<'a> {
 }
 
 impl Output for Relay<'_> {
+    fn executed(&mut self) {
+        self.sink.part(Part::Run);
+    }
+
     fn chunk(&mut self, stream: Stream, bytes: &[u8]) {
         if self.needles.is_empty() {
             return self.sink.chunk(stream, bytes);
@@ -116,10 +165,13 @@ impl Executor<'_> {
         parent: &Rootfs,
         output: &mut dyn Sink,
     ) -> Result<(LayerRef, Vec<Effect>), ExecError> {
+        output.part(Part::Bring);
         self.store.bring_all(parent)?;
+        output.part(Part::Unpack);
         let scratch = self.scratch()?;
         let mounts = self.mounts(job, run, output)?;
         let spec = self.spec(job, run, parent, &scratch, &mounts)?;
+        output.part(Part::Mount);
         let mut relay = Relay::new(output, self.needles(run));
         let launcher = Launcher::default().limits(self.rules.limits.group.clone());
         let ended = self.with_processors(|| launcher.run(&spec, &mut relay));
@@ -142,8 +194,8 @@ impl Executor<'_> {
             }
             return Err(failed(job, run, failure, ended.reached));
         }
-        let seeded = run.seeded.then_some(&ended.seen);
-        let layer = self.capture(job, parent, scratch, &ended.stubs, seeded, output)?;
+        output.part(Part::Capture);
+        let layer = self.capture(job, run, parent, scratch, &ended, output)?;
         Ok((layer, effects(run, &ended.seen)))
     }
 
@@ -304,6 +356,7 @@ impl Executor<'_> {
     fn capture(
         &self,
         job: &Job,
+        run: &BoundRun,
         parent: &Rootfs,
         scratch: Scratch,
         stubs: &[crate::sandbox::spec::Stub],
@@ -324,12 +377,16 @@ impl Executor<'_> {
             marks: self.store.unpacking().marks(),
             stubs: &stubs,
             owners: self.store.unpacking().owners(),
+            litter: run.litter,
         };
         let mut writer = LayerWriter::new(self.store.layer_sink()?);
         let upper = scratch.writable().upper;
         let captured = capture(&upper, &lower, &options, &mut writer)?;
         for text in &captured.warnings {
             output.warning(text);
+        }
+        if !captured.dropped.paths.is_empty() {
+            output.dropped(&captured.dropped);
         }
         let (sink, written) = writer.finish()?;
         self.check_keys(&written.toc, &upper, parent, seeded, output)?;

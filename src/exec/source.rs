@@ -120,7 +120,8 @@ impl LayerTar {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Modes {
     AsTheyAre,
-    /// 0644 or 0755, so that a checkout's umask costs no hit (hermetic builds).
+    /// As git has them: 0755 for directories and for files that their owner may execute, else 0644; so that the umask of
+    /// a checkout costs no hit.
     Normalised,
 }
 
@@ -129,7 +130,7 @@ impl Modes {
     fn apply(self, mode: u16, is_dir: bool) -> u16 {
         match self {
             Self::AsTheyAre => mode,
-            Self::Normalised if is_dir || mode & 0o111 != 0 => 0o755,
+            Self::Normalised if is_dir || mode & 0o100 != 0 => 0o755,
             Self::Normalised => 0o644,
         }
     }

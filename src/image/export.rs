@@ -13,7 +13,7 @@ use super::index;
 use super::layout::{self, labels};
 use super::local::{self, LocalError};
 use super::output::{Dest, Layers, OutputKind, OutputSpec};
-use super::pack::{Packed, as_it_is, pack};
+use super::pack::{Packed, Told, as_it_is, pack};
 use super::stored::StoredImage;
 use super::tarball::Tarball;
 use super::verified::Verified;
@@ -73,9 +73,10 @@ pub fn export(
     names: &[Reference],
     spec: &OutputSpec,
     attestations: &[Attestation],
+    told: Told<'_>,
     stdout: &mut (dyn Write + Send),
 ) -> Result<Exported, ExportError> {
-    let packed = |layers: &Layers| Ok(pack(store, image, *layers)?.attested(attestations));
+    let packed = |layers: &Layers| Ok(pack(store, image, *layers, told)?.attested(attestations));
     let names = tagged(names, spec);
     let mut manifest = None;
     let mut skipped = Vec::new();
@@ -110,12 +111,13 @@ pub fn export_index(
     annotations: &BTreeMap<String, String>,
     names: &[Reference],
     spec: &OutputSpec,
+    told: Told<'_>,
     stdout: &mut (dyn Write + Send),
 ) -> Result<Exported, ExportError> {
     let packed = |layers: &Layers| {
         let one = |one: &PlatformImage| {
             let platform = index::platform_of(&one.image.config, &one.platform);
-            let packed = pack(store, &one.image, *layers)?.attested(&one.attestations);
+            let packed = pack(store, &one.image, *layers, told)?.attested(&one.attestations);
             Ok((platform.unwrap_or_else(|| one.platform.clone()), packed))
         };
         let images = images.iter().map(one).collect::<Result<Vec<_>, ExportError>>()?;

@@ -37,5 +37,5 @@ pub use ingest::{BlobSource, IngestError, Ingested, bring_layer, ingest, ingest_
 pub use layout::Growing;
 pub use load::{LoadError, LoadOptions, Loaded, Platforms, load_path, load_stream};
 pub use output::{OutputError, OutputKind, OutputSpec};
-pub use pack::packed_layer;
+pub use pack::{Telling, Told, packed_layer};
 pub use stored::{StoredError, StoredImage, store_image};

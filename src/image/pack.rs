@@ -20,6 +20,18 @@ use crate::oci::{Descriptor, DescriptorPlatform, Document, Manifest};
 use crate::platform::Platform;
 use crate::store::{IndexRecord, Store};
 
+/// What is told of packing while it goes on: layers one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    /// A layer that no output had so far is being packed.
+    Packing(DiffId),
+    /// It is so many bytes now.
+    Packed { layer: DiffId, size: u64 },
+}
+
+/// Who is told.
+pub type Told<'a> = &'a dyn Fn(Telling);
+
 /// All blobs of one image, sorted by digest.
 pub(crate) struct Packed {
     /// The manifest, with the image's platform; the index of an image for several.
@@ -118,11 +130,16 @@ pub(crate) enum Blob {
 }
 
 /// Packs an image. The same image and options give the same blobs in every store.
-pub(crate) fn pack(store: &Store, image: &StoredImage, layers: Layers) -> Result<Packed, ExportError> {
+pub(crate) fn pack(
+    store: &Store,
+    image: &StoredImage,
+    layers: Layers,
+    told: Told<'_>,
+) -> Result<Packed, ExportError> {
     let mut blobs = BTreeMap::new();
     let mut descriptors = Vec::new();
     for (layer, diff) in image.manifest.layers.iter().zip(image.layers()) {
-        let descriptor = pack_layer(store, layer, *diff, layers)?;
+        let descriptor = pack_layer(store, layer, *diff, layers, told)?;
         blobs.insert(descriptor.digest, Blob::Stored(descriptor.size));
         descriptors.push(descriptor);
     }
@@ -162,6 +179,7 @@ fn pack_layer(
     layer: &Descriptor,
     diff: DiffId,
     options: Layers,
+    told: Told<'_>,
 ) -> Result<Descriptor, ExportError> {
     let current = layer.media_type.layer_packing();
     let keep = match (current, options.existing) {
@@ -173,28 +191,35 @@ fn pack_layer(
     if keep {
         return Ok(Descriptor { media_type: layer.media_type.to_oci(), ..layer.clone() });
     }
-    let (digest, size) = packed_blob(store, diff, options.packing)?;
+    let (digest, size) = packed_blob(store, diff, options.packing, told)?;
     let media_type = MediaType::layer(Flavor::Oci, options.packing);
     Ok(Descriptor { annotations: layer.annotations.clone(), ..Descriptor::new(media_type, digest, size) })
 }
 
 /// A layer as it travels.
 pub fn packed_layer(store: &Store, diff: DiffId, packing: Packing) -> Result<Descriptor, ExportError> {
-    let (digest, size) = packed_blob(store, diff, packing)?;
+    let (digest, size) = packed_blob(store, diff, packing, &|_| {})?;
     Ok(Descriptor::new(MediaType::layer(Flavor::Oci, packing), digest, size))
 }
 
 /// The blob of a layer so packed; made once a store.
-fn packed_blob(store: &Store, diff: DiffId, packing: Packing) -> Result<(BlobDigest, u64), ExportError> {
+fn packed_blob(
+    store: &Store,
+    diff: DiffId,
+    packing: Packing,
+    told: Told<'_>,
+) -> Result<(BlobDigest, u64), ExportError> {
     let Some(codec) = Codec::of(packing) else { return Ok((diff.into(), store.open_blob(&diff.into())?.1)) };
     if let Some(known) = store.compressed(diff, codec) {
         return Ok(known);
     }
+    told(Telling::Packing(diff));
     let pack_error = |source| ExportError::Pack { layer: diff, source };
     let mut tar = Verified::open(store, diff.into())?;
     let mut packer = Compressor::new(codec, store.blob_writer()?).map_err(pack_error)?;
     io::copy(&mut tar, &mut packer).map_err(pack_error)?;
     let (digest, size) = packer.finish().map_err(pack_error)?.commit(None)?;
     store.remember_compressed(diff, codec, digest, size)?;
+    told(Telling::Packed { layer: diff, size });
     Ok((digest, size))
 }

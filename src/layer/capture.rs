@@ -8,6 +8,7 @@
 
 mod disk;
 mod emit;
+mod owned;
 mod scan;
 mod steady;
 
@@ -19,6 +20,7 @@ use super::write::{LayerWriter, WriteError};
 use crate::epoch::Epoch;
 use crate::mount::OverlayMarks;
 use crate::path::{ImagePath, PathError};
+use crate::recipe::Litter;
 
 use super::entry::{Node, TocEntry};
 use disk::{Disk, Held};
@@ -34,6 +36,8 @@ pub struct CaptureOptions<'a> {
     /// part of the layer.
     pub stubs: &'a [(ImagePath, u64)],
     pub owners: Owners,
+    /// Whether known litter is left out. Only for [`capture`], which has the directory alone.
+    pub litter: Litter,
 }
 
 /// Whether owners on disk can be trusted.
@@ -50,6 +54,16 @@ pub enum Owners {
 pub struct Captured {
     /// Things left out, one line each.
     pub warnings: Vec<String>,
+    pub dropped: Dropped,
+}
+
+/// Litter that is not in the layer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// In layer order; directories that held nothing else are not listed.
+    pub paths: Vec<ImagePath>,
+    /// Of all of them.
+    pub bytes: u64,
 }
 
 /// Why a layer could not be captured.
@@ -120,7 +134,7 @@ pub fn capture<W: Write>(
     let plan = look(&mut disk, lower, options)?;
     emit::write(&mut disk, &plan.entries, writer)?;
     disk.tidy(&plan)?;
-    Ok(Captured { warnings: plan.warnings })
+    Ok(Captured { warnings: plan.warnings, dropped: plan.dropped })
 }
 
 /// Writes the same layer of a directory that stays as it is and that others may write to meanwhile.
@@ -139,7 +153,7 @@ pub fn record<W: Write>(
     let plan = look(&mut disk, lower, options)?;
     emit::write(&mut disk, &plan.entries, writer)?;
     steady::check(&plan, &look(&mut disk, lower, options)?, began)?;
-    Ok(Captured { warnings: plan.warnings })
+    Ok(Captured { warnings: plan.warnings, dropped: plan.dropped })
 }
 
 /// What [`record`] would write, by path.
@@ -186,6 +200,7 @@ struct Plan {
     /// directory holds comes before it.
     remove: Vec<Removal>,
     warnings: Vec<String>,
+    dropped: Dropped,
 }
 
 /// One thing found in the upper directory, or hidden by it.

@@ -10,6 +10,7 @@ pub mod compress;
 pub mod entry;
 mod hash;
 mod header;
+pub mod litter;
 pub mod merge;
 pub mod names;
 pub mod read;

@@ -93,7 +93,9 @@ mod tests {
     use super::*;
     use crate::oci::{History, ImageConfig, RunConfig};
     use crate::path::ImagePath;
-    use crate::recipe::{Copy, FilesFrom, Link, Network, Origin, Run, Security, Stage, Step, Told, Unpack};
+    use crate::recipe::{
+        Copy, FilesFrom, Link, Litter, Network, Origin, Run, Security, Stage, Step, Told, Unpack,
+    };
 
     fn stage(base: Base, ops: Vec<Op>) -> Stage {
         let platform = "linux/amd64".parse().unwrap();
@@ -120,6 +122,7 @@ mod tests {
             network: Network::Default,
             security: Security::Sandbox,
             told: Told::default(),
+            litter: Litter::Dropped,
             mounts: vec![],
             scripts: vec![],
         })

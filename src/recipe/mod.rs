@@ -177,9 +177,18 @@ pub struct Run {
     pub security: Security,
     /// What it is told of the world, besides what the build's options say.
     pub told: Told,
+    /// What becomes of known litter in its layer if the build is hermetic; else it stays.
+    pub litter: Litter,
     pub mounts: Vec<Mount>,
     /// Files visible only while the step runs (`#!` heredocs): absolute path below `/dev/pipes`, bytes; mode 0755.
     pub scripts: Vec<(String, Vec<u8>)>,
+}
+
+/// What becomes of what distributions leave behind (spec/litter.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Litter {
+    Dropped,
+    Kept,
 }
 
 /// How much of the machine a process can reach.

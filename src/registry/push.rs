@@ -141,7 +141,7 @@ impl Delivery<'_> {
 fn packed(store: &Store, push: &Push<'_>) -> Result<Packed, ExportError> {
     let one = |(image, attestations): &(&StoredImage, &[Attestation])| {
         let packed = match push.layers {
-            Some(layers) => pack(store, image, layers)?,
+            Some(layers) => pack(store, image, layers, &|_| {})?,
             None => as_it_is(image),
         };
         Ok(packed.attested(attestations).with_what_came(store, &image.digest)?)

@@ -107,6 +107,17 @@ impl Inbox {
         Ok(Some(message))
     }
 
+    /// Whether one of the whole messages, of which none is taken, is such a one.
+    pub(super) fn holds<T: DeserializeOwned>(&self, is_such: impl Fn(&T) -> bool) -> bool {
+        let mut rest = self.bytes.as_slice();
+        while let Some(message) = receive::<T>(&mut rest).ok().filter(|_| rest.len() < self.bytes.len()) {
+            if is_such(&message) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The descriptor that came with the message just taken.
     pub(super) fn descriptor(&mut self) -> io::Result<OwnedFd> {
         self.descriptors.pop_front().ok_or_else(|| io::Error::other("a message without its descriptor"))
@@ -154,6 +165,17 @@ pub fn receive_descriptor(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_can_be_looked_at_and_stays() {
+        let mut inbox = Inbox::default();
+        send(&mut inbox.bytes, &"a").unwrap();
+        send(&mut inbox.bytes, &"b").unwrap();
+        inbox.bytes.extend([9, 0]);
+        assert!(inbox.holds(|text: &String| text == "b"));
+        assert!(!inbox.holds(|text: &String| text == "c"));
+        assert_eq!(inbox.next::<String>().unwrap().unwrap(), "a");
+    }
 
     #[test]
     fn a_message_comes_back() {

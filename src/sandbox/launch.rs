@@ -42,6 +42,9 @@ pub enum Stream {
 pub trait Output: Send {
     /// The next bytes of a stream: at most 64 KiB, not cut at lines.
     fn chunk(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Everything is mounted and the program was executed. Told once.
+    fn executed(&mut self) {}
 }
 
 /// What becomes of the process' own fsync and the like.
@@ -387,14 +390,21 @@ impl Running {
         let streams = [(Stream::Stdout, self.stdout.take()), (Stream::Stderr, self.stderr.take())];
         let mut open: Vec<(Stream, OwnedFd)> =
             streams.into_iter().filter_map(|(stream, fd)| Some((stream, fd?))).collect();
+        let mut is_told = false;
         loop {
             let ready = wait_readable(&self.socket, &open)?;
+            let goes_on = !ready[0] || self.hear();
+            // Before the first of its output.
+            if !is_told && self.inbox.holds(|reply: &Reply| matches!(reply, Reply::Running)) {
+                is_told = true;
+                output.executed();
+            }
             let mut index = 0;
             open.retain(|(stream, fd)| {
                 index += 1;
                 !ready[index] || take_chunk(fd, &mut buffer, |bytes| output.chunk(*stream, bytes))
             });
-            if ready[0] && !self.hear() {
+            if !goes_on {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Order and threads: runs the nodes of a graph, each after those it needs, on a fixed number of threads.
+//! Order and threads: runs the nodes of a graph, each after those it needs, on a fixed number of threads, named `worker 1` and so on.
 //!
 //! The threads are plain ones, not rayon's: a node that waits for a child process must not starve the pool that
 //! hashes and scans. Owns no knowledge of what a node does.
@@ -53,14 +53,16 @@ pub fn run<E: Send>(
     let state = Mutex::new(State { ready, waiting, unfinished: graph.len(), failure: None });
     let changed = Condvar::new();
     std::thread::scope(|scope| {
-        for _ in 0..threads.get().min(graph.len()) {
-            scope.spawn(|| {
+        for number in 1..=threads.get().min(graph.len()) {
+            let work = || {
                 while let Some(node) = next(&state, &changed) {
                     let result = work(node);
                     settle(&state, &users[node], node, result);
                     changed.notify_all();
                 }
-            });
+            };
+            let worker = std::thread::Builder::new().name(format!("worker {number}"));
+            worker.spawn_scoped(scope, work).expect("a thread can be started");
         }
     });
     let state = state.into_inner().expect("workers do not panic while they hold the state");

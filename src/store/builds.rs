@@ -67,9 +67,63 @@ pub struct StepRecord {
     pub image: Option<ImageId>,
     /// Why it was not a hit when it last ran; empty for a hit.
     pub why: String,
+    /// The same for programs, if an earlier record was found to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// What makes its result depend on more than its key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<Effect>,
+    /// How long the work took when it was last done; nothing if it never was here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
+    /// Known litter that is not in its layer, at most 1,000 paths of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+}
+
+/// Builds that are remembered: the last one of each place, and those of images that there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    builds: Vec<BuildRecord>,
+    last: usize,
+}
+
+impl Recorded {
+    pub fn all(&self) -> &[BuildRecord] {
+        &self.builds
+    }
+
+    /// The last ones of all places, by place.
+    pub fn last(&self) -> &[BuildRecord] {
+        &self.builds[..self.last]
+    }
+}
+
+/// The nearest earlier record of a step, and in what it differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The place of the build that had it.
+    pub place: String,
+    /// What it was called there.
+    pub step: String,
+    pub key: ActionKey,
+    /// The first field of the key that differs; nothing if the keys are the same, and what was below the step differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What the field had and has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub is: Vec<String>,
+}
+
+/// How long the work on a step took, in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Spent {
+    pub total: u64,
+    /// What it was spent on, by the names of spec/store-layout.md, "Builds": `run`, `capture`.
+    #[serde(default)]
+    pub parts: BTreeMap<String, u64>,
 }
 
 impl StepRecord {
@@ -109,6 +163,22 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// All builds that are remembered.
+    pub fn recorded_builds(&self) -> Result<Recorded, StoreError> {
+        let mut builds = self.builds()?;
+        let last = builds.len();
+        let dir = self.root.join("image-builds");
+        let names = crate::sys::dir::list_path(&dir)?;
+        let of_images =
+            names.iter().filter_map(|entry| read(&dir.join(&*String::from_utf8_lossy(&entry.name))));
+        for build in of_images {
+            if !builds[..last].contains(&build) {
+                builds.push(build);
+            }
+        }
+        Ok(Recorded { builds, last })
     }
 
     /// The last builds of all places, by place.

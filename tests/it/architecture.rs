@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 12] = [
     &["oci", "remote"],
     &["action", "lock", "login", "recipe", "sbom", "sign"],
     &["frontend", "context", "layer", "transfer"],
-    &["plan", "registries", "store", "sandbox"],
+    &["graph", "plan", "registries", "store", "sandbox"],
     &["sched", "image", "fetch"],
     &["debian", "diff", "registry"],
     &["shared"],

@@ -101,7 +101,7 @@ fn names(list: &[&str]) -> Vec<Reference> {
 
 fn export_to(store: &Store, image: &StoredImage, list: &[&str], spec: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    export(store, image, &names(list), &spec.parse().unwrap(), &[], &mut out).unwrap();
+    export(store, image, &names(list), &spec.parse().unwrap(), &[], &|_| {}, &mut out).unwrap();
     out
 }
 
@@ -240,7 +240,7 @@ fn a_directory_keeps_what_it_has() {
     let dest = out.path().join("layout");
     let spec = format!("type=oci,tar=false,dest={}", dest.display());
     let put = |list: &[&str]| {
-        export(&store, &image, &names(list), &spec.parse().unwrap(), &[], &mut Vec::new()).unwrap()
+        export(&store, &image, &names(list), &spec.parse().unwrap(), &[], &|_| {}, &mut Vec::new()).unwrap()
     };
     put(&["app:1"]);
     put(&["app:2"]);
@@ -296,7 +296,8 @@ fn a_damaged_layer_is_not_given_out() {
     fs::write(&path, bytes).unwrap();
     for kind in ["oci", "docker", "tar"] {
         let spec = format!("type={kind},dest=-").parse().unwrap();
-        let error = export(&store, &image, &[], &spec, &[], &mut Vec::new()).unwrap_err().to_string();
+        let error =
+            export(&store, &image, &[], &spec, &[], &|_| {}, &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("corrupt") && error.contains(&diff.hex()), "{kind}: {error}");
     }
 }
@@ -311,10 +312,10 @@ fn a_file_appears_whole_or_not_at_all() {
     let path = store.root().join("blobs/sha256").join(image.layers()[0].hex());
     let kept = fs::read(&path).unwrap();
     fs::write(&path, b"damaged").unwrap();
-    assert!(export(&store, &image, &[], &spec, &[], &mut Vec::new()).is_err());
+    assert!(export(&store, &image, &[], &spec, &[], &|_| {}, &mut Vec::new()).is_err());
     assert!(lith::sys::dir::list_path(out.path()).unwrap().is_empty(), "nothing is left of a failed output");
     fs::write(&path, kept).unwrap();
-    export(&store, &image, &[], &spec, &[], &mut Vec::new()).unwrap();
+    export(&store, &image, &[], &spec, &[], &|_| {}, &mut Vec::new()).unwrap();
     assert_eq!(load_path(&store, &dest, &options()).unwrap()[0].image.id, image.id);
 }
 

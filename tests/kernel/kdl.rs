@@ -32,7 +32,8 @@ fn both(lab: &Lab, case: &Case) -> Result<(String, String), String> {
     }
     let labels: Vec<&str> =
         options.chunks(2).filter(|pair| pair[0] == "--label").flatten().copied().collect();
-    let args = [labels.as_slice(), &["-f", file.to_str().unwrap(), context]].concat();
+    // A Dockerfile's context keeps its modes.
+    let args = [labels.as_slice(), &["--context-modes=kept", "-f", file.to_str().unwrap(), context]].concat();
     let kdl = manifest(lab, &args).map_err(|error| format!("{}\n{error}", converted.out))?;
     Ok((dockerfile, kdl))
 }

@@ -110,7 +110,13 @@ impl World {
         owners: Owners,
     ) -> Result<(Written, Captured), CaptureError> {
         let epoch = Epoch::from_seconds(EPOCH).unwrap();
-        let options = CaptureOptions { epoch, marks: OverlayMarks::Trusted, stubs, owners };
+        let options = CaptureOptions {
+            litter: lith::recipe::Litter::Kept,
+            epoch,
+            marks: OverlayMarks::Trusted,
+            stubs,
+            owners,
+        };
         let mut writer = LayerWriter::new(File::create(self.at(tar)).unwrap());
         let captured = capture(&self.at(upper), lower, &options, &mut writer)?;
         Ok((writer.finish().unwrap().1, captured))

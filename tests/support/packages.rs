@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lith::debian::{Asking, Machine};
 use lith::engine::contexts::{ContextSource, Packed};
@@ -50,6 +51,10 @@ impl Ui for Ends {
             };
             self.0.lock().unwrap().insert(step.text.clone(), end);
         }
+    }
+
+    fn clock(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -109,6 +114,8 @@ pub fn options(machine: Machine) -> Options {
         pins: Default::default(),
         provenance: None,
         sbom: None,
+        context_modes: lith::exec::source::Modes::AsTheyAre,
+        litter: lith::recipe::Litter::Kept,
         no_sandbox: None,
         cache_from: Arc::default(),
         pulls: Default::default(),

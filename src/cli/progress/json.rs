@@ -98,6 +98,8 @@ impl Watch for Json {
 impl Ui for Json {
     fn event(&self, event: Event<'_>) {
         self.line(match event {
+            // For traces.
+            Event::Taken { .. } | Event::Part { .. } | Event::Left { .. } => return,
             Event::Odd(found) => {
                 let text: String =
                     self.file.get().iter().flat_map(|file| found.iter().map(|d| file.render(d))).collect();
@@ -116,6 +118,9 @@ impl Ui for Json {
                     "event": "output", "step": step.name, "stream": stream,
                     "data": String::from_utf8_lossy(bytes),
                 })
+            }
+            Event::Remark { step, text } => {
+                json!({ "event": "note", "step": step.name, "message": text })
             }
             Event::Warning { step, text } => {
                 json!({ "event": "warning", "step": step.name, "message": text })
@@ -136,6 +141,10 @@ impl Ui for Json {
                 value
             }
         });
+    }
+
+    fn clock(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 

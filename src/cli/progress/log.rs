@@ -41,7 +41,11 @@ impl Log {
             | Event::Planned { .. }
             | Event::Started(_)
             | Event::Warning { .. }
-            | Event::Shell(_) => Vec::new(),
+            | Event::Shell(_)
+            | Event::Remark { .. }
+            | Event::Taken { .. }
+            | Event::Part { .. }
+            | Event::Left { .. } => Vec::new(),
         }
     }
 

@@ -51,7 +51,7 @@ pub fn start(mode: Mode, start: Instant) -> Arc<dyn Show> {
         Mode::Tty => Arc::new(tty::Tty::new(start)),
         Mode::Auto | Mode::Plain => Arc::new(plain::Plain::new(start)),
         Mode::Json => Arc::new(json::Json::new(start)),
-        Mode::Quiet => Arc::new(quiet::Quiet::default()),
+        Mode::Quiet => Arc::new(quiet::Quiet::new(start)),
     }
 }
 

@@ -47,7 +47,9 @@ impl State {
         match event {
             Event::Odd(found) => file.map(|file| render(file, found)).unwrap_or_default(),
             Event::Note(text) => format!("{text}\n"),
-            Event::Planned { .. } => String::new(),
+            Event::Planned { .. } | Event::Taken { .. } | Event::Part { .. } | Event::Left { .. } => {
+                String::new()
+            }
             Event::Started(step) => {
                 if self.began.insert(step.id, Instant::now()).is_some() {
                     return String::new();
@@ -59,6 +61,7 @@ impl State {
                 whole.iter().map(|line| format!("[{}] {time:.2} {line}\n", step.name)).collect()
             }
             Event::Warning { step, text } => format!("[{}] warning: {text}\n", step.name),
+            Event::Remark { step, text } => format!("[{}] {text}\n", step.name),
             Event::Shell(step) => format!("[{}] shell in the failed step; exit it to go on\n", step.name),
             Event::Ended { step, end } => {
                 let time = self.elapsed(step);
@@ -81,6 +84,10 @@ impl Ui for Plain {
     fn event(&self, event: Event<'_>) {
         let mut state = self.state.lock().expect("no panic while held");
         out::err(&state.lines(&event, self.file.get()));
+    }
+
+    fn clock(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 

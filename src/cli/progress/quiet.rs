@@ -1,6 +1,7 @@
 //! Nothing but the image id (of several platforms the index' digest) and warnings; a failed step's last lines.
 
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::log::Log;
 use super::{Show, out};
@@ -11,10 +12,16 @@ use crate::engine::report::{Event, Ui};
 use crate::fetch::watch::{Act, Amount, TaskEnd, TaskId, Watch};
 
 /// The quiet view.
-#[derive(Default)]
 pub struct Quiet {
     file: OnceLock<Source>,
+    start: Instant,
     log: Mutex<Log>,
+}
+
+impl Quiet {
+    pub fn new(start: Instant) -> Self {
+        Self { file: OnceLock::new(), start, log: Mutex::default() }
+    }
 }
 
 impl Watch for Quiet {
@@ -32,6 +39,10 @@ impl Watch for Quiet {
 impl Ui for Quiet {
     fn event(&self, event: Event<'_>) {
         self.log.lock().expect("no panic while held").take(&event);
+    }
+
+    fn clock(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 

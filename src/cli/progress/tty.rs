@@ -149,9 +149,13 @@ impl Screen {
             Event::Started(step) => {
                 self.running.entry(step.id).or_insert_with(|| ((*step).clone(), Instant::now()));
             }
-            Event::Output { .. } => {}
+            Event::Output { .. } | Event::Taken { .. } | Event::Part { .. } | Event::Left { .. } => {}
             Event::Warning { step, text } => {
                 return format!("{} [{}] {text}\n", self.paint.wrap(YELLOW, "warning"), step.name);
+            }
+            Event::Remark { step, text } => {
+                let text = cut(&format!("        [{}] {text}", step.name), size().0);
+                return format!("{}\n", self.paint.wrap(DIM, &text));
             }
             Event::Shell(step) => {
                 let text =
@@ -206,6 +210,10 @@ impl Ui for Tty {
                 out::err(&text);
             }
         });
+    }
+
+    fn clock(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 

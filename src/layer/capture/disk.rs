@@ -56,6 +56,28 @@ impl Disk {
         rustix::fs::statx(holder, name, flags, StatxFlags::BASIC_STATS).map_err(io_error("stat", path))
     }
 
+    /// Whether there is anything at a path.
+    pub fn has(&mut self, path: &ImagePath) -> bool {
+        self.stat(path).is_ok()
+    }
+
+    /// Takes the bytes of a regular file away.
+    pub fn empty(&mut self, path: &ImagePath) -> Result<(), CaptureError> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let mode = mode_of(&self.stat(path)?);
+        let is_locked = !mode.contains(Mode::WUSR) && !rustix::process::geteuid().is_root();
+        if is_locked {
+            self.chmod(path, mode | Mode::WUSR)?;
+        }
+        let file =
+            beneath::open(self.tree.root(), path, flags, Mode::empty()).map_err(io_error("open", path))?;
+        rustix::fs::ftruncate(&file, 0).map_err(io_error("empty", path))?;
+        if is_locked {
+            rustix::fs::fchmod(&file, mode).map_err(io_error("restore the mode of", path))?;
+        }
+        Ok(())
+    }
+
     pub fn link_target(&mut self, path: &ImagePath) -> Result<Vec<u8>, CaptureError> {
         let holder = self.holder(path)?;
         let target = rustix::fs::readlinkat(holder, path.name(), Vec::new());

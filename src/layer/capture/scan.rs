@@ -3,13 +3,16 @@
 use rustix::fs::{FileType, Statx};
 
 use super::disk::{Disk, is_kept, mode_of};
+use super::owned::Owned;
 use super::{CaptureError, CaptureOptions, Mend, Owners, Plan, Planned, Removal, Seen, Verdict};
 use crate::digest::ContentDigest;
 use crate::layer::entry::{Meta, Mtime, Node, TocEntry, Xattr};
 use crate::layer::header::WHITEOUT_PREFIX;
+use crate::layer::litter::{self, Act};
 use crate::layer::tree::{Found, Tree};
 use crate::mount::OWNER_XATTR;
 use crate::path::ImagePath;
+use crate::recipe::Litter;
 
 /// Decides for everything in the directory. Only an unlocked mode changes on disk.
 pub(super) fn scan(
@@ -17,9 +20,18 @@ pub(super) fn scan(
     lower: &Tree,
     options: &CaptureOptions<'_>,
 ) -> Result<Plan, CaptureError> {
-    let mut scan = Scan { disk, lower, options, plan: Plan::default() };
+    let litter = rules(disk, options);
+    let mut scan = Scan { disk, lower, options, litter, owned: None, plan: Plan::default() };
     scan.all()?;
     Ok(scan.plan)
+}
+
+/// The rules that hold here.
+fn rules(disk: &mut Disk, options: &CaptureOptions<'_>) -> litter::Litter {
+    match options.litter {
+        Litter::Kept => litter::Litter::default(),
+        Litter::Dropped => litter::Litter::new(|path| disk.has(path)),
+    }
 }
 
 /// What is still to be done. A tree may be deeper than a thread's stack.
@@ -48,6 +60,9 @@ struct Scan<'a> {
     disk: &'a mut Disk,
     lower: &'a Tree,
     options: &'a CaptureOptions<'a>,
+    litter: litter::Litter,
+    /// What packages own that came with the step, once that is asked for.
+    owned: Option<Owned>,
     plan: Plan,
 }
 
@@ -59,7 +74,7 @@ impl Scan<'_> {
                 Step::Child(path, below) => steps.extend(self.child(path, below)?),
                 Step::Hidden(path) => self.whiteout(path, None, Mend::Whiteout),
                 Step::Left { path, stat, entries, removed } if self.plan.entries.len() == entries + 1 => {
-                    self.reconsider_empty(path, &stat, removed);
+                    self.reconsider_empty(path, &stat, removed)?;
                 }
                 Step::Left { .. } => {}
             }
@@ -106,6 +121,11 @@ impl Scan<'_> {
         if path.name().starts_with(WHITEOUT_PREFIX) {
             return Err(CaptureError::WhiteoutName { path });
         }
+        if kind != FileType::Directory
+            && let Some(act) = self.litter_act(&path)?
+        {
+            return self.litter(path, stat, kind, act).map(|()| vec![]);
+        }
         match kind {
             FileType::Directory => return self.directory(path, stat, below),
             FileType::Socket => {
@@ -118,6 +138,34 @@ impl Scan<'_> {
             _ => self.leaf(path, &stat, kind)?,
         }
         Ok(vec![])
+    }
+
+    /// What becomes of a path as litter. What a package owns is none.
+    fn litter_act(&mut self, path: &ImagePath) -> Result<Option<Act>, CaptureError> {
+        let Some(act) = self.litter.act(path) else { return Ok(None) };
+        if self.owned.is_none() {
+            self.owned = Some(Owned::read(self.disk, &self.litter)?);
+        }
+        let is_owned = self.owned.as_ref().is_some_and(|owned| owned.has(path));
+        Ok((!is_owned).then_some(act))
+    }
+
+    /// What the layers below have stays as they have it; else it is left out, or left without its bytes.
+    fn litter(&mut self, path: ImagePath, stat: Statx, kind: FileType, act: Act) -> Result<(), CaptureError> {
+        let size = if kind == FileType::RegularFile { stat.stx_size } else { 0 };
+        if act == Act::Empty && self.lower.get(&path).is_none() {
+            if size == 0 || kind != FileType::RegularFile {
+                return self.leaf(path, &stat, kind);
+            }
+            self.disk.empty(&path)?;
+            let stat = self.disk.stat(&path)?;
+            self.leaf(path.clone(), &stat, kind)?;
+        } else {
+            self.plan.remove.push(Removal { path: path.clone(), is_dir: false });
+        }
+        self.plan.dropped.bytes += size;
+        self.plan.dropped.paths.push(path);
+        Ok(())
     }
 
     fn is_whiteout(&mut self, path: &ImagePath, stat: &Statx, kind: FileType) -> Result<bool, CaptureError> {
@@ -152,15 +200,22 @@ impl Scan<'_> {
 
     /// A directory, the last of the plan, in which nothing is: the sandbox may have made it, or may have changed its
     /// time by making something in it. Neither is the step's doing.
-    fn reconsider_empty(&mut self, path: ImagePath, stat: &Statx, removed: usize) {
-        if self.is_stub(&path, stat) {
+    fn reconsider_empty(
+        &mut self,
+        path: ImagePath,
+        stat: &Statx,
+        removed: usize,
+    ) -> Result<(), CaptureError> {
+        let is_litter = self.litter_act(&path)? == Some(Act::Drop);
+        if is_litter || self.is_stub(&path, stat) {
             self.plan.entries.pop();
             self.plan.remove.push(Removal { path, is_dir: true });
-            return;
+            return Ok(());
         }
         let held_stub = self.plan.remove[removed..].iter().any(|gone| {
             gone.path.parent().as_ref() == Some(&path)
-                && self.options.stubs.iter().any(|(stub, _)| *stub == gone.path)
+                && (self.options.stubs.iter().any(|(stub, _)| *stub == gone.path)
+                    || self.litter.act(&gone.path).is_some())
         });
         let planned = self.plan.entries.last_mut().expect("the directory's own entry");
         let found = self.lower.get(&path);
@@ -168,6 +223,7 @@ impl Scan<'_> {
         if held_stub && only_time {
             planned.verdict = Verdict::Same;
         }
+        Ok(())
     }
 
     fn leaf(&mut self, path: ImagePath, stat: &Statx, kind: FileType) -> Result<(), CaptureError> {

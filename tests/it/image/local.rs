@@ -6,7 +6,7 @@ use super::*;
 
 fn write(store: &Store, image: &StoredImage, dest: &Path) -> Result<(), String> {
     let spec = format!("type=local,dest={}", dest.display()).parse().unwrap();
-    export(store, image, &[], &spec, &[], &mut Vec::new()).map(drop).map_err(|e| e.to_string())
+    export(store, image, &[], &spec, &[], &|_| {}, &mut Vec::new()).map(drop).map_err(|e| e.to_string())
 }
 
 /// An image of the given layers.

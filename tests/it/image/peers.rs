@@ -19,7 +19,7 @@ fn tool(program: &str, arguments: &[&str]) -> Option<String> {
 
 fn written(store: &Store, image: &StoredImage, dest: &Path, kind: &str) {
     let spec = format!("type={kind},dest={}", dest.display()).parse().unwrap();
-    export(store, image, &names(&["app:1"]), &spec, &[], &mut Vec::new()).unwrap();
+    export(store, image, &names(&["app:1"]), &spec, &[], &|_| {}, &mut Vec::new()).unwrap();
 }
 
 fn at(scheme: &str, path: &Path, tag: &str) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diag::Span;
-use crate::recipe::{Op, Run, Security, Told};
+use crate::recipe::{Litter, Op, Run, Security, Told};
 
 use super::super::ast::{CommandLine, Heredoc, RunText};
 use super::super::{created_by, heredoc, shown};
@@ -38,6 +38,7 @@ impl Lowering<'_> {
             argv,
             env,
             proxy_env,
+            litter: Litter::Dropped,
             cwd: self.scope.cwd(),
             user,
             network: run.network,

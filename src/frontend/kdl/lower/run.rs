@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::diag::Span;
 use crate::frontend::created_by;
 use crate::frontend::shown::shown;
-use crate::recipe::{Network, Op, Run, Security, Told};
+use crate::recipe::{Litter, Network, Op, Run, Security, Told};
 
 use super::super::taking::Taking;
 use super::super::tree::{Node, Text, Value};
@@ -27,6 +27,10 @@ impl Lowering<'_, '_> {
             hermetic: taking.flag("hermetic", self.words).unwrap_or_default(),
             seeded: taking.flag("deterministic", self.words).unwrap_or_default(),
         };
+        let litter = match taking.flag("keep-litter", self.words) {
+            Some(true) => Litter::Kept,
+            Some(false) | None => Litter::Dropped,
+        };
         let (env, own) = self.environment(&mut taking);
         let mounts = self.mounts(&mut taking);
         let scripts = self.scripts(&mut taking);
@@ -46,6 +50,7 @@ impl Lowering<'_, '_> {
             network,
             security,
             told,
+            litter,
             mounts,
             scripts,
         };

@@ -7,7 +7,7 @@ use crate::frontend::scope::Scope;
 use crate::oci::{ImageConfig, RunConfig};
 use crate::path::ImagePath;
 use crate::recipe::mount::{Access, CacheMount, Mount, NodeOwner, SecretMount, Sharing, SshMount};
-use crate::recipe::{Network, Run, Security};
+use crate::recipe::{Litter, Network, Run, Security};
 
 use super::super::printer::Out;
 use super::Writer;
@@ -30,6 +30,10 @@ impl Writer<'_> {
         };
         let node = if run.told.hermetic { node.word("hermetic=#true") } else { node };
         let node = if run.told.seeded { node.word("deterministic=#true") } else { node };
+        let node = match run.litter {
+            Litter::Dropped => node,
+            Litter::Kept => node.word("keep-litter=#true"),
+        };
         let own = environment(run, config);
         let env = own.iter().fold(Out::new("env"), |node, (name, value)| node.prop(name, *value));
         let mut sockets = 0;

@@ -26,6 +26,7 @@ mod packages;
 mod pinned;
 mod provenance;
 mod registry;
+mod reproducibility;
 mod resume;
 mod rules;
 mod schema;

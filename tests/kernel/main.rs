@@ -15,6 +15,7 @@ mod containers;
 mod contexts;
 mod copies;
 mod copy;
+mod corpus;
 mod differential;
 mod dockerignore;
 mod faults;

@@ -7,15 +7,18 @@ mkdir /d && cd /d && touch $(seq 20) && tar --format=ustar -cf /o.tar .
 mkdir /d && cd /d && touch $(seq 20) && tar --format=gnu -cf /o.tar .
 
 #: tar-pax | times of files to the nanosecond, of change and reading; process number
+#! this format has times to the nanosecond, of change too
 mkdir /d && cd /d && touch 1 && tar --format=pax -cf /o.tar .
 
 #: tar-gzip | times of files, order of directories
 mkdir /d && cd /d && touch $(seq 20) && tar -czf /o.tgz .
 
 #: tar-incremental | device, inode of directories; clock
+#! device and inode of directories are written down
 mkdir /d && cd /d && touch 1 && tar -g /o.snar -cf /o.tar .
 
 #: python-tarfile | times of files
+#! writes times to the nanosecond
 mkdir /d && touch /d/1 && python3 -c 'import tarfile; tarfile.open("/o.tar.gz", "w:gz").add("/d")'
 
 #: python-zipfile | times of files
@@ -37,6 +40,7 @@ mkdir /d && cd /d && touch $(seq 20) && zip -qr /o.zip .
 echo text > /f && zip -q -0 /o.zip /f
 
 #: cpio | times, inode and device of files
+#! inode numbers are those of the file system
 mkdir /d && cd /d && touch 1 2 && find . | cpio -o -H newc --quiet > /o.cpio
 
 #: ar-times | times and owners of files

@@ -112,6 +112,7 @@ printf 'from setuptools import setup\nsetup(name="thing", version="1", py_module
 pip install --quiet --no-index --no-build-isolation --break-system-packages /p 2> /pip.log
 
 #: git-commit | clock: the commit; device, inode and change time of files: the index
+#! `.git/index` holds device, inode and time of change of each file
 git init -q /r && cd /r && echo text > file && git add file
 git -c user.name=me -c user.email=me@example.org commit -qm one
 
@@ -121,9 +122,11 @@ git -c user.name=me -c user.email=me@example.org commit -qm one
 git rev-parse HEAD > /o && rm -r /r
 
 #: touch-stat | time of a file, to the nanosecond
+#! times keep the order in which files were written, to the millisecond, so that make(1) works
 touch /f && stat -c '%X %x %Y %y' /f > /o
 
 #: change-time | time of change and of birth
+#! only the kernel sets times of change and of birth
 touch /f && stat -c '%z %w' /f > /o
 
 #: make-newer | times of files decide what is done
@@ -142,11 +145,30 @@ except queue.Empty: print("empty", time.time() - began)
 PY
 timeout 0.3 sleep 9 || echo $? >> /o
 
+#: musl-mkstemp | clock: names of temporary files, with the C library of Alpine
+#! fails: this C library makes names of the clock alone, and tries again until the clock has moved
+cat > /c.c <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+int main(void) {
+    for (int i = 0; i < 3; i++) {
+        char name[] = "/tmp/XXXXXX";
+        if (mkstemp(name) < 0) { perror("mkstemp"); return 1; }
+        puts(name);
+    }
+    return 0;
+}
+C
+musl-gcc -static -o /c /c.c && /c > /o
+
 #: monotonic | clock of durations
+#! the clock of durations runs: timeouts need it
 python3 -c 'import time; print(time.monotonic_ns(), time.perf_counter_ns())' > /o
 
 #: duration | how long something took
-bash -c "time sha256sum /usr/bin/bash" > /dev/null 2> /o
+#! the time that a processor works is so
+bash -c "time seq 2000000" > /dev/null 2> /o
 
 #: cpu-time | how much work something was
+#! the time that a processor works is so
 python3 -c 'import time; sum(range(100000)); print(time.process_time_ns())' > /o

@@ -34,16 +34,20 @@ printf 'all: libf.a\nlibf.a: %s\n\tar rc $@ $^\n' "$(for i in 1 2 3 4 5 6 7 8; d
 make -s -j4 > /dev/null
 
 #: make-log | what runs at the same time: lines of one log
+#! what runs at the same time ends in any order
 printf 'all: 1 2 3 4 5 6 7 8\n%%:\n\t@head -c 300000 /dev/zero | sha256sum > /dev/null; echo $@\n' > /Makefile
 cd / && make -j4 all > /o
 
 #: xargs-parallel | what runs at the same time: lines of one log
+#! what runs at the same time ends in any order
 seq 40 | xargs -P 4 -n 1 sh -c 'echo $0' > /o
 
 #: ripgrep | order of threads of one program
+#! what runs at the same time ends in any order
 mkdir /d && cd /d && for i in $(seq 200); do echo same > $i; done && rg -j4 same . > /o
 
 #: threads | which thread is first
+#! what runs at the same time ends in any order
 python3 - > /o <<'PY'
 import threading, hashlib
 def work(name):

@@ -3,6 +3,13 @@
 #: urandom | entropy
 dd if=/dev/urandom of=/o bs=64 count=4 status=none
 
+#: dd-large | entropy
+#! /dev/urandom is a pipe here: a read of a mebibyte may be cut short
+dd if=/dev/urandom of=/o bs=1M count=16 status=none
+
+#: random-parallel | entropy, taken at once
+for i in $(seq 20); do sh -c 'python3 -c "import os; print(os.urandom(8))" > /o$0' $i & done; wait
+
 #: random | entropy
 head -c 16 /dev/random > /o
 
@@ -55,9 +62,11 @@ bash -c 'echo $RANDOM $RANDOM $SRANDOM' > /o
 seq 50 | shuf > /o && seq 50 | sort -R >> /o
 
 #: mktemp | entropy: names
+#! the C library of Debian 12 takes names from the clock of durations
 mktemp -d && mktemp /tmp/XXXXXXXXXX.log && python3 -c 'import tempfile; tempfile.mkstemp()'
 
 #: mktemp-parallel | entropy: names, taken at once
+#! the C library of Debian 12 takes names from the clock of durations
 for i in 1 2 3 4 5 6 7 8; do mktemp /tmp/XXXXXXXXXX & done; wait
 
 #: openssl-rand | entropy
@@ -73,6 +82,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=h
 ssh-keygen -q -t ed25519 -N '' -f /key && ssh-keygen -q -t ecdsa -N '' -f /key2
 
 #: gpg-key | entropy, clock; keys, trust, revocation
+#! libgcrypt stirs in durations and what the processor did
 gpg --batch --quiet --passphrase '' --quick-generate-key me@example.org ed25519 sign never
 gpgconf --kill all
 

@@ -49,7 +49,10 @@ pub fn print(pair: &Pair) {
     let files = source(pair);
     let lines: String = WORKS.iter().map(|work| format!("{}\n", work.text)).collect();
     pair.lab.write("project/Dockerfile", format!("FROM corpus\nCOPY src /src\n{lines}"));
-    println!("\n{SOURCE}: {files} C files; {} processors; median of {ROUNDS}", std::thread::available_parallelism().unwrap());
+    println!(
+        "\n{SOURCE}: {files} C files; {} processors; median of {ROUNDS}",
+        std::thread::available_parallelism().unwrap()
+    );
     let mut times = WORKS.map(|_| [const { Vec::new() }; 3]);
     for _ in 0..ROUNDS {
         for (at, mode) in Mode::ALL.iter().enumerate() {
@@ -78,7 +81,8 @@ fn median(times: &mut Vec<f64>) -> f64 {
 
 fn build(machine: &Machine<'_>, mode: Mode) -> Built {
     let context = machine.lab.path("project");
-    let args = [&["build", "--no-cache", "-j1", "--progress=json"], mode.options(), &[context.to_str().unwrap()]];
+    let args =
+        [&["build", "--no-cache", "-j1", "--progress=json"], mode.options(), &[context.to_str().unwrap()]];
     let output = machine.command(&args.concat()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Built::of(&String::from_utf8_lossy(&output.stdout))

@@ -48,7 +48,9 @@ pub fn print(pair: &Pair, names: &[String]) {
                 let seen = pair.with(|machines| differing(machines, layers));
                 surprises.push(format!("{}: differs in\n{seen}", snippet.name));
             }
-            Twice::Failed(text) if snippet.reason.is_none() => surprises.push(format!("{}: {text}", snippet.name)),
+            Twice::Failed(text) if snippet.reason.is_none() => {
+                surprises.push(format!("{}: {text}", snippet.name))
+            }
             Twice::Same | Twice::Differ(_) | Twice::Failed(_) => {}
         }
     }
@@ -58,8 +60,7 @@ pub fn print(pair: &Pair, names: &[String]) {
 }
 
 fn twice(machines: [&Machine<'_>; 2], snippet: &Snippet, mode: Mode) -> Twice {
-    let [one, other] =
-        machines.map(|machine| machine.layer("corpus", &snippet.name, &snippet.script, mode));
+    let [one, other] = machines.map(|machine| machine.layer("corpus", &snippet.name, &snippet.script, mode));
     match (one, other) {
         (Ok(one), Ok(other)) if one == other => Twice::Same,
         (Ok(one), Ok(other)) => Twice::Differ([one, other]),
@@ -71,7 +72,7 @@ fn twice(machines: [&Machine<'_>; 2], snippet: &Snippet, mode: Mode) -> Twice {
 pub fn differing(machines: [&Machine<'_>; 2], layers: &[String; 2]) -> String {
     let tars = [0, 1].map(|at| machines[at].tar(&layers[at]));
     let script = "mkdir \"$1/one\" \"$1/other\"; tar -xf \"$2\" -C \"$1/one\"; tar -xf \"$3\" -C \"$1/other\"; \
-        cd \"$1\"; diff -rq --no-dereference one other | head -n 20";
+        cd \"$1\"; diff -rq --no-dereference one other | grep -v 'special file' | head -n 20";
     let place = tempfile::TempDir::new_in("/dev/shm").unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(place.path()).args(tars);

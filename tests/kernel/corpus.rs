@@ -23,7 +23,9 @@ fn what_busybox_makes_is_the_same_on_two_machines_if_it_is_to_be() {
     for snippet in snippets("busybox.sh") {
         let twice = |mode| {
             let layer = |machine: &Machine<'_>| machine.layer("base", &snippet.name, &snippet.script, mode);
-            machines.each_ref().map(|machine| layer(machine).unwrap_or_else(|text| panic!("{}: {text}", snippet.name)))
+            machines
+                .each_ref()
+                .map(|machine| layer(machine).unwrap_or_else(|text| panic!("{}: {text}", snippet.name)))
         };
         let [one, other] = twice(Mode::Deterministic);
         if one != other {

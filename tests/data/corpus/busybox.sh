@@ -18,9 +18,6 @@ touch "/o.$(head -c 6 /dev/random | base64 | tr / _)"
 #: busybox-awk | clock: a seed
 awk 'BEGIN { srand(); print rand(), systime() }' > /o
 
-#: busybox-shuf | entropy
-seq 50 | shuf > /o
-
 #: busybox-uptime | time since the start
 cat /proc/uptime /proc/stat > /o
 
@@ -31,7 +28,7 @@ uname -a > /o && nproc >> /o && cat /proc/cpuinfo /proc/version >> /o
 cat /proc/sys/kernel/random/boot_id > /o
 
 #: busybox-find | order of directories
-mkdir /d && cd /d && touch $(seq 40) && find . > /o && ls -f >> /o
+mkdir /d && cd /d && touch $(seq 40) && find . > /o
 
 #: busybox-root | clock: times of what was made for the step
-ls -le / /dev | awk '{ print $6, $7, $8, $9, $10 }' > /o
+stat -c '%Y %n' / /dev /dev/null /dev/fd /dev/shm > /o

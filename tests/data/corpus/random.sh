@@ -8,6 +8,7 @@ dd if=/dev/urandom of=/o bs=64 count=4 status=none
 dd if=/dev/urandom of=/o bs=1M count=16 status=none
 
 #: random-parallel | entropy, taken at once
+#! who is the first of its kind is so: programs of one command line share their streams in the order they start
 for i in $(seq 20); do sh -c 'python3 -c "import os; print(os.urandom(8))" > /o$0' $i & done; wait
 
 #: random | entropy
@@ -60,6 +61,10 @@ bash -c 'echo $RANDOM $RANDOM $SRANDOM' > /o
 
 #: shuf | entropy
 seq 50 | shuf > /o && seq 50 | sort -R >> /o
+
+#: busybox-shuf | a seed
+#! busybox takes the clock of durations for one
+seq 50 | busybox shuf > /o
 
 #: mktemp | entropy: names
 #! the C library of Debian 12 takes names from the clock of durations

@@ -15,7 +15,9 @@ use std::process::ExitCode;
 
 use lith::capabilities::Capabilities;
 use lith::mount::{Overlay, OverlayMarks, Writable};
-use lith::sandbox::spec::{Access, Ended, First, Ids, Net, Process, SHM_SIZE, Spec, Status, Stdio, Work};
+use lith::sandbox::spec::{
+    Access, Ended, First, Ids, Layout, Listing, Net, Process, SHM_SIZE, Spec, Status, Stdio, Work, World,
+};
 use lith::sandbox::userns::{self, Entry};
 use lith::sandbox::{Event, Launcher, Output, Running, SandboxError, Stream};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -114,7 +116,15 @@ fn process(argv: Vec<String>, stdio: Stdio) -> Process {
         capabilities: Capabilities::default(),
         ulimits: Vec::new(),
         insecure: false,
-        hermetic: true,
+        world: Some(World {
+            clock: 1_700_000_000,
+            seed: None,
+            processors: 4,
+            listing: Listing::Sorted,
+            layout: Layout::Fixed,
+            umask: 0o022,
+            last_process: 0,
+        }),
         stdio,
         work: Work::Execute,
     }

@@ -10,8 +10,9 @@ use super::container::{
     wait,
 };
 use super::{
-    attest, build, bundle, caches, check, convert, copy, diff, digest, gc, graph, history, images, import, init,
-    inspect, lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify, why,
+    attest, build, bundle, caches, check, convert, copy, diff, digest, gc, graph, history, images, import,
+    init, inspect, lint, lock, log, login, mount, names, plan, pull, push, save, signatures, vendor, verify,
+    why,
 };
 
 /// Compiles a Dockerfile or a KDL file into an OCI image the way Nix compiles a derivation.

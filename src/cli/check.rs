@@ -13,10 +13,11 @@ use super::places::scratch;
 use super::session::{self, Need};
 use super::{CliError, errors, out, progress};
 use crate::debian::Asking;
+use crate::diff::content::Difference;
 use crate::diff::text::{Detail, render};
 use crate::diff::{self, Report};
 use crate::engine;
-use crate::engine::again::{self, Again, Checked, CheckedStep};
+use crate::engine::again::{self, Again, Checked, CheckedStep, Wanted};
 use crate::exec::variation::Axis;
 use crate::fetch::Watcher;
 use crate::store::{LayerRef, Store};
@@ -40,6 +41,9 @@ pub struct Check {
     /// Only this step, as `lith plan` calls it: stage/number
     #[arg(long, value_name = "STEP")]
     step: Vec<String>,
+    /// What is made different, with commas between them [default: all but the umask, and nothing that a step is told]
+    #[arg(long, value_enum, value_name = "WHAT,…", value_delimiter = ',')]
+    vary: Option<Vec<Axis>>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -96,8 +100,13 @@ impl Check {
         options.no_sandbox = no_sandbox;
         options.reads_layers = true;
         ui.reads(&options.dockerfile);
+        let wanted = Wanted {
+            now: now().seconds(),
+            steps: self.step.clone(),
+            different: self.vary.as_ref().map(|axes| axes.iter().copied().collect()),
+        };
         let checked = engine::prepare(store, &options, Asking::Allowed)
-            .and_then(|mut prepared| again::check(&mut prepared, now().seconds(), &self.step, ui.as_ref()));
+            .and_then(|mut prepared| again::check(&mut prepared, &wanted, ui.as_ref()));
         match checked {
             Ok(checked) => Ok((checked, options.dockerfile.name.clone())),
             Err(error) => {
@@ -130,6 +139,9 @@ fn text(checked: &Checked, reports: &[Option<Report>], file: &str) -> String {
         let place = format!("{} {file}:{}", step.info.name, step.info.line);
         let _ = writeln!(text, "{}  {shown}\n  {finding}", paint.wrap("1;31", &place));
         if let Some(report) = report {
+            for line in guilty(report) {
+                let _ = writeln!(text, "  {line}");
+            }
             for line in render(report, paint, Detail::Full).lines() {
                 let _ = writeln!(text, "  {line}");
             }
@@ -166,6 +178,23 @@ fn finding(step: &CheckedStep) -> Option<String> {
             Some(format!("fails with {with}: {error}"))
         }
     }
+}
+
+/// Files of a step that varies: which bytes, and what they look like.
+fn guilty(report: &Report) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let entries = report.images.iter().flat_map(|images| &images.entries);
+    let files = entries.filter_map(|entry| Some((&entry.path, entry.content.as_ref()?)));
+    let line = |(path, content): (&String, &Difference)| {
+        let bytes = content.ranges.first().map(|range| {
+            let more = if content.ranges.len() > 1 { " and more" } else { "" };
+            format!("bytes {}..{}{more}", range.a.start, range.a.end)
+        });
+        let class = content.suspects.first().map(|suspect| suspect.class.name());
+        let parts: Vec<String> = bytes.into_iter().chain(class.map(str::to_owned)).collect();
+        format!("{path}: {}", parts.join(", "))
+    };
+    files.map(line).take(SHOWN).collect()
 }
 
 fn names<'a>(axes: impl Iterator<Item = &'a Axis>) -> String {

@@ -11,14 +11,26 @@ use super::report::{Event, StepInfo, Ui};
 use super::{BuildError, Prepared, sharing};
 use crate::action::{BoundOp, BoundRun};
 use crate::exec::observe::Rootfs;
-use crate::exec::run::Sink;
+use crate::exec::run::{Part, Sink};
 use crate::exec::variation::{Axis, Variation};
 use crate::exec::{ExecError, Executor};
+use crate::layer::capture::Dropped;
 use crate::sandbox::Stream;
 use crate::store::LayerRef;
 
 /// A file system in memory that is there on every Linux.
 const MEMORY: &str = "/dev/shm";
+
+/// What is to be checked.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Seconds since 1970, for the clocks of steps whose own goes on.
+    pub now: i64,
+    /// Names of steps; none means all.
+    pub steps: Vec<String>,
+    /// What is made different, also what hermetic steps are told; else what suits each step.
+    pub different: Option<BTreeSet<Axis>>,
+}
 
 /// What came of a check.
 #[derive(Debug)]
@@ -64,26 +76,21 @@ impl Checked {
 ///
 /// # Errors
 /// [`BuildError`] if it cannot be built at all, or a name is that of no step.
-pub fn check(
-    prepared: &mut Prepared<'_>,
-    now: i64,
-    only: &[String],
-    ui: &dyn Ui,
-) -> Result<Checked, BuildError> {
+pub fn check(prepared: &mut Prepared<'_>, wanted: &Wanted, ui: &dyn Ui) -> Result<Checked, BuildError> {
     super::foreign::check(prepared)?;
     let (done, written) = sharing::run(prepared, ui);
     prepared.save_indexes()?;
     let done = done?;
     written?;
-    find_all(prepared, &done, only)?;
+    find_all(prepared, &done, &wanted.steps)?;
     let checker = Checker {
         executor: Executor::new(prepared.store, &prepared.rules),
-        now,
+        wanted,
         storage: elsewhere(prepared),
         ui,
     };
-    let wanted = done.done.iter().filter(|(id, _)| is_wanted(only, &prepared.plain_step(**id)));
-    let steps = wanted.map(|(id, step)| {
+    let steps = done.done.iter().filter(|(id, _)| is_wanted(&wanted.steps, &prepared.plain_step(**id)));
+    let steps = steps.map(|(id, step)| {
         let parent = done.parent(prepared, *id).expect("it was built");
         checker.step(step, &parent)
     });
@@ -118,7 +125,7 @@ fn elsewhere(prepared: &Prepared<'_>) -> Option<PathBuf> {
 
 struct Checker<'a> {
     executor: Executor<'a>,
-    now: i64,
+    wanted: &'a Wanted,
     storage: Option<PathBuf>,
     ui: &'a dyn Ui,
 }
@@ -140,7 +147,10 @@ impl Checker<'_> {
             // Nothing is executed, and lith itself asks none of these.
             return BTreeSet::new();
         };
-        let mut axes = Axis::of_step(hermetic, seeded);
+        let mut axes = match &self.wanted.different {
+            Some(different) => different.clone(),
+            None => Axis::of_step(hermetic, seeded),
+        };
         if self.storage.is_none() {
             axes.remove(&Axis::Storage);
         }
@@ -150,10 +160,14 @@ impl Checker<'_> {
     /// Does a step in a world that differs in these.
     fn once(&self, done: &Done, parent: &Rootfs, different: &BTreeSet<Axis>) -> Result<LayerRef, ExecError> {
         let names: Vec<&str> = different.iter().map(|axis| axis.name()).collect();
-        let what = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        self.ui.event(Event::Note(&format!("[{}] once more, with other: {what}", done.info.name)));
+        let what = match &names[..] {
+            [] => "all else equal".to_owned(),
+            [name] => format!("other {name}"),
+            names => format!("{} things different", names.len()),
+        };
+        self.ui.event(Event::Note(&format!("[{}] once more, {what}", done.info.name)));
         let variation =
-            Variation { different: different.clone(), now: self.now, storage: self.storage.clone() };
+            Variation { different: different.clone(), now: self.wanted.now, storage: self.storage.clone() };
         self.executor.varied(variation).again(&done.job, parent, &mut Quiet)
     }
 
@@ -207,5 +221,9 @@ impl Sink for Quiet {
 
     fn warning(&mut self, _: &str) {}
 
+    fn dropped(&mut self, _: &Dropped) {}
+
     fn shell(&mut self) {}
+
+    fn part(&mut self, _: Part) {}
 }

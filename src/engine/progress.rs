@@ -304,8 +304,8 @@ impl Running<'_> {
                 old.map(|old| (old.spent.clone(), old.dropped.clone())).unwrap_or_default()
             }
         };
-        let (info, job, record) = (info.clone(), job.clone(), outcome.record);
-        let done = Done { info, job, record, fields, hit, why, cause, spent, dropped };
+        let (job, record) = (job.clone(), outcome.record);
+        let done = Done { info: info.clone(), job, record, fields, hit, why, cause, spent, dropped };
         let mut steps = self.steps();
         steps.done.insert(info.id, done);
         steps.rootfs.insert(info.id, Arc::new(rootfs));

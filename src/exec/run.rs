@@ -22,7 +22,7 @@ use crate::recipe::mount::Mount;
 use crate::recipe::{Effect, Security};
 use crate::sandbox::emulation::{self, Support};
 use crate::sandbox::spec::{
-    Access, File, First, Ids, Net, Process, SHM_SIZE, Seen, Spec, Status, Stdio, Work,
+    Access, Ended, File, First, Ids, Net, Process, SHM_SIZE, Seen, Spec, Status, Stdio, Work,
 };
 use crate::sandbox::{Launcher, Output, Stream};
 use crate::store::snapshots::EMPTY_LAYER;
@@ -359,13 +359,13 @@ impl Executor<'_> {
         run: &BoundRun,
         parent: &Rootfs,
         scratch: Scratch,
-        stubs: &[crate::sandbox::spec::Stub],
-        seeded: Option<&Seen>,
+        ended: &Ended,
         output: &mut dyn Sink,
     ) -> Result<LayerRef, ExecError> {
         use std::os::unix::ffi::OsStrExt as _;
         let lower = self.trees.of(self.store, parent)?;
-        let stubs: Vec<(ImagePath, u64)> = stubs
+        let stubs: Vec<(ImagePath, u64)> = ended
+            .stubs
             .iter()
             .map(|stub| {
                 let path = ImagePath::parse(stub.path.as_os_str().as_bytes()).expect("the sandbox made it");
@@ -389,7 +389,7 @@ impl Executor<'_> {
             output.dropped(&captured.dropped);
         }
         let (sink, written) = writer.finish()?;
-        self.check_keys(&written.toc, &upper, parent, seeded, output)?;
+        self.check_keys(&written.toc, &upper, parent, run.seeded.then_some(&ended.seen), output)?;
         self.store.commit_layer(sink, &written)?;
         let layer = LayerRef { diff_id: written.diff_id, size: written.size };
         // One more time is for comparison alone, and may lie on another file system.

@@ -15,6 +15,10 @@ const PROCESSORS: u32 = 4;
 /// What randomness follows from where it is to be held still and the step has no seed.
 const SEED: [u8; 32] = *b"held still to look at the others";
 const UMASK: u32 = 0o022;
+/// Where the clock stands if nothing is later: 1980-01-02T00:00:00Z. Programs take earlier times for a clock that nobody set:
+/// zip(1) and python's zipfile have no way to write them, and gzip(1) fails with a warning for 1970. A day later, so that it
+/// is 1980 in every time zone.
+const EARLIEST: i64 = 315_619_200;
 
 impl Executor<'_> {
     /// `None` for a step that sees what is so.
@@ -36,7 +40,7 @@ impl Executor<'_> {
         let tree = self.trees.of(self.store, parent)?;
         // A file that a program finds must not be from its future: make(1), tar(1) and gpg(1) mind.
         let newest = tree.layers().iter().filter_map(|layer| newest(layer)).max();
-        let clock = newest.map_or(epoch, |newest| newest.max(epoch));
+        let clock = newest.map_or(epoch, |newest| newest.max(epoch)).max(EARLIEST);
         Ok(still(clock, run.seeded.then(|| *job.key.as_bytes())))
     }
 }

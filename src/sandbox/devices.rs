@@ -2,7 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
+};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -11,7 +13,7 @@ use crate::sys::mount::{Opt, Reach};
 
 use super::failure::{Doing as _, SetupError};
 use super::root::Staging;
-use super::spec::{Spec, Stdio};
+use super::spec::{Spec, Stdio, World};
 use super::target::Tree;
 use super::world::{Pool, open_pool};
 
@@ -116,8 +118,22 @@ pub(super) fn mount_dev(tree: &mut Tree, devices: &Devices, spec: &Spec) -> Resu
     mount_pts(&dev)?;
     match mount_in(&dev, "mqueue", "mqueue", &[], NODEV) {
         // A kernel without POSIX message queues.
-        Ok(()) | Err(SetupError::Refused { .. }) => Ok(()),
-        Err(other) => Err(other),
+        Ok(()) | Err(SetupError::Refused { .. }) => {}
+        Err(other) => return Err(other),
+    }
+    if let Some(world) = &spec.process.world {
+        date(&dev, world);
+    }
+    Ok(())
+}
+
+/// All of it was made just now; a world has another clock. What cannot be given its time is not ours: the host's nodes in a
+/// user namespace, whose times say when that machine started.
+fn date(dev: &OwnedFd, world: &World) {
+    let mounts = ["shm", "pts", "mqueue"];
+    let names = NODES.iter().map(|(name, ..)| *name).chain(LINKS.iter().map(|(name, _)| *name)).chain(mounts);
+    for name in names.chain(["."]) {
+        let _ = utimensat(dev, name, &world.time_of_what_is_there(), AtFlags::SYMLINK_NOFOLLOW);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rustix::fs::{Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capabilities;
@@ -65,6 +66,14 @@ pub struct World {
     pub umask: u32,
     /// Processes of the program have numbers from behind this one on.
     pub last_process: u32,
+}
+
+impl World {
+    /// The time of what is there when the program begins and was made for it: its root, its `/dev`.
+    pub(super) fn time_of_what_is_there(&self) -> Timestamps {
+        let time = Timespec { tv_sec: self.clock, tv_nsec: 0 };
+        Timestamps { last_access: time, last_modification: time }
+    }
 }
 
 /// The order in which directories are listed.

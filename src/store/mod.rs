@@ -192,7 +192,13 @@ fn prepare(root: &Path) -> Result<(), StoreError> {
     check_owner(root, &meta)?;
     let whole = check_version(root)?;
     shut(root, &meta)?;
-    if whole { Ok(()) } else { initialise(root) }
+    if whole { complete(root) } else { initialise(root) }
+}
+
+/// Makes directories that an older lith of this version did not know.
+fn complete(root: &Path) -> Result<(), StoreError> {
+    let missing = DIRS.iter().map(|dir| root.join(dir)).filter(|dir| !dir.exists());
+    missing.into_iter().try_for_each(|dir| create_dir(&dir))
 }
 
 /// Whether a version stands there. An empty file is what a file system may leave of a store that was just made.

@@ -29,6 +29,7 @@ mod packages;
 mod pinned;
 mod provenance;
 mod registry;
+mod reproducibility;
 mod resume;
 mod rules;
 mod schema;

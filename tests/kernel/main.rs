@@ -16,6 +16,7 @@ mod containers;
 mod contexts;
 mod copies;
 mod copy;
+mod corpus;
 mod diff;
 mod differential;
 mod dockerignore;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub mod archive;
+pub mod corpus;
 pub mod dockerignore;
 pub mod git;
 pub mod packages;

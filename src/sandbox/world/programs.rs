@@ -88,11 +88,20 @@ impl Programs {
 
 /// What a program is: its arguments, and where it runs.
 fn description(calls: &Calls, pid: i32) -> Vec<u8> {
-    let arguments = calls.processes.read(&format!("{pid}/cmdline")).unwrap_or_default();
+    let arguments = lasting(&calls.processes.read(&format!("{pid}/cmdline")).unwrap_or_default());
     let directory = calls.processes.open_at(&format!("{pid}/cwd"), OFlags::PATH | OFlags::NOFOLLOW);
     let directory = directory.and_then(|link| rustix::fs::readlinkat(link, c"", Vec::new()));
     let directory = directory.map(std::ffi::CString::into_bytes).unwrap_or_default();
     [directory, arguments].join(&0)
+}
+
+/// Arguments without those that name something in a directory for temporary files. mkstemp(3) of the GNU C library before
+/// 2.37 draws such names from the clock of durations, which runs; a key that is made with one beside must not follow from it.
+fn lasting(arguments: &[u8]) -> Vec<u8> {
+    let is_temporary = |argument: &[u8]| argument.windows(5).any(|part| part == b"/tmp/");
+    let lasting: Vec<&[u8]> =
+        arguments.split(|byte| *byte == 0).filter(|argument| !is_temporary(argument)).collect();
+    lasting.join(&0)
 }
 
 /// The command of the process that makes a call, its arguments joined, for people.
@@ -103,4 +112,18 @@ pub(super) fn command(calls: &Calls, call: Notification) -> Option<String> {
         arguments.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(crate::diag::escape).collect();
     let text: String = words.join(" ").chars().take(SHOWN).collect();
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lasting;
+
+    #[test]
+    fn temporary_names_do_not_describe_a_program() {
+        let of = |text: &[u8]| String::from_utf8(lasting(text)).unwrap();
+        let one = of(b"openssl\0req\0-config\0/tmp/tmp.4fXq\0-keyout\0/key\0");
+        assert_eq!(one, of(b"openssl\0req\0-config\0/var/tmp/x\0-keyout\0/key\0"));
+        assert_eq!(one, "openssl\0req\0-config\0-keyout\0/key\0");
+        assert_ne!(of(b"cc\0a.c\0"), of(b"cc\0b.c\0"));
+    }
 }

@@ -63,6 +63,13 @@ impl Devices {
         Ok((Self(nodes.collect::<Result<_, SetupError>>()?), pool.map(|(pool, _)| pool)))
     }
 
+    /// Whether a device of this name belongs to this sandbox alone.
+    pub(super) fn is_own(&self, staging: &Staging, name: &str) -> bool {
+        let device = |fd: &OwnedFd| fstat(fd).map(|stat| stat.st_dev).ok();
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.is_some_and(|(_, fd)| device(fd) == device(staging.dir()))
+    }
+
     /// The null device.
     pub(super) fn null(&self) -> &OwnedFd {
         &self.0[0].1

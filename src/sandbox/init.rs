@@ -177,7 +177,7 @@ fn inner(
         // Away from the terminal's process group. The only error means that it is away already.
         let _ = rustix::process::setsid();
     }
-    let (program, Entered { stubs, pool }) = prepare(socket, job, stdin)?;
+    let (program, Entered { stubs, pool, own_devices }) = prepare(socket, job, stdin)?;
     // Nobody in here may look into this process or through its /proc/1/root and the like.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("close", "the init process")?;
     let (failed, report_end) = socket_pair()?;
@@ -189,7 +189,7 @@ fn inner(
         }
         Fork::Parent(main) => {
             drop(report_end);
-            let world = job.spec.process.world.as_ref().map(|world| Answers::new(world, pool));
+            let world = job.spec.process.world.as_ref().map(|world| Answers::new(world, pool, own_devices));
             let supervisor = supervise(&failed, program.is_supervised(), world, Processes::open)?;
             // Whoever gets hold of this process in spite of all gets no more than the program has.
             program.have_no_more()?;

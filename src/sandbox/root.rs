@@ -28,6 +28,8 @@ pub(super) struct Entered {
     pub stubs: Vec<Stub>,
     /// Where programs read seeded bytes from.
     pub pool: Option<Pool>,
+    /// Whether the devices that give randomness are opened by nobody else.
+    pub own_devices: bool,
 }
 
 /// Builds the root, with everything mounted, and makes it the root of this process' mount namespace.
@@ -39,6 +41,7 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Entered, SetupError> {
     let root = staging.attach_root(job, made)?;
     let mut tree = Tree::new(root, job.spec.root.writable.as_ref())?;
     let (devices, pool) = Devices::gather(&staging, world.is_some_and(|world| world.seed.is_some()))?;
+    let own_devices = devices.is_own(&staging, "urandom");
     if job.spec.process.insecure {
         kernel::mount_open(&mut tree, world.is_some())?;
     } else {
@@ -57,7 +60,7 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Entered, SetupError> {
     }
     staging.subdirectory("host")?;
     sys::mount::pivot(staging.dir(), c"host", tree.root()).doing("enter", "the root file system")?;
-    Ok(Entered { stubs: tree.into_stubs(), pool })
+    Ok(Entered { stubs: tree.into_stubs(), pool, own_devices })
 }
 
 /// What an overlay is for.

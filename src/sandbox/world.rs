@@ -4,6 +4,7 @@
 //! an error that it would not have met.
 
 mod clock;
+mod draws;
 mod entropy;
 mod listing;
 mod machine;
@@ -104,12 +105,13 @@ pub(super) struct Answers {
     programs: programs::Programs,
     random: Option<entropy::Streams>,
     waits: waits::Waits,
+    draws: draws::Draws,
     seen: Seen,
 }
 
 impl Answers {
     /// From now on. `pool` is where programs read seeded bytes from.
-    pub(super) fn new(world: &World, pool: Option<Pool>) -> Self {
+    pub(super) fn new(world: &World, pool: Option<Pool>, own_devices: bool) -> Self {
         let clock = clock::Clock::from_now(world.clock);
         Self {
             programs: programs::Programs::new(&clock, world.seed.is_some()),
@@ -118,6 +120,7 @@ impl Answers {
             listings: listing::Listings::new(world.listing),
             random: world.seed.map(|seed| entropy::Streams::new(seed, pool)),
             waits: waits::Waits::default(),
+            draws: draws::Draws::watch(own_devices && world.seed.is_none()),
             seen: Seen::default(),
         }
     }
@@ -203,6 +206,10 @@ impl Answers {
     }
 
     pub(super) fn seen(&self) -> Seen {
-        self.seen.clone()
+        let mut seen = self.seen.clone();
+        if self.draws.happened() {
+            seen.entropy.push("/dev/urandom".to_owned());
+        }
+        seen
     }
 }

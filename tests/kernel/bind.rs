@@ -265,6 +265,9 @@ fn insecure_steps_need_to_be_allowed_and_then_may_do_what_root_may() {
     for line in ["mounted", "loop", "writable"] {
         assert!(shown.lines().any(|l| l == line), "{line} is not in {shown}");
     }
-    assert_eq!(built.ended(step)["effects"], serde_json::json!(["insecure"]));
+    assert_eq!(
+        built.ended(step)["effects"],
+        serde_json::json!(["network", "clock", "entropy", "machine", "insecure"])
+    );
     assert_eq!(lab.build("store", "ctx", &["--allow", "security.insecure"]).status(step), "hit");
 }

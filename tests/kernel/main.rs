@@ -11,6 +11,7 @@ mod bind;
 mod build;
 mod bundle;
 mod caches;
+mod check;
 mod checkouts;
 mod containers;
 mod contexts;

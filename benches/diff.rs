@@ -143,22 +143,25 @@ fn text(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// The same files as images: of one layer, of twelve of which one differs, and in a store.
+/// The same files as images: of one layer, in a store, and of twelve layers of which one differs. What a row does not need
+/// any more is removed, as all of it at once is ten gigabytes.
 fn layouts(lab: &Lab, tars: &(PathBuf, PathBuf)) {
-    let one = ["a", "b"].map(|side| {
-        let tar = if side == "a" { &tars.0 } else { &tars.1 };
-        layout(lab, &format!("one-{side}"), std::slice::from_ref(tar))
-    });
+    let sides = [("a", &tars.0), ("b", &tars.1)];
+    let one = sides.map(|(side, tar)| layout(lab, &format!("one-{side}"), std::slice::from_ref(tar)));
     row(lab, "lith, OCI layouts of one layer", &lith(lab, &[&one[0], &one[1]]));
-    let parts = ["a", "b"].map(|side| {
-        let tar = if side == "a" { &tars.0 } else { &tars.1 };
-        layout(lab, &format!("parts-{side}"), &split(lab, side, tar))
-    });
-    row(lab, "lith, OCI layouts of twelve layers", &lith(lab, &[&parts[0], &parts[1]]));
-    for (name, place) in [("one-a", &one[0]), ("one-b", &one[1])] {
+    for (place, name) in one.iter().zip(["one-a", "one-b"]) {
         lab.ok("store", &["image", "copy", place, &format!("store:{name}")]);
+        fs::remove_dir_all(lab.path(name)).unwrap();
     }
     row(lab, "lith, a store", &lith(lab, &["one-a", "one-b"]));
+    fs::remove_dir_all(lab.path("store")).unwrap();
+    let parts = sides.map(|(side, tar)| {
+        let parts = split(lab, side, tar);
+        let place = layout(lab, &format!("parts-{side}"), &parts);
+        parts.iter().for_each(|part| fs::remove_file(part).unwrap());
+        place
+    });
+    row(lab, "lith, OCI layouts of twelve layers", &lith(lab, &[&parts[0], &parts[1]]));
 }
 
 /// The directories of a tar dealt out to twelve.

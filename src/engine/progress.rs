@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::meter::{Left, Meter};
 use super::report::{End, Event, StepInfo, Ui};
 use super::why::{Above, Case, Nearest};
-use super::{BuildError, Prepared};
+use super::{BuildError, Prepared, StepPlaces};
 use crate::action::BoundOp;
 use crate::diag;
 use crate::digest::ActionKey;
@@ -67,7 +67,7 @@ struct Running<'a> {
     /// The last builds of the same places.
     builds: Vec<BuildRecord>,
     /// Where the steps are in them, by number of the platform and name.
-    last: BTreeMap<(usize, String), (usize, usize)>,
+    last: StepPlaces,
     /// All builds that are remembered, once a step is compared with others than its own last.
     recorded: OnceLock<Option<Recorded>>,
     offer: &'a Offering<'a>,

@@ -225,6 +225,9 @@ pub struct Prepared<'a> {
     named: BTreeMap<String, Files>,
 }
 
+/// Where steps are in a list of builds, by number of the platform and name of the step: which build, which of its steps.
+type StepPlaces = BTreeMap<(usize, String), (usize, usize)>;
+
 /// Images of a build, by reference as written and platform.
 pub type Images = BTreeMap<(String, Platform), Resolved>;
 
@@ -465,7 +468,7 @@ impl Prepared<'_> {
     }
 
     /// The last builds of the same places, and where each step is in them, by number of the platform and name.
-    fn last_builds(&self) -> (Vec<BuildRecord>, BTreeMap<(usize, String), (usize, usize)>) {
+    fn last_builds(&self) -> (Vec<BuildRecord>, StepPlaces) {
         let (mut builds, mut steps) = (Vec::new(), BTreeMap::new());
         for target in 0..self.recipe.targets.len() {
             let Some(build) = self.store.last_build(&self.place(target)) else { continue };

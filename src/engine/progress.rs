@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::meter::{Left, Meter};
 use super::report::{End, Event, StepInfo, Ui};
 use super::why::{Above, Case, Nearest};
-use super::{BuildError, Prepared};
+use super::{BuildError, Prepared, StepPlaces};
 use crate::action::BoundOp;
 use crate::diag;
 use crate::digest::ActionKey;
@@ -69,7 +69,7 @@ struct Running<'a> {
     /// The last builds of the same places.
     builds: Vec<BuildRecord>,
     /// Where the steps are in them, by number of the platform and name.
-    last: BTreeMap<(usize, String), (usize, usize)>,
+    last: StepPlaces,
     /// All builds that are remembered, once a step is compared with others than its own last.
     recorded: OnceLock<Option<Recorded>>,
     offer: &'a Offering<'a>,
@@ -362,17 +362,21 @@ impl Running<'_> {
         }
         // What cannot be read explains nothing.
         let recorded = self.recorded.get_or_init(|| self.prepared.store.recorded_builds().ok());
-        let all = recorded
-            .iter()
-            .flat_map(Recorded::all)
-            .flat_map(|build| build.steps.iter().map(move |step| Nearest { build, step }));
-        let same = all.filter(|one| explain::is_same_step(&one.step.fields, fields));
-        // Of equals the last is taken, which is that of its own place and name if there is one.
-        let rank = |one: &Nearest<'_>| {
+        let builds = recorded.iter().flat_map(|recorded| {
+            let last = recorded.last().len();
+            recorded.all().iter().enumerate().map(move |(at, build)| (build, at < last))
+        });
+        let all = builds.flat_map(|(build, is_last)| {
+            build.steps.iter().map(move |step| (Nearest { build, step }, is_last))
+        });
+        let same = all.filter(|(one, _)| explain::is_same_step(&one.step.fields, fields));
+        // Of equals that of the last build of the own place, then that of the own name.
+        let rank = |(one, is_last): &(Nearest<'_>, bool)| {
             let common = explain::in_common(&one.step.fields, fields);
-            (common, one.build.place == place, one.step.name == name)
+            let is_own = one.build.place == place;
+            (common, is_own && *is_last, is_own, one.step.name == name)
         };
-        same.max_by_key(rank).or(own)
+        same.max_by_key(rank).map(|(nearest, _)| nearest).or(own)
     }
 
     /// A step as the last build had it.

@@ -153,7 +153,7 @@ fn order(blocks: &mut [Block], cards: &mut [Card], needs: &[Vec<usize>]) {
 fn bands(blocks: &[Block]) -> Vec<std::ops::Range<usize>> {
     let total: f64 = blocks.iter().map(|block| block.width + AISLE).sum();
     if total <= WIDE {
-        return vec![0..blocks.len()];
+        return std::iter::once(0..blocks.len()).collect();
     }
     let broken = |count: usize| {
         let limit = total / as_f64(count);

@@ -5,8 +5,8 @@
 EXAMPLE_PACKAGES=(busybox-static)
 # Whose keys archives are signed with, and who checks that.
 HELLO_PACKAGES=(gpgv debian-archive-keyring)
-# Id ranges for plain users, peers that read what lith writes, tools that look at files, keys and signatures of archives.
-TEST_PACKAGES=(busybox-static uidmap qemu-user-static skopeo umoci buildah podman docker.io runc crun tmux hyperfine mmdebstrap attr libcap2-bin strace docker-registry apache2-utils git python3 python3-venv zstd xz-utils bzip2 gpg gpgv openssl debian-archive-keyring)
+# Id ranges for plain users, a browser that reports are looked at in, peers that read what lith writes, tools that look at files, keys and signatures of archives.
+TEST_PACKAGES=(busybox-static chromium uidmap qemu-user-static skopeo umoci buildah podman docker.io runc crun tmux hyperfine mmdebstrap attr libcap2-bin strace docker-registry apache2-utils git python3 python3-venv zstd xz-utils bzip2 gpg gpgv openssl debian-archive-keyring)
 
 # Installs what is missing of the given packages.
 install_packages() {

@@ -13,7 +13,7 @@ const CONTEXT: usize = 3;
 /// Pairs of lines that are looked at for why they differ.
 const PAIRS: usize = 2000;
 /// Lines of one side that are compared.
-const LINES: usize = 1 << 20;
+const LINES: usize = 1 << 18;
 
 pub fn compare(
     name: &str,
@@ -215,10 +215,10 @@ impl Text<'_> {
             let both = |i: usize| Line { side: Side::Both, text: line(self.a[i], None) };
             hunk.lines.extend((from..change.a.0).map(both));
             let room = most - shown;
-            let sides = self.sides(change);
-            left_out += sides.len().saturating_sub(room);
-            shown += sides.len().min(room);
-            hunk.lines.extend(sides.into_iter().take(room));
+            let sides = self.sides(change, room);
+            left_out += size - sides.len();
+            shown += sides.len();
+            hunk.lines.extend(sides);
             let next = self.changes.get(index + 1).map_or(self.a.len(), |next| next.a.0);
             end = (change.a.1 + CONTEXT).min(next);
             hunk.lines.extend((change.a.1..end).map(both));
@@ -226,9 +226,12 @@ impl Text<'_> {
         (hunks, left_out)
     }
 
-    /// The lines of a change: A's, then B's, long ones cut around what differs in them.
-    fn sides(&self, change: &Change) -> Vec<Line> {
+    /// The lines of a change: A's, then B's, long ones cut around what differs in them. Where there is room for some
+    /// only, both sides have their share.
+    fn sides(&self, change: &Change, room: usize) -> Vec<Line> {
         let (left, right) = (&self.a[change.a.0..change.a.1], &self.b[change.b.0..change.b.1]);
+        let of_a = left.len().min((room - room / 2).max(room.saturating_sub(right.len())));
+        let (left, right) = (&left[..of_a], &right[..right.len().min(room - of_a)]);
         let shown = |lines: &[&[u8]], others: &[&[u8]], side: Side| -> Vec<Line> {
             let one = |(i, bytes): (usize, &&[u8])| Line { side, text: line(bytes, others.get(i).copied()) };
             lines.iter().enumerate().map(one).collect()

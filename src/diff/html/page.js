@@ -758,7 +758,7 @@
     const entries = report.images.reduce((total, images) => total + images.entries.length, 0);
     const fields = report.images.reduce((total, images) => total + images.fields.length, report.index.length);
     $('verdict').textContent = report.differs
-      ? many(entries, 'path differs', 'paths differ') + ', ' + many(fields, 'field of the image', 'fields of the image')
+      ? many(entries, 'path differs', 'paths differ') + (fields ? ', ' + many(fields, 'field of the image', 'fields of the image') : '')
       : 'No difference';
     const choice = $('platform');
     if (report.images.length > 1) {

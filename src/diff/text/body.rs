@@ -13,8 +13,19 @@ const MAX_WIDTH: usize = 160;
 /// Differences in differences.
 const MAX_DEPTH: usize = 3;
 
-/// Shows a difference below a path.
+/// Shows a difference below a path, and why it may be; what is inside speaks for the whole.
 pub(super) fn difference(page: &mut Page, difference: &Difference, depth: usize) {
+    body(page, difference, depth);
+    for suspect in &difference.suspects {
+        let what = format!("{}: {}", suspect.class.name(), suspect.example);
+        let line = page.paint.wrap(YELLOW, &cut(&what, MAX_WIDTH));
+        page.line(depth + 1, &line);
+        let line = page.paint.wrap(DIM, &format!("fix: {}", suspect.fix));
+        page.line(depth + 2, &line);
+    }
+}
+
+fn body(page: &mut Page, difference: &Difference, depth: usize) {
     let line = format!("{}: {}", difference.format, cut(&difference.summary, MAX_WIDTH));
     page.line(depth, &line);
     match &difference.body {
@@ -25,13 +36,6 @@ pub(super) fn difference(page: &mut Page, difference: &Difference, depth: usize)
         }
         Body::Fields { fields } => several(page, fields, depth + 1, field),
         Body::Parts { parts } => several(page, parts, depth + 1, part),
-    }
-    for suspect in &difference.suspects {
-        let what = format!("{}: {}", suspect.class.name(), suspect.example);
-        let line = page.paint.wrap(YELLOW, &cut(&what, MAX_WIDTH));
-        page.line(depth + 1, &line);
-        let line = page.paint.wrap(DIM, &format!("fix: {}", suspect.fix));
-        page.line(depth + 2, &line);
     }
     for note in &difference.notes {
         let line = page.paint.wrap(DIM, &cut(note, MAX_WIDTH));
@@ -113,6 +117,6 @@ fn part(page: &mut Page, part: &Part, depth: usize) {
     if let Some(inner) = &part.difference
         && depth < 3 + 2 * MAX_DEPTH
     {
-        difference(page, inner, depth + 1);
+        body(page, inner, depth + 1);
     }
 }

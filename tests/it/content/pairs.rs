@@ -180,7 +180,7 @@ fn archives() -> Vec<Pair> {
             ),
             &[],
         ),
-        pair("zip-members", "x.zip", (zip(&[one.clone()]), zip(&[two])), &[]),
+        pair("zip-members", "x.zip", (zip(std::slice::from_ref(&one)), zip(&[two])), &[]),
         pair("zip-broken", "x.zip", (zip(&[one]), b"PK\x03\x04 and no directory".to_vec()), &[]),
         pair(
             "jar",

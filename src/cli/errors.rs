@@ -252,6 +252,7 @@ fn build_code(error: &BuildError) -> u8 {
         BuildError::File(_)
         | BuildError::Base { .. }
         | BuildError::NoStage { .. }
+        | BuildError::NoStep { .. }
         | BuildError::Ignore { .. }
         | BuildError::IgnoreFile { .. }
         | BuildError::NotATree { .. }

@@ -105,8 +105,7 @@ fn find_all(prepared: &Prepared<'_>, done: &Steps, only: &[String]) -> Result<()
     let names: Vec<String> = done.done.keys().map(|id| prepared.plain_step(*id)).collect();
     match only.iter().find(|wanted| !names.contains(wanted)) {
         None => Ok(()),
-        Some(missing) => Err(BuildError::NoStage {
-            option: "--step",
+        Some(missing) => Err(BuildError::NoStep {
             file: prepared.options.dockerfile.name.clone(),
             name: missing.clone(),
             similar: crate::diag::suggest(missing, names.iter().map(String::as_str)).map(str::to_owned),

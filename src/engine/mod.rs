@@ -176,6 +176,8 @@ pub enum BuildError {
     NotReproducible { file: String, label: Box<Label> },
     #[error("{option}: {file} has no stage {name}{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
     NoStage { option: &'static str, file: String, name: String, similar: Option<String> },
+    #[error("--step: {file} has no step {name} that makes a layer{}", .similar.as_ref().map_or_else(String::new, |similar| format!("; did you mean {similar}?")))]
+    NoStep { file: String, name: String, similar: Option<String> },
     #[error(transparent)]
     Context(#[from] ContextError),
     #[error("{shown} is no tar, so it cannot be a build context")]

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, utimensat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, openat, utimensat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -56,7 +56,9 @@ pub(super) fn enter(job: &Job<'_>) -> Result<Entered, SetupError> {
     mounts::mount(&mut tree, &staging, &job.spec.mounts)?;
     if let Some(world) = world {
         // The upper directory is of now. One that is read-only shows the time of a layer.
-        let _ = utimensat(tree.root(), c"", &world.time_of_what_is_there(), AtFlags::EMPTY_PATH);
+        if fstat(tree.root()).is_ok_and(|stat| stat.st_mtime > world.clock) {
+            let _ = utimensat(tree.root(), c"", &world.time_of_what_is_there(), AtFlags::EMPTY_PATH);
+        }
     }
     staging.subdirectory("host")?;
     sys::mount::pivot(staging.dir(), c"host", tree.root()).doing("enter", "the root file system")?;

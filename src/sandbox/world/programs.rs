@@ -52,10 +52,10 @@ impl Programs {
     /// A thread that was attached to stopped. It is let go, whatever for: a signal that it got instead of a program is
     /// delivered, and the next time it executes one is another time.
     pub(super) fn stopped(&mut self, calls: &Calls, thread: Pid, status: i32, random: Option<&mut Streams>) {
-        self.attached.remove(&thread);
+        let known = self.attached.remove(&thread);
         if trace::stop(status).0 == trace::EXECUTED {
-            // That of another thread than the first becomes the process'.
-            if let Ok(Some(former)) = trace::former_number(thread) {
+            // Another thread than the first has become the process.
+            if !known && let Ok(Some(former)) = trace::former_number(thread) {
                 self.attached.remove(&former);
             }
             self.begin(calls, thread, random);

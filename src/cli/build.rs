@@ -35,7 +35,7 @@ use crate::epoch::Epoch;
 use crate::exec::source::Modes;
 use crate::fetch::{Access, FetchOptions, Watcher};
 use crate::frontend::{self, Language};
-use crate::recipe::{Litter, Network};
+use crate::recipe::{Litter, Network, Told};
 use crate::shared as cache;
 use crate::store::Store;
 
@@ -309,8 +309,7 @@ impl What {
             annotations: BTreeMap::new(),
             index_annotations: BTreeMap::new(),
             epoch: Epoch::ZERO,
-            hermetic: self.is_hermetic(),
-            deterministic: self.deterministic,
+            told: Told { hermetic: self.is_hermetic(), seeded: self.deterministic },
             reproducible: self.require == Some(Requirement::Reproducible),
             context_modes: match self.context_modes {
                 Some(ContextModes::Git) => Modes::Normalised,

@@ -59,7 +59,7 @@ impl Inputs<'_> {
         stages: &dyn Fn(usize) -> Arc<Rootfs>,
         platform: &Platform,
     ) -> Result<Job, BuildError> {
-        let told = self.options.told().and(run.told);
+        let told = self.options.told.and(run.told);
         let hermetic = told.hermetic;
         let network = network(run.network, self.options, told);
         let mut env = run.env.clone();
@@ -164,7 +164,7 @@ impl Inputs<'_> {
         let url = url::Url::parse(text)
             .map_err(|source| FetchError::Url { url: crate::remote::shown_broken(text), source })?;
         let shown = fetch::shown(&url);
-        if self.options.hermetic && !self.options.pins.has_url(text, checksum) {
+        if self.options.told.hermetic && !self.options.pins.has_url(text, checksum) {
             return Err(FetchError::NotPinned { url: shown }.into());
         }
         let fetched = self.options.pins.file(&Fetcher::new(self.store, self.fetch), text, checksum)?;
@@ -175,7 +175,7 @@ impl Inputs<'_> {
 
     /// The files of a commit of a repository, out of the store.
     fn checkout(&self, repo: &GitRepo, filter: &Filter) -> Result<Source, ExecError> {
-        if self.options.hermetic && !self.options.pins.has_commit(repo) {
+        if self.options.told.hermetic && !self.options.pins.has_commit(repo) {
             return Err(FetchError::NotPinned { url: repo.shown() }.into());
         }
         let commits = Commits::new(self.store, self.fetch, self.options.git_access());

@@ -102,7 +102,7 @@ impl NamedContext {
                     .unwrap_or_default();
                 directory(store, path, &rules, &name)
             }
-            Self::Remote(remote) if options.hermetic && !options.pins.knows(remote, None) => {
+            Self::Remote(remote) if options.told.hermetic && !options.pins.knows(remote, None) => {
                 Err(ExecError::from(FetchError::NotPinned { url: remote.shown() }).into())
             }
             Self::Remote(Remote::Git(repo)) => {

@@ -81,9 +81,8 @@ pub struct Options {
     /// Put into the index of an image for several platforms.
     pub index_annotations: BTreeMap<String, String>,
     pub epoch: Epoch,
-    pub hermetic: bool,
-    /// Randomness of hermetic steps follows from their keys.
-    pub deterministic: bool,
+    /// What all steps are told of the world.
+    pub told: Told,
     /// An image that may come out differently is an error.
     pub reproducible: bool,
     /// How modes of contexts are taken.
@@ -122,11 +121,6 @@ impl Options {
     /// What opens private repositories: secrets of the names that BuildKit knows, and the default ssh agent.
     pub fn git_access(&self) -> Access<'_> {
         Access { secrets: self.secrets.as_ref(), agent: self.secrets.agent("default") }
-    }
-
-    /// What all steps are told of the world.
-    pub fn told(&self) -> Told {
-        Told { hermetic: self.hermetic, seeded: self.deterministic }
     }
 
     /// Whether images are for several platforms.
@@ -261,7 +255,7 @@ pub fn prepare_recipe<'a>(
     let context = options.context.open(store)?;
     let rules = Rules {
         epoch: options.epoch,
-        hermetic: options.hermetic,
+        hermetic: options.told.hermetic,
         resolv_conf: options.resolv_conf.clone(),
         no_sandbox: options.no_sandbox.clone(),
         debug: options.debug,
@@ -439,12 +433,12 @@ impl Prepared<'_> {
             Op::Run(run) => bind::network(run.network, self.options, self.told(op)) == BoundNetwork::Host,
             Op::Copy(_) | Op::MakeDir { .. } | Op::Packages(_) | Op::Config => false,
         };
-        op.effects(self.options.told(), reaches)
+        op.effects(self.options.told, reaches)
     }
 
     /// What a step is told of the world.
     fn told(&self, op: &Op) -> Told {
-        op.told(self.options.told())
+        op.told(self.options.told)
     }
 
     /// How a step is called, as if its platform was the only one.

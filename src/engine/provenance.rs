@@ -90,7 +90,7 @@ fn parameters(prepared: &Prepared<'_>, target: usize, detail: Detail) -> Value {
         "target": prepared.plain_name(prepared.recipe.targets[target]),
         "platform": prepared.platform(target).to_string(),
         "epoch": options.epoch.seconds(),
-        "hermetic": options.hermetic,
+        "hermetic": options.told.hermetic,
         "network": network,
     });
     if detail == Detail::Max {

@@ -274,16 +274,16 @@ pub fn compared(a: &Given, b: &Given, options: &Options) -> Report {
 }
 
 enum Placed {
-    Top(Descriptor),
+    Top(Box<Descriptor>),
     Tree(Vec<u8>),
 }
 
 fn placed(given: &Given, memory: &mut Memory) -> Placed {
     match given {
-        Given::Image(image) => Placed::Top(memory.image(image)),
+        Given::Image(image) => Placed::Top(Box::new(memory.image(image))),
         Given::Index(images, more) => {
             let images: Vec<(&str, &Image)> = images.iter().map(|(name, image)| (*name, image)).collect();
-            Placed::Top(memory.index(&images, more))
+            Placed::Top(Box::new(memory.index(&images, more)))
         }
         Given::Tree(lines) => Placed::Tree(layer(lines)),
     }
@@ -291,7 +291,7 @@ fn placed(given: &Given, memory: &mut Memory) -> Placed {
 
 fn subject<'a>(name: &str, placed: Placed, memory: &'a Memory) -> Subject<'a> {
     let (place, body) = match placed {
-        Placed::Top(top) => (PlaceKind::Layout, Body::Image { source: memory, top }),
+        Placed::Top(top) => (PlaceKind::Layout, Body::Image { source: memory, top: *top }),
         Placed::Tree(tar) => (PlaceKind::Tar, Body::Tree(vec![tree(&tar)])),
     };
     Subject { name: name.to_owned(), place, body }

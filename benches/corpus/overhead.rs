@@ -63,7 +63,7 @@ pub fn print(pair: &Pair) {
         }
     }
     for (work, times) in WORKS.iter().zip(&mut times) {
-        let [plain, hermetic, deterministic] = times.each_mut().map(median);
+        let [plain, hermetic, deterministic] = times.each_mut().map(|times| median(times));
         let target = work.target.map_or_else(String::new, |target| format!("   target {target:.2}×"));
         println!(
             "  {:<40} plain {plain:>7.2} s   hermetic {:>5.2}×   deterministic {:>5.2}×{target}",

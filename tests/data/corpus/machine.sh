@@ -59,6 +59,7 @@ cat /proc/self/status > /o
 cat /proc/self/stat > /o
 
 #: mountinfo | mounts: numbers, devices, places of the store
+#! numbers of mounts and devices are as they are
 cat /proc/self/mountinfo > /o
 
 #: cgroup | the cgroup that it runs in
@@ -75,6 +76,7 @@ env | sort > /o && umask >> /o && locale >> /o && date +%Z >> /o
 mkdir /d && touch /d/a /d/b && ls -i /d > /o && find /d -printf '%i %p\n' >> /o
 
 #: devices | device numbers of files
+#! numbers of devices are as they are
 mkdir /d && touch /d/a && stat -c '%d %D' /d /d/a /usr/bin > /o
 
 #: dir-size | size of directories, blocks of files

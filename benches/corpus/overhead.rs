@@ -10,7 +10,7 @@ use crate::support::corpus::{Machine, Mode};
 use crate::{Pair, data};
 
 const ROUNDS: usize = 3;
-/// A project of Debian with a configure script, and 97 C files of the library and its programs.
+/// A project of Debian with a configure script, and more than a hundred C files.
 const SOURCE: &str = "xz-utils";
 
 /// A step and what it is.
@@ -94,8 +94,8 @@ fn source(pair: &Pair) -> usize {
     fs::create_dir_all(&dir).unwrap();
     let script = "set -e; mkdir -p apt/lists/partial apt/parts
         sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/*.sources > apt/parts/own.sources
-        apt='apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=apt/parts \
-            -o Dir::State::Lists=apt/lists -o APT::Sandbox::User=root'
+        apt=\"apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=$PWD/apt/parts \
+            -o Dir::State::Lists=$PWD/apt/lists -o APT::Sandbox::User=root\"
         $apt update >&2; $apt source --download-only $0 >&2
         mkdir src; tar -xf $0*.orig.tar.* --strip-components=1 -C src
         rm -r apt $0*; find src -name '*.c' | wc -l";

@@ -8,6 +8,7 @@ use super::variation::{Axis, Variation};
 use super::{ExecError, Executor, Job};
 use crate::action::BoundRun;
 use crate::layer::Toc;
+use crate::path::ImagePath;
 use crate::sandbox::spec::{Layout, Listing, World};
 
 /// So many processors has every machine: few enough not to swamp one, enough to use what most have.
@@ -41,13 +42,18 @@ impl Executor<'_> {
         // A file that a program finds must not be from its future: make(1), tar(1) and gpg(1) mind.
         let newest = tree.layers().iter().filter_map(|layer| newest(layer)).max();
         let clock = newest.map_or(epoch, |newest| newest.max(epoch)).max(EARLIEST);
-        Ok(still(clock, run.seeded.then(|| *job.key.as_bytes())))
+        let ticks = tree
+            .list(&ImagePath::parse(b"lib").expect("a name"))
+            .iter()
+            .any(|found| is_musl(found.entry.path.name()));
+        Ok(World { ticks, ..still(clock, run.seeded.then(|| *job.key.as_bytes())) })
     }
 }
 
 fn still(clock: i64, seed: Option<[u8; 32]>) -> World {
     World {
         clock,
+        ticks: false,
         seed,
         processors: PROCESSORS,
         listing: Listing::Sorted,
@@ -80,6 +86,11 @@ fn varied(own: Option<World>, variation: &Variation) -> World {
         world.last_process = 20_000;
     }
     world
+}
+
+/// Whether a file of `/lib` is the C library that makes names of temporary files from the clock alone.
+fn is_musl(name: &[u8]) -> bool {
+    name.starts_with(b"ld-musl-")
 }
 
 /// The newest time that an entry of a layer has, in seconds since 1970.

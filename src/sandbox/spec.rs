@@ -57,6 +57,8 @@ pub struct Process {
 pub struct World {
     /// Seconds since 1970: the clock stands at the end of this second.
     pub clock: i64,
+    /// Each reading of it by a program moves it by a nanosecond: a C library takes names from it (spec/world.md, "Clock").
+    pub ticks: bool,
     /// What all randomness follows from; none leaves it to the kernel.
     pub seed: Option<[u8; 32]>,
     /// So many processors.

@@ -114,7 +114,7 @@ impl Answers {
     pub(super) fn new(world: &World, pool: Option<Pool>, own_devices: bool) -> Self {
         let clock = clock::Clock::from_now(world.clock);
         Self {
-            programs: programs::Programs::new(&clock, world.seed.is_some()),
+            programs: programs::Programs::new(&clock, world.seed.is_some(), world.ticks),
             clock,
             processors: world.processors,
             listings: listing::Listings::new(world.listing),

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 pub fn told() -> lith::sandbox::spec::World {
     lith::sandbox::spec::World {
         clock: 1_700_000_000,
+        ticks: false,
         seed: None,
         processors: 4,
         listing: lith::sandbox::spec::Listing::Sorted,

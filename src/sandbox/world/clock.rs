@@ -7,8 +7,10 @@ use crate::sys::seccomp::{Answer, Notification};
 
 use super::super::supervisor::{Refusal, number};
 
-/// The clock stands in the last nanosecond of its second, so that no file of that second is from the future.
-pub(super) const NANOSECOND: i64 = 999_999_999;
+/// The clock stands in the last thousandth of its second, so that no file of that second is from the future.
+pub(super) const NANOSECOND: i64 = 999_000_000;
+/// One that ticks stands after so many readings.
+pub(super) const TICKS: i64 = 999_999;
 /// The last nanosecond that a file may have.
 const LAST_OF_FILES: i64 = NANOSECOND - 1;
 const NANOSECONDS: i64 = 1_000_000_000;

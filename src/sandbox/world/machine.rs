@@ -138,6 +138,7 @@ mod tests {
         assert_eq!(sys_files(4)[0], ("devices/system/cpu/online", "0-3\n".to_owned()));
         let world = World {
             clock: 0,
+            ticks: false,
             seed: None,
             processors: 4,
             listing: crate::sandbox::spec::Listing::Sorted,

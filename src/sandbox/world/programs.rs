@@ -21,8 +21,15 @@ use super::vdso::{self, Patch};
 
 /// Where the kernel says its code is (getauxval(3)).
 const AT_SYSINFO_EHDR: u64 = 33;
+/// Where its name is.
+const AT_EXECFN: u64 = 31;
 
 pub(super) struct Programs {
+    clock: Clock,
+    seeded: bool,
+    /// Whether each program counts its readings of the clock.
+    ticks: bool,
+    /// What is written to every program, if none counts.
     patch: Option<Patch>,
     /// Threads that were attached to.
     attached: HashSet<Pid>,
@@ -32,9 +39,8 @@ pub(super) struct Programs {
 pub(super) struct Traced;
 
 impl Programs {
-    pub(super) fn new(clock: &Clock, seeded: bool) -> Self {
-        let code = sys::memory::vdso().unwrap_or_default();
-        Self { patch: vdso::patch(code, clock.second(), seeded), attached: HashSet::new() }
+    pub(super) fn new(clock: &Clock, seeded: bool, ticks: bool) -> Self {
+        Self { clock: *clock, seeded, ticks, patch: patch(clock, seeded, None), attached: HashSet::new() }
     }
 
     /// A thread is about to execute a program.
@@ -74,8 +80,10 @@ impl Programs {
         let Ok(auxiliary) = calls.processes.read_short(&format!("{pid}/auxv")) else { return };
         if let Some(base) = auxiliary_value(&auxiliary, AT_SYSINFO_EHDR) {
             let memory = calls.processes.open_at(&format!("{pid}/mem"), OFlags::RDWR);
-            if let (Ok(memory), Some(Patch { offset, code })) = (memory.map(std::fs::File::from), &self.patch)
-            {
+            let counter = if self.ticks { counter(process, &auxiliary) } else { None };
+            let own = counter.and_then(|counter| patch(&self.clock, self.seeded, Some(counter)));
+            let patch = own.as_ref().or(self.patch.as_ref());
+            if let (Ok(memory), Some(Patch { offset, code })) = (memory.map(std::fs::File::from), patch) {
                 // As a debugger sets a breakpoint: the process gets a page of its own.
                 let _ = memory.write_all_at(code, base + offset);
             }
@@ -84,6 +92,21 @@ impl Programs {
             let _ = sys::memory::write(process, place, &random.begin(&description(calls, pid)));
         }
     }
+}
+
+fn patch(clock: &Clock, seeded: bool, counter: Option<u64>) -> Option<Patch> {
+    vdso::patch(sys::memory::vdso()?, clock.second(), seeded, counter)
+}
+
+/// A word that a program may write to and that nobody uses: the eight zero bytes that end its stack, behind its own name.
+fn counter(process: Pid, auxiliary: &[u8]) -> Option<u64> {
+    const LONGEST: usize = 4096;
+    let name = auxiliary_value(auxiliary, AT_EXECFN)?;
+    let mut bytes = vec![0; LONGEST];
+    let count = sys::memory::read(process, name, &mut bytes).ok()?;
+    let end = bytes[..count].iter().position(|byte| *byte == 0)?;
+    let word = bytes.get(end + 1..end + 9).filter(|_| end + 9 <= count)?;
+    (word == [0; 8]).then_some(name + end as u64 + 1)
 }
 
 /// What a program is: its arguments, and where it runs.

@@ -5,7 +5,7 @@
 
 use crate::sys::elf;
 
-use super::clock::NANOSECOND;
+use super::clock::{NANOSECOND, TICKS};
 
 /// Code that takes the place of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,10 @@ pub(super) struct Patch {
 }
 
 /// What is to be written over an object, in one piece: what lies between its functions is written as it is.
-pub(super) fn patch(object: &[u8], second: i64, seeded: bool) -> Option<Patch> {
-    let patches = patches(object, second, seeded);
+///
+/// `counter` is the address of a word of the program that counts its readings of the clock, if each is to be later.
+pub(super) fn patch(object: &[u8], second: i64, seeded: bool, counter: Option<u64>) -> Option<Patch> {
+    let patches = patches(object, second, seeded, counter);
     let start = patches.iter().map(|patch| patch.offset).min()?;
     let end = patches.iter().map(|patch| patch.offset + patch.code.len() as u64).max()?;
     let place = |offset: u64| usize::try_from(offset).ok();
@@ -30,8 +32,8 @@ pub(super) fn patch(object: &[u8], second: i64, seeded: bool) -> Option<Patch> {
 }
 
 /// One for each function. A function that is not there, or whose code is too short, is left: no kernel has such a one.
-fn patches(object: &[u8], second: i64, seeded: bool) -> Vec<Patch> {
-    let functions = functions(second).into_iter().filter(|(_, random, _)| seeded || !random);
+fn patches(object: &[u8], second: i64, seeded: bool, counter: Option<u64>) -> Vec<Patch> {
+    let functions = functions(second, counter).into_iter().filter(|(_, random, _)| seeded || !random);
     functions
         .filter_map(|(name, _, code)| {
             let function = elf::function(object, name)?;
@@ -42,11 +44,12 @@ fn patches(object: &[u8], second: i64, seeded: bool) -> Vec<Patch> {
 
 /// Name, whether it is for seeded randomness alone, code.
 #[cfg(target_arch = "x86_64")]
-fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
+fn functions(second: i64, counter: Option<u64>) -> Vec<(&'static str, bool, Vec<u8>)> {
     let second = second.to_le_bytes();
     let nanosecond = i32::try_from(NANOSECOND).expect("below two thousand million").to_le_bytes();
+    let ticks = i32::try_from(TICKS).expect("below a million").to_le_bytes();
     let microsecond = i32::try_from(NANOSECOND / 1000).expect("less than that").to_le_bytes();
-    let clock_gettime = [
+    let others = [
         &[0x83, 0xFF, 0x00][..], // cmp edi, CLOCK_REALTIME
         &[0x74, 0x12],           // je standing
         &[0x83, 0xFF, 0x05],     // cmp edi, CLOCK_REALTIME_COARSE
@@ -58,9 +61,33 @@ fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
         &[0xC3],                 // ret
         &[0x48, 0xB8],           // standing: mov rax, second
         &second,
-        &[0x48, 0x89, 0x06],       // mov [rsi], rax
-        &[0x48, 0xC7, 0x46, 0x08], // mov qword [rsi + 8], nanosecond
-        &nanosecond,
+        &[0x48, 0x89, 0x06], // mov [rsi], rax
+    ]
+    .concat();
+    let nanoseconds = match counter {
+        None => [
+            &[0x48, 0xC7, 0x46, 0x08][..], // mov qword [rsi + 8], nanosecond
+            &nanosecond,
+        ]
+        .concat(),
+        Some(counter) => [
+            &[0x48, 0xB9][..], // mov rcx, counter
+            &counter.to_le_bytes(),
+            &[0xBA, 1, 0, 0, 0],       // mov edx, 1
+            &[0xF0, 0x0F, 0xC1, 0x11], // lock xadd [rcx], edx
+            &[0xB8],                   // mov eax, ticks
+            &ticks,
+            &[0x39, 0xC2],       // cmp edx, eax
+            &[0x0F, 0x47, 0xD0], // cmova edx, eax
+            &[0x81, 0xC2],       // add edx, nanosecond
+            &nanosecond,
+            &[0x48, 0x89, 0x56, 0x08], // mov [rsi + 8], rdx
+        ]
+        .concat(),
+    };
+    let clock_gettime = [
+        &others[..],
+        &nanoseconds,
         &[0x31, 0xC0], // xor eax, eax
         &[0xC3],       // ret
     ]
@@ -109,7 +136,7 @@ fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
 
 /// Name, whether it is for seeded randomness alone, code.
 #[cfg(target_arch = "aarch64")]
-fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
+fn functions(second: i64, _: Option<u64>) -> Vec<(&'static str, bool, Vec<u8>)> {
     let code = |words: &[u32], numbers: [i64; 2]| -> Vec<u8> {
         let words = words.iter().flat_map(|word| word.to_le_bytes());
         words.chain(numbers.iter().flat_map(|number| number.to_le_bytes())).collect()
@@ -159,7 +186,7 @@ fn functions(second: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn functions(_: i64) -> Vec<(&'static str, bool, Vec<u8>)> {
+fn functions(_: i64, _: Option<u64>) -> Vec<(&'static str, bool, Vec<u8>)> {
     Vec::new()
 }
 
@@ -170,19 +197,19 @@ mod tests {
     #[test]
     fn the_kernels_code_has_room_for_all_of_it() {
         let Some(object) = crate::sys::memory::vdso() else { return };
-        let names = |seeded| patches(object, 1, seeded).len();
+        let names = |seeded| patches(object, 1, seeded, Some(2)).len();
         assert!(names(false) >= 2);
         // Kernels since 6.11 draw randomness there, too.
         let draws = elf::function(object, "__vdso_getrandom").is_some();
         assert_eq!(names(true), names(false) + usize::from(draws));
-        assert_eq!(patches(b"no object", 1, true), []);
+        assert_eq!(patches(b"no object", 1, true, None), []);
     }
 
     /// Jumps lead to the beginning of an instruction: each branch of the code is as long as its distance says.
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn branches_lead_where_they_say() {
-        let of = |name: &str| functions(7).into_iter().find(|(known, ..)| *known == name).unwrap().2;
+        let of = |name: &str| functions(7, None).into_iter().find(|(known, ..)| *known == name).unwrap().2;
         let clock = of("__vdso_clock_gettime");
         for at in [3, 8, 13] {
             assert_eq!(clock[at], 0x74);

@@ -13,7 +13,7 @@ use crate::size::human;
 const MOST_STEPS: usize = 1_500;
 const MOST_CARDS: usize = 1_500;
 /// Characters of a row's and a head's text.
-const ROW_TEXT: usize = 30;
+const ROW_TEXT: usize = 28;
 const HEAD_TEXT: usize = 34;
 const MARGIN: f64 = 20.0;
 const TITLE: f64 = 44.0;
@@ -41,7 +41,7 @@ pub fn svg(drawing: &Drawing) -> String {
 }
 
 fn head(drawing: &Drawing, layout: &Layout) -> String {
-    let (width, height) = (layout.width.max(560.0) + 2.0 * MARGIN, layout.height + TITLE + 2.0 * MARGIN);
+    let (width, height) = (layout.width.max(900.0) + 2.0 * MARGIN, layout.height + TITLE + 2.0 * MARGIN);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
          height=\"{height:.0}\"><title>{}</title><style>{STYLE}</style>\

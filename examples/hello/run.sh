@@ -23,6 +23,8 @@ grep -c '^package ' hello/lith.lock
 echo "== what is in the image"
 find out -type f
 out/bin/hello
+echo "== every step once more, in another world"
+"$lith" check --quiet hello
 echo "== the same from a vendored directory, in another store, without a network"
 "$lith" vendor vendored hello
 first=$("$lith" build --quiet hello)

@@ -60,7 +60,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
     let processes = Processes::open()?;
     let (network, supervised) = join(&init)?;
     let program =
-        Program::prepare(&entry.process, stdin, supervised)?.terminal_to(socket)?.in_network(network);
+        Program::prepare(&entry.process, stdin, supervised, false)?.terminal_to(socket)?.in_network(network);
     let (alive, outer_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make", "a pipe")?;
     let (failed, report_end) = socket_pair()?;

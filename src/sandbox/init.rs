@@ -155,7 +155,8 @@ fn prepare(
     // What the kernel calls a domain that nobody set; else it would be the host's.
     rustix::system::setdomainname(b"(none)").doing("set", "the domain name")?;
     let supervised = owners::are_recorded(owners::our_process()?);
-    let program = Program::prepare(&spec.process, stdin, supervised)?.limited(job.limited);
+    let program =
+        Program::prepare(&spec.process, stdin, supervised, spec.first == First::Init)?.limited(job.limited);
     let program = program.terminal_to(socket)?;
     let program = program.in_network(spec.network).on_console();
     if let Some(last) = spec.process.world.as_ref().map(|world| world.last_process).filter(|last| *last > 0) {

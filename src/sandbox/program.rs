@@ -67,8 +67,13 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// `owners`: whether changes of owner are handed over, besides what its world wants to hear of.
-    pub(super) fn prepare(spec: &Process, stdin: Option<OwnedFd>, owners: bool) -> Result<Self, SetupError> {
+    /// `owners`: whether changes of owner are handed over; `answered`: whether somebody answers for its world.
+    pub(super) fn prepare(
+        spec: &Process,
+        stdin: Option<OwnedFd>,
+        owners: bool,
+        answered: bool,
+    ) -> Result<Self, SetupError> {
         let strings = |field: &str, list: &[String]| -> Result<Vec<CString>, SetupError> {
             list.iter().map(|text| c_string(field, text)).collect()
         };
@@ -93,7 +98,7 @@ impl Program {
             console: false,
             alive: None,
             filter: filter::program(),
-            handed: supervisor::filter(owners, spec.world.as_ref()),
+            handed: supervisor::filter(owners, spec.world.as_ref().filter(|_| answered)),
             owners,
         })
     }

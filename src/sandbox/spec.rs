@@ -46,7 +46,8 @@ pub struct Process {
     pub ulimits: Vec<Ulimit>,
     /// All capabilities and system calls, kernel file systems unmasked.
     pub insecure: bool,
-    /// What it is told of the world, if not what is so.
+    /// What it is told of the world, if not what is so. Calls are answered only where an init of ours is there
+    /// ([`First::Init`]); who enters a sandbox, and process 1 itself, see what is so.
     pub world: Option<World>,
     pub stdio: Stdio,
     pub work: Work,

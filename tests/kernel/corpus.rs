@@ -35,6 +35,6 @@ fn what_busybox_makes_is_the_same_on_two_machines_if_it_is_to_be() {
         differ += usize::from(one != other);
     }
     assert!(wrong.is_empty(), "differ though deterministic: {wrong:?}");
-    // All but those that one machine cannot show: its kernel, its start.
-    assert!(differ >= 8, "only {differ} differ in plain steps: the corpus tests nothing");
+    // Those that draw randomness or see the host's name; others only if a second passes, or on another kernel.
+    assert!(differ >= 5, "only {differ} differ in plain steps: the corpus tests nothing");
 }

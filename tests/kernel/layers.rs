@@ -41,7 +41,8 @@ fn diff_ids(lab: &Lab, name: &str) -> Vec<String> {
 
 /// What a process sees that stands on an image, through the overlay of its layers.
 fn seen(lab: &Lab, name: &str) -> BTreeSet<String> {
-    let look = "cd /; find . -xdev ! -path './proc/*' ! -path './sys/*' ! -path './dev/*' -exec stat -c '%n %F %a %u:%g %Y %h %s' {} +; \
+    // What the sandbox mounts was made just now.
+    let look = "cd /; find . -xdev ! -path './proc*' ! -path './sys*' ! -path './dev*' -exec stat -c '%n %F %a %u:%g %Y %h %s' {} +; \
         find . -xdev -type f ! -path './proc/*' ! -path './sys/*' ! -path './dev/*' -exec md5sum {} +; readlink /link";
     lab.write(
         "look/image.kdl",

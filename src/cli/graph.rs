@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::build::{What, render};
-use super::session::{self, Need};
+use super::build::What;
+use super::plan::of_plan;
 use super::{CliError, out};
-use crate::debian::Asking;
-use crate::engine;
 use crate::engine::graph::drawing;
-use crate::fetch::Watcher;
 use crate::graph;
 
 /// Arguments of `lith graph`.
@@ -42,18 +39,7 @@ enum Format {
 impl Graph {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
         let format = self.format()?;
-        let session = session::open(root, Need::Store)?;
-        // A plan is made of what is here.
-        session.fetcher.go_offline();
-        let store = session.store;
-        let mut options = self.what.options(&store, Watcher::default())?;
-        options.pulls.puller = None;
-        let result = engine::prepare(&store, &options, Asking::Never).and_then(|prepared| {
-            let drawing = drawing(&prepared)?;
-            Ok((drawing, prepared.warnings))
-        });
-        let (drawing, warnings) = result.map_err(|error| CliError::of_build(error, &options.dockerfile))?;
-        out::err(&render(&options.dockerfile, &warnings));
+        let drawing = of_plan(&self.what, root, drawing)?;
         let text = match format {
             Format::Svg => graph::svg(&drawing),
             Format::Html => graph::html(&drawing),

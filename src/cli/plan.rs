@@ -9,8 +9,8 @@ use super::build::{What, render};
 use super::session::{self, Need};
 use super::{CliError, out};
 use crate::debian::Asking;
-use crate::engine;
 use crate::engine::preview::{Line, StageLines, Status, preview};
+use crate::engine::{self, BuildError, Prepared};
 use crate::fetch::Watcher;
 
 /// Arguments of `lith plan`.
@@ -33,18 +33,7 @@ enum Format {
 
 impl Plan {
     pub fn run(self, root: Option<&Path>) -> Result<(), CliError> {
-        let session = session::open(root, Need::Store)?;
-        // A plan is made of what is here.
-        session.fetcher.go_offline();
-        let store = session.store;
-        let mut options = self.what.options(&store, Watcher::default())?;
-        options.pulls.puller = None;
-        let result = engine::prepare(&store, &options, Asking::Never).and_then(|prepared| {
-            let stages = preview(&prepared)?;
-            Ok((stages, prepared.warnings))
-        });
-        let (stages, warnings) = result.map_err(|error| CliError::of_build(error, &options.dockerfile))?;
-        out::err(&render(&options.dockerfile, &warnings));
+        let stages = of_plan(&self.what, root, preview)?;
         out::print(&match self.format {
             Format::Tree => tree(&stages),
             Format::Json => serde_json::to_string_pretty(&stages).expect("plain lines serialise") + "\n",
@@ -52,6 +41,24 @@ impl Plan {
         });
         Ok(())
     }
+}
+
+/// Plans without asking or doing anything, and tells something of it. A plan is made of what is here.
+pub fn of_plan<T>(
+    what: &What,
+    root: Option<&Path>,
+    tell: impl FnOnce(&Prepared<'_>) -> Result<T, BuildError>,
+) -> Result<T, CliError> {
+    let session = session::open(root, Need::Store)?;
+    session.fetcher.go_offline();
+    let store = session.store;
+    let mut options = what.options(&store, Watcher::default())?;
+    options.pulls.puller = None;
+    let result = engine::prepare(&store, &options, Asking::Never)
+        .and_then(|prepared| Ok((tell(&prepared)?, prepared.warnings)));
+    let (told, warnings) = result.map_err(|error| CliError::of_build(error, &options.dockerfile))?;
+    out::err(&render(&options.dockerfile, &warnings));
+    Ok(told)
 }
 
 fn word(status: Status) -> &'static str {

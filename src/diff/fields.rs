@@ -118,14 +118,7 @@ pub(super) fn manifest(a: &Manifest, b: &Manifest, pairs: &[(usize, usize)]) -> 
         let kinds = |m: &Manifest| json!([m.media_type().as_str(), m.config.media_type.as_str()]);
         value(&mut fields, level, Kind::Form, "mediaTypes".into(), kinds(a), kinds(b));
     }
-    value(
-        &mut fields,
-        level,
-        Kind::Form,
-        "artifactType".into(),
-        json!(a.artifact_type),
-        json!(b.artifact_type),
-    );
+    artifact_type(&mut fields, level, [json!(a.artifact_type), json!(b.artifact_type)]);
     annotations(&mut fields, level, "annotations", &a.annotations, &b.annotations);
     annotations(&mut fields, level, "config.annotations", &a.config.annotations, &b.config.annotations);
     for (one, other) in pairs {
@@ -162,14 +155,7 @@ pub(super) fn index(a: &Index, b: &Index) -> Vec<Field> {
         false => "OCI",
     };
     value(&mut fields, level, Kind::Form, "form".into(), json!(form(a)), json!(form(b)));
-    value(
-        &mut fields,
-        level,
-        Kind::Form,
-        "artifactType".into(),
-        json!(a.artifact_type),
-        json!(b.artifact_type),
-    );
+    artifact_type(&mut fields, level, [json!(a.artifact_type), json!(b.artifact_type)]);
     annotations(&mut fields, level, "annotations", &a.annotations, &b.annotations);
     others(&mut fields, level, &a.other, &b.other);
     fields
@@ -183,6 +169,10 @@ pub(super) fn index_entry(name: &str, a: &Descriptor, b: &Descriptor) -> Vec<Fie
     let path = format!("{name}.platform");
     value(&mut fields, Level::Index, Kind::Config, path, platform(a), platform(b));
     fields
+}
+
+fn artifact_type(fields: &mut Vec<Field>, level: Level, [a, b]: [Value; 2]) {
+    value(fields, level, Kind::Form, "artifactType".into(), a, b);
 }
 
 fn annotations(

@@ -255,7 +255,6 @@ pub fn prepare_recipe<'a>(
     let context = options.context.open(store)?;
     let rules = Rules {
         epoch: options.epoch,
-        hermetic: options.told.hermetic,
         resolv_conf: options.resolv_conf.clone(),
         no_sandbox: options.no_sandbox.clone(),
         debug: options.debug,

@@ -133,7 +133,6 @@ pub enum ExecError {
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub epoch: Epoch,
-    pub hermetic: bool,
     /// What a process finds in `/etc/resolv.conf` with the host's network.
     pub resolv_conf: Vec<u8>,
     /// Why no process can be run here, if so.

@@ -42,10 +42,8 @@ impl Executor<'_> {
         // A file that a program finds must not be from its future: make(1), tar(1) and gpg(1) mind.
         let newest = tree.layers().iter().filter_map(|layer| newest(layer)).max();
         let clock = newest.map_or(epoch, |newest| newest.max(epoch)).max(EARLIEST);
-        let ticks = tree
-            .list(&ImagePath::parse(b"lib").expect("a name"))
-            .iter()
-            .any(|found| is_musl(found.entry.path.name()));
+        let listed = LIBRARIES.map(|dir| tree.list(&ImagePath::parse(dir).expect("a literal path")));
+        let ticks = listed.iter().flatten().any(|found| is_musl(found.entry.path.name()));
         Ok(World { ticks, ..still(clock, run.seeded.then(|| *job.key.as_bytes())) })
     }
 }
@@ -88,7 +86,10 @@ fn varied(own: Option<World>, variation: &Variation) -> World {
     world
 }
 
-/// Whether a file of `/lib` is the C library that makes names of temporary files from the clock alone.
+/// Where it is, on images with `/lib` merged into `/usr` and on others.
+const LIBRARIES: [&[u8]; 2] = [b"lib", b"usr/lib"];
+
+/// Whether a file of these is the C library that makes names of temporary files from the clock alone.
 fn is_musl(name: &[u8]) -> bool {
     name.starts_with(b"ld-musl-")
 }

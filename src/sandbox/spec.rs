@@ -103,9 +103,6 @@ pub struct Seen {
     /// Drew randomness, otherwise than the C library for itself and for names of temporary files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entropy: Vec<String>,
-    /// Asked for the number of processors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub processors: Option<String>,
     /// Was traced by another program, and so saw the real clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traced: Option<String>,

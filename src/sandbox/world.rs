@@ -140,12 +140,7 @@ impl Answers {
                 Err(refusal) => Err(refusal),
             },
             Some(Kind::List) => self.listings.answer(calls, call),
-            Some(Kind::Machine(ask)) => {
-                if ask == machine::Ask::Processors && self.seen.processors.is_none() {
-                    self.seen.processors = programs::command(calls, call);
-                }
-                machine::answer(ask, call, self.processors)
-            }
+            Some(Kind::Machine(ask)) => machine::answer(ask, call, self.processors),
             Some(Kind::Execute) => {
                 if self.programs.will_execute(call).is_err() && self.seen.traced.is_none() {
                     self.seen.traced = programs::command(calls, call);

@@ -403,7 +403,7 @@ impl Executor<'_> {
 /// What was seen to have a part in a hermetic step.
 fn effects(run: &BoundRun, seen: &Seen) -> Vec<Effect> {
     let drew = !run.seeded && !seen.entropy.is_empty();
-    let effects = [(Effect::Entropy, drew), (Effect::Clock, seen.traced.is_some())];
+    let effects = [(Effect::Entropy, drew), (Effect::Clock, seen.clock.is_some())];
     effects.into_iter().filter_map(|(effect, has)| has.then_some(effect)).collect()
 }
 

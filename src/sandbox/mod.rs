@@ -12,6 +12,7 @@ mod enter;
 mod failure;
 mod files;
 mod filter;
+mod handover;
 mod hierarchy;
 mod init;
 pub mod kernel;

@@ -103,9 +103,9 @@ pub struct Seen {
     /// Drew randomness, otherwise than the C library for itself and for names of temporary files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entropy: Vec<String>,
-    /// Was traced by another program, and so saw the real clock.
+    /// Could not be given the clock of its world, and so saw the real one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traced: Option<String>,
+    pub clock: Option<String>,
 }
 
 /// What a process does once it is what it is to be.

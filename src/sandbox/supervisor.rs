@@ -4,7 +4,7 @@
 //! [`super::owners`] and [`super::world`].
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::Timespec;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -15,6 +15,7 @@ use crate::sys;
 use crate::sys::seccomp::{self, Answer, Instruction, Notification};
 
 use super::failure::{Doing as _, SetupError};
+use super::handover::Handover;
 use super::spec::{Seen, World};
 use super::world::Answers;
 use super::{filter, owners, world};
@@ -24,6 +25,12 @@ const PATH_MAX: usize = 4096;
 
 /// A `/proc` of this process' pid namespace.
 pub(super) struct Processes(OwnedFd);
+
+impl AsFd for Processes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Processes {
     /// That of now.
@@ -47,11 +54,14 @@ impl Processes {
 
     /// All of a file there, which has no size beforehand.
     pub(super) fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut file = std::fs::File::from(self.open_at(path, OFlags::RDONLY)?);
-        std::io::Read::read_to_end(&mut file, &mut bytes)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        Ok(bytes)
+        let file = self.open_at(path, OFlags::RDONLY)?;
+        let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+        loop {
+            match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut part))? {
+                0 => return Ok(bytes),
+                count => bytes.extend_from_slice(&part[..count]),
+            }
+        }
     }
 }
 
@@ -66,6 +76,7 @@ pub(super) fn filter(owners_are_recorded: bool, world: Option<&World>) -> Option
 /// Answers calls of a program. Its root must be that of the program: links in paths are followed from there.
 pub(super) struct Supervisor {
     calls: Calls,
+    handover: Handover,
     world: Option<Answers>,
     /// Whether somebody may call.
     awake: bool,
@@ -87,8 +98,8 @@ pub(super) enum Verdict {
 impl Supervisor {
     /// The program hands its calls over at `listener`.
     pub(super) fn new(listener: OwnedFd, processes: Processes, world: Option<Answers>) -> Self {
-        seccomp::hand_over_at_once(&listener);
-        Self { calls: Calls { listener, processes }, world, awake: true }
+        let handover = Handover::new(&listener);
+        Self { calls: Calls { listener, processes }, handover, world, awake: true }
     }
 
     /// Readable when a call waits.
@@ -129,6 +140,7 @@ impl Supervisor {
     pub(super) fn serve(&mut self) {
         // A caller that was killed needs no answer.
         let Ok(call) = seccomp::receive(&self.calls.listener) else { return };
+        self.handover.choose(&self.calls.listener, call);
         let verdict = match owners::answer(&self.calls, call) {
             Some(answer) => Verdict::Now(answer),
             None => match &mut self.world {
@@ -139,34 +151,13 @@ impl Supervisor {
         if let Verdict::Now(answer) = verdict {
             let _ = seccomp::answer(&self.calls.listener, call, answer);
         }
-    }
-
-    /// A thread that the world follows has stopped, with this status of waitpid(2).
-    pub(super) fn stopped(&mut self, thread: Pid, status: i32) {
-        match &mut self.world {
-            Some(world) => world.stopped(&self.calls, thread, status),
-            None => let_go(thread, status),
-        }
-    }
-
-    /// A process has ended.
-    pub(super) fn ended(&mut self, process: Pid) {
-        if let Some(world) = &mut self.world {
-            world.ended(process);
-        }
+        self.handover.wait(&self.calls.listener);
     }
 
     /// What was seen of the program.
     pub(super) fn seen(&self) -> Seen {
         self.world.as_ref().map(Answers::seen).unwrap_or_default()
     }
-}
-
-/// Lets a stopped thread that nobody is interested in go on.
-pub(super) fn let_go(thread: Pid, status: i32) {
-    let (event, signal) = sys::trace::stop(status);
-    // It may have been killed meanwhile.
-    let _ = sys::trace::release(thread, if event == 0 { signal } else { 0 });
 }
 
 /// Why a call is not answered with success.
@@ -197,7 +188,7 @@ impl Calls {
         path: u64,
         flags: AtFlags,
     ) -> std::result::Result<OwnedFd, Refusal> {
-        let path = self.path(call, path, flags.contains(AtFlags::EMPTY_PATH))?;
+        let path = self.valid_path(call, path, flags.contains(AtFlags::EMPTY_PATH))?;
         if path.is_empty() && flags.contains(AtFlags::EMPTY_PATH) {
             return self.descriptor(call, dir);
         }
@@ -212,7 +203,7 @@ impl Calls {
         path: u64,
         follow: bool,
     ) -> std::result::Result<OwnedFd, Refusal> {
-        let path = self.path(call, path, false)?;
+        let path = self.valid_path(call, path, false)?;
         Ok(self.open(call, None, &path, follow)?)
     }
 
@@ -235,15 +226,10 @@ impl Calls {
         openat2(base, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)
     }
 
-    /// The file behind a descriptor of the caller, or of another process if that is gone.
-    pub(super) fn some_descriptor(&self, call: Notification, fd: u64) -> Result<OwnedFd> {
-        let path = format!("{}/fd/{}", call.pid, low(fd));
-        self.processes.open_at(&path, OFlags::PATH).map_err(|_| Errno::BADF)
-    }
-
     /// The file behind a descriptor of the caller.
     pub(super) fn descriptor(&self, call: Notification, fd: u64) -> std::result::Result<OwnedFd, Refusal> {
-        let file = self.some_descriptor(call, fd)?;
+        let path = format!("{}/fd/{}", call.pid, low(fd));
+        let file = self.processes.open_at(&path, OFlags::PATH).map_err(|_| Errno::BADF)?;
         if self.waits(call) { Ok(file) } else { Err(Refusal::NotOurs) }
     }
 
@@ -252,8 +238,20 @@ impl Calls {
         seccomp::waits(&self.listener, call)
     }
 
-    /// The text at an address of the caller. A null address is an empty text where an empty one may be meant.
-    fn path(
+    /// As [`Self::path`], and surely the caller's.
+    fn valid_path(
+        &self,
+        call: Notification,
+        address: u64,
+        may_be_empty: bool,
+    ) -> std::result::Result<CString, Refusal> {
+        let path = self.path(call, address, may_be_empty)?;
+        if self.waits(call) { Ok(path) } else { Err(Refusal::NotOurs) }
+    }
+
+    /// The text at an address of the caller, or of another process if that is gone. A null address is an empty text where
+    /// an empty one may be meant.
+    pub(super) fn path(
         &self,
         call: Notification,
         address: u64,
@@ -271,10 +269,7 @@ impl Calls {
             let count = sys::memory::read(number(call)?, at, &mut chunk)?;
             if let Some(end) = chunk[..count].iter().position(|byte| *byte == 0) {
                 bytes.extend_from_slice(&chunk[..end]);
-                return match self.waits(call) {
-                    true => CString::new(bytes).map_err(|_| Refusal::NotOurs),
-                    false => Err(Refusal::NotOurs),
-                };
+                return CString::new(bytes).map_err(|_| Refusal::NotOurs);
             }
             bytes.extend_from_slice(&chunk[..count]);
         }

@@ -20,7 +20,7 @@ use super::channel::{self, Reply};
 use super::failure::{Doing as _, SetupError};
 use super::init::report;
 use super::spec::{Seen, Status, Stdio};
-use super::supervisor::{Supervisor, let_go};
+use super::supervisor::Supervisor;
 
 /// The process that started this one, to notice its end.
 ///
@@ -115,13 +115,6 @@ impl Watch<'_> {
         let pending = self.signals.descriptor()?;
         loop {
             while let Some((pid, status)) = wait(WaitOptions::NOHANG)? {
-                if status.stopped() {
-                    self.let_on(pid, status);
-                    continue;
-                }
-                if let Some(supervisor) = &mut self.supervisor {
-                    supervisor.ended(pid);
-                }
                 if pid == main {
                     return Ok(status);
                 }
@@ -140,14 +133,6 @@ impl Watch<'_> {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
-        }
-    }
-
-    /// A thread that the program's world follows has stopped.
-    fn let_on(&mut self, thread: Pid, status: WaitStatus) {
-        match &mut self.supervisor {
-            Some(supervisor) => supervisor.stopped(thread, status.as_raw()),
-            None => let_go(thread, status.as_raw()),
         }
     }
 

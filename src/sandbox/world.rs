@@ -3,12 +3,15 @@
 //! Owns: the table of calls. Whatever cannot be answered is left to the kernel: a program then sees what is so, and never
 //! an error that it would not have met.
 
+mod callers;
 mod clock;
 mod draws;
 mod entropy;
+mod library;
 mod listing;
 mod machine;
 mod programs;
+mod stack;
 mod times;
 mod vdso;
 mod waits;
@@ -16,7 +19,6 @@ mod waits;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::Timespec;
-use rustix::process::Pid;
 
 use crate::sys::seccomp::{Answer, Notification};
 
@@ -38,7 +40,8 @@ enum Kind {
     FileTime(times::Ask),
     List,
     Machine(machine::Ask),
-    Execute,
+    Begin,
+    Root,
 }
 
 /// The clocks that stand: of the day, the same read cheaply, and that without leap seconds.
@@ -55,12 +58,13 @@ const CALLS: &[(libc::c_long, Asked, Kind)] = &[
     (libc::SYS_stat, ALWAYS, Kind::FileTime(times::Ask::Path { follow: true })),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_lstat, ALWAYS, Kind::FileTime(times::Ask::Path { follow: false })),
-    (libc::SYS_fstat, ALWAYS, Kind::FileTime(times::Ask::Descriptor)),
-    (libc::SYS_newfstatat, ALWAYS, Kind::FileTime(times::Ask::At { flags: 3 })),
+    (libc::SYS_fstat, Asked::Unless(library::FSTAT), Kind::FileTime(times::Ask::Descriptor)),
+    (libc::SYS_newfstatat, Asked::Unless(library::FSTATAT), Kind::FileTime(times::Ask::At { flags: 3 })),
     (libc::SYS_statx, ALWAYS, Kind::FileTime(times::Ask::At { flags: 2 })),
     (libc::SYS_getdents64, ALWAYS, Kind::List),
-    (libc::SYS_execve, ALWAYS, Kind::Execute),
-    (libc::SYS_execveat, ALWAYS, Kind::Execute),
+    (programs::BEGINS.0, programs::BEGINS.1, Kind::Begin),
+    (libc::SYS_chroot, ALWAYS, Kind::Root),
+    (libc::SYS_pivot_root, ALWAYS, Kind::Root),
     (
         libc::SYS_clock_gettime,
         Asked::When(When::Equal { argument: 0, values: REALTIME }),
@@ -101,6 +105,8 @@ pub(super) fn handed(world: &World) -> Vec<Handed> {
 pub(super) struct Answers {
     clock: clock::Clock,
     processors: u32,
+    callers: callers::Callers,
+    times: times::Times,
     listings: listing::Listings,
     programs: programs::Programs,
     random: Option<entropy::Streams>,
@@ -116,6 +122,8 @@ impl Answers {
         Self {
             programs: programs::Programs::new(&clock, world.seed.is_some(), world.ticks),
             clock,
+            callers: callers::Callers::default(),
+            times: times::Times::new(clock),
             processors: world.processors,
             listings: listing::Listings::new(world.listing),
             random: world.seed.map(|seed| entropy::Streams::new(seed, pool)),
@@ -131,7 +139,7 @@ impl Answers {
         let answered = match known {
             Some(Kind::Time(ask)) => self.clock.answer(ask, call),
             Some(Kind::FileTime(ask)) => {
-                times::make_true(calls, call, ask, &self.clock);
+                self.times.make_true(calls, &mut self.callers, call, ask);
                 Ok(Answer::Kernel)
             }
             Some(Kind::Wait(ask)) => match self.waits.hold(calls, call, ask, &self.clock) {
@@ -139,12 +147,16 @@ impl Answers {
                 Ok(Some(answer)) => Ok(answer),
                 Err(refusal) => Err(refusal),
             },
-            Some(Kind::List) => self.listings.answer(calls, call),
+            Some(Kind::List) => self.listings.answer(calls, &mut self.callers, call),
             Some(Kind::Machine(ask)) => machine::answer(ask, call, self.processors),
-            Some(Kind::Execute) => {
-                if self.programs.will_execute(call).is_err() && self.seen.traced.is_none() {
-                    self.seen.traced = programs::command(calls, call);
+            Some(Kind::Begin) => {
+                if self.programs.begin(calls, call, self.random.as_mut()).is_err() {
+                    self.seen.clock = programs::command(calls, call);
                 }
+                Ok(Answer::Kernel)
+            }
+            Some(Kind::Root) => {
+                self.times.roots_differ();
                 Ok(Answer::Kernel)
             }
             None if number == libc::SYS_getrandom => self.random(calls, call),
@@ -172,14 +184,6 @@ impl Answers {
             Some(streams) => streams.answer(calls, call),
             None => Ok(Answer::Kernel),
         }
-    }
-
-    pub(super) fn stopped(&mut self, calls: &Calls, thread: Pid, status: i32) {
-        self.programs.stopped(calls, thread, status, self.random.as_mut());
-    }
-
-    pub(super) fn ended(&mut self, process: Pid) {
-        self.programs.ended(process);
     }
 
     pub(super) fn pause(&self) -> Option<Timespec> {

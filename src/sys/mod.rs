@@ -18,5 +18,4 @@ pub mod seccomp;
 pub mod several;
 pub mod signal;
 pub mod socket;
-pub mod trace;
 pub mod xattr;

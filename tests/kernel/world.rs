@@ -101,6 +101,70 @@ fn files_written_in_a_step_are_of_its_second_and_keep_their_order() {
     assert_ne!(before, "1700000000\n");
 }
 
+/// Puts a program into a place, with the C library that it takes at its start.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+fn install_files(place: &World) {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/world/files.c");
+    let program = place.path("base/bin/files");
+    let built = std::process::Command::new("cc")
+        .args(["-O1", "-o"])
+        .args([&program, std::path::Path::new(source)])
+        .status();
+    assert!(built.unwrap().success());
+    let needed = std::process::Command::new("ldd").arg(&program).output().unwrap();
+    let needed = String::from_utf8(needed.stdout).unwrap();
+    for library in needed.split_ascii_whitespace().filter(|word| word.starts_with('/')) {
+        let target = place.path("base").join(&library[1..]);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(library, target).unwrap();
+    }
+}
+
+/// Without being heard where the times are as they are, and heard where they are of the step.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[test]
+fn a_program_with_a_c_library_is_told_true_times_and_waits_for_few() {
+    let Some(place) = full() else { return };
+    install_files(&place);
+    let old = std::fs::metadata(place.path("base/bin/busybox")).unwrap();
+    let modified = old.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let each = |told: &str| {
+        ["stat", "lstat", "fstat", "fstatat", "empty"].map(|how| format!("{how}: {told}\n")).concat()
+    };
+    let missing = "No such file or directory";
+    let expected = [
+        each(&format!("{modified} {}", old.len())),
+        each("1700000000 4"),
+        each(missing)
+            .replace(&format!("fstat: {missing}"), "fstat: Bad file descriptor")
+            .replace(&format!("empty: {missing}"), "empty: Bad file descriptor"),
+        "old: at once\n".to_owned(),
+    ];
+    for layout in [Layout::Fixed, Layout::Random] {
+        let told = Told { layout, ..told() };
+        assert_eq!(says(&place, &told, "/bin/files /bin/busybox /new"), expected.concat(), "{layout:?}");
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[test]
+fn a_program_that_another_traces_is_told_the_same() {
+    let Some(place) = full() else { return };
+    install_files(&place);
+    assert_eq!(says(&place, &told(), "/bin/files trace /bin/date -u +%s"), "1700000000\n");
+    let draws = "/bin/files trace /bin/mktemp -u";
+    assert_eq!(says(&place, &seeded(), draws), says(&place, &seeded(), draws));
+}
+
+#[test]
+fn files_below_another_root_are_of_its_second_too() {
+    let Some(place) = full() else { return };
+    let script =
+        "mkdir -p /sub/bin; cp /bin/busybox /sub/bin/; cp /bin/busybox /sub/bin/stat; echo > /sub/new
+        ln -s /new /sub/link; chroot /sub /bin/stat -L -c '%Y %n' /new /link";
+    assert_eq!(says(&place, &told(), script), "1700000000 /new\n1700000000 /link\n");
+}
+
 #[test]
 fn directories_are_listed_in_one_order() {
     let Some(place) = full() else { return };
@@ -184,12 +248,12 @@ fn what_was_seen_is_told() {
         run(&spec).0.unwrap().seen
     };
     let quiet = seen(&told(), "echo hello; ls / > /dev/null; date > /dev/null; /bin/mktemp -u > /dev/null");
-    assert_eq!((quiet.entropy, quiet.traced), (vec![], None));
+    assert_eq!((quiet.entropy, quiet.clock), (vec![], None));
     let drawn = seen(&told(), "head -c 1 /dev/urandom > /dev/null");
     assert_eq!(drawn.entropy, ["/dev/urandom"]);
 }
 
-/// Programs find ways to end, fail and signal in the middle of being attached to.
+/// Programs find ways to end, fail and signal before they have begun.
 #[test]
 fn programs_that_fail_to_execute_are_killed_or_stop_go_their_way() {
     let Some(place) = full() else { return };

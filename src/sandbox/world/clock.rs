@@ -45,6 +45,11 @@ impl Clock {
         self.second
     }
 
+    /// The real second in which the program began: files of before are older.
+    pub(super) fn start(&self) -> i64 {
+        self.start.div_euclid(NANOSECONDS)
+    }
+
     /// Nanoseconds since 1970 that the clock shows.
     pub(super) fn nanos(&self) -> i64 {
         self.second.saturating_mul(NANOSECONDS).saturating_add(NANOSECOND)

@@ -25,6 +25,9 @@ const MOST: usize = 1 << 20;
 const AT_RANDOM: u64 = 25;
 const TAG: usize = 16;
 
+/// Programs whose places are remembered.
+const REMEMBERED: usize = 1024;
+
 type Tag = [u8; TAG];
 
 /// What programs find at `/dev/random` and `/dev/urandom`.
@@ -51,6 +54,8 @@ pub(super) struct Streams {
     seed: [u8; 32],
     /// How many programs of one description have begun.
     programs: HashMap<[u8; 32], u64>,
+    /// Where programs that began have their tags.
+    places: HashMap<Pid, u64>,
     streams: HashMap<Tag, Stream>,
     /// For whoever has no tag, and for the pool.
     common: Stream,
@@ -63,6 +68,7 @@ impl Streams {
         let mut streams = Self {
             seed,
             programs: HashMap::new(),
+            places: HashMap::new(),
             streams: HashMap::new(),
             common: stream("common"),
             pool: pool.map(|pool| (pool, stream("pool"))),
@@ -71,8 +77,19 @@ impl Streams {
         streams
     }
 
-    /// The tag for a program that begins.
-    pub(super) fn begin(&mut self, description: &[u8]) -> Tag {
+    /// Gives a program that begins its tag, at the place for it.
+    pub(super) fn begin(&mut self, process: Pid, place: u64, description: &[u8]) {
+        let tag = self.name(description);
+        if sys::memory::write(process, place, &tag).is_ok() {
+            if self.places.len() >= REMEMBERED {
+                self.places.clear();
+            }
+            self.places.insert(process, place);
+        }
+    }
+
+    /// The tag of a new program.
+    fn name(&mut self, description: &[u8]) -> Tag {
         let description = *blake3::hash(description).as_bytes();
         let count = self.programs.entry(description).or_default();
         *count += 1;
@@ -87,13 +104,21 @@ impl Streams {
     pub(super) fn answer(&mut self, calls: &Calls, call: Notification) -> Result<Answer, Refusal> {
         let [address, length, ..] = call.arguments;
         let process = number(call)?;
-        let stream = match tag(calls, process).and_then(|tag| self.streams.get_mut(&tag)) {
-            Some(stream) => stream,
-            None => &mut self.common,
-        };
+        let tag = self.tag(calls, process);
+        let stream = tag.and_then(|tag| self.streams.get_mut(&tag)).unwrap_or(&mut self.common);
         let length = usize::try_from(length).unwrap_or(MOST).min(MOST);
         sys::memory::write(process, address, &stream.draw(length)).map_err(|_| Errno::FAULT)?;
         Ok(Answer::Value(i64::try_from(length).expect("bounded")))
+    }
+
+    /// The tag of the program that a process is.
+    fn tag(&self, calls: &Calls, process: Pid) -> Option<Tag> {
+        // It may have become another program since; then something else is there.
+        let known = self.places.get(&process).and_then(|place| read_tag(process, *place));
+        known.filter(|tag| self.streams.contains_key(tag)).or_else(|| {
+            let auxiliary = calls.processes.read_short(&format!("{}/auxv", process.as_raw_pid())).ok()?;
+            read_tag(process, place_of_tag(&auxiliary)?)
+        })
     }
 
     pub(super) fn pool(&self) -> Option<BorrowedFd<'_>> {
@@ -129,11 +154,9 @@ fn derived(seed: &[u8; 32], name: &[u8]) -> [u8; 32] {
     *blake3::keyed_hash(seed, name).as_bytes()
 }
 
-/// The tag of the program that a process is.
-fn tag(calls: &Calls, process: Pid) -> Option<Tag> {
-    let auxiliary = calls.processes.read_short(&format!("{}/auxv", process.as_raw_pid())).ok()?;
+fn read_tag(process: Pid, place: u64) -> Option<Tag> {
     let mut tag = [0; TAG];
-    let count = sys::memory::read(process, auxiliary_value(&auxiliary, AT_RANDOM)?, &mut tag).ok()?;
+    let count = sys::memory::read(process, place, &mut tag).ok()?;
     (count == TAG).then_some(tag)
 }
 
@@ -167,12 +190,12 @@ mod tests {
         let mut one = Streams::new([1; 32], None);
         let mut same = Streams::new([1; 32], None);
         let mut other = Streams::new([2; 32], None);
-        let (a, b) = (one.begin(b"cc a.c"), one.begin(b"cc b.c"));
+        let (a, b) = (one.name(b"cc a.c"), one.name(b"cc b.c"));
         // In another order.
-        assert_eq!((same.begin(b"cc b.c"), same.begin(b"cc a.c")), (b, a));
+        assert_eq!((same.name(b"cc b.c"), same.name(b"cc a.c")), (b, a));
         assert_ne!(a, b);
-        assert_ne!(one.begin(b"cc a.c"), a, "the second of its kind");
-        assert_ne!(other.begin(b"cc a.c"), a);
+        assert_ne!(one.name(b"cc a.c"), a, "the second of its kind");
+        assert_ne!(other.name(b"cc a.c"), a);
     }
 
     #[test]

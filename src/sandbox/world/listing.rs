@@ -10,13 +10,13 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{OFlags, RawDir, SeekFrom, fstatfs, seek};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::sys;
 use crate::sys::seccomp::{Answer, Notification};
 
 use super::super::spec::Listing;
 use super::super::supervisor::{Calls, Refusal, low, number};
+use super::callers::Callers;
 
 /// So many bits of a position are the number of the next entry.
 const ENTRY_BITS: u32 = 22;
@@ -48,7 +48,12 @@ impl Listings {
     }
 
     /// Answers getdents64(descriptor, *entries, length).
-    pub(super) fn answer(&mut self, calls: &Calls, call: Notification) -> Result<Answer, Refusal> {
+    pub(super) fn answer(
+        &mut self,
+        calls: &Calls,
+        callers: &mut Callers,
+        call: Notification,
+    ) -> Result<Answer, Refusal> {
         let [fd, address, length, ..] = call.arguments;
         let place = format!("{}/fd/{}", call.pid, low(fd));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
@@ -56,7 +61,7 @@ impl Listings {
         if fstatfs(&directory).is_ok_and(|fs| KERNEL.contains(&fs.f_type)) {
             return Err(Refusal::NotOurs);
         }
-        let theirs = shared(calls, call, low(fd)).map_err(|_| Refusal::NotOurs)?;
+        let theirs = callers.descriptor(calls, call, fd).map_err(|_| Refusal::NotOurs)?;
         let position = seek(&theirs, SeekFrom::Current(0)).map_err(|_| Refusal::NotOurs)?;
         let (listing, from) = self.at(position, &directory)?;
         let Some(entries) = self.taken.get(&listing) else { return Err(Refusal::NotOurs) };
@@ -94,25 +99,6 @@ impl Listings {
 
 const fn token(listing: u64, entry: usize) -> u64 {
     listing << ENTRY_BITS | entry as u64
-}
-
-/// The caller's own descriptor, whose position is the caller's.
-fn shared(calls: &Calls, call: Notification, fd: u32) -> rustix::io::Result<OwnedFd> {
-    let thread = number(call)?;
-    let process = match pidfd_open(thread, PidfdFlags::empty()) {
-        Ok(process) => process,
-        // A thread that is not the first of its process.
-        Err(_) => pidfd_open(process_of(calls, call)?, PidfdFlags::empty())?,
-    };
-    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
-    pidfd_getfd(process, fd, PidfdGetfdFlags::empty())
-}
-
-fn process_of(calls: &Calls, call: Notification) -> rustix::io::Result<Pid> {
-    let status = calls.processes.read(&format!("{}/status", call.pid))?;
-    let text = String::from_utf8_lossy(&status);
-    let number = text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-    number.and_then(Pid::from_raw).ok_or(Errno::SRCH)
 }
 
 fn take(directory: &OwnedFd, order: Listing) -> rustix::io::Result<Vec<Entry>> {

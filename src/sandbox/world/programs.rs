@@ -1,10 +1,9 @@
 //! Programs at the moment they begin (spec/world.md, "Programs").
 //!
-//! Whoever calls execve(2) is attached to before the kernel goes on, stops when the new program is loaded and has not run
-//! yet, gets its clock and its randomness, and is let go. Nothing is traced before or after that: programs may trace each
-//! other. One that another traces already cannot be attached to, and keeps the clock that is so.
+//! Before a program does anything of its own it tells the kernel where its threads' data are. It waits then, with all of
+//! its memory in place and nothing of it used, and gets its clock and its randomness. Nobody is traced for that.
 
-use std::collections::HashSet;
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::OFlags;
@@ -12,90 +11,90 @@ use rustix::process::Pid;
 
 use crate::sys;
 use crate::sys::seccomp::Notification;
-use crate::sys::trace;
 
-use super::super::supervisor::{Calls, let_go, number};
+use super::super::filter::Asked;
+use super::super::policy::When;
+use super::super::supervisor::{Calls, number};
 use super::clock::Clock;
 use super::entropy::{Streams, auxiliary_value, place_of_tag};
+use super::library::{self, Libraries};
+use super::stack::{AT_SYSINFO_EHDR, Stack};
 use super::vdso::{self, Patch};
 
-/// Where the kernel says its code is (getauxval(3)).
-const AT_SYSINFO_EHDR: u64 = 33;
+/// The call by which a program is known to begin. C libraries, and languages without one, make it first of all.
+#[cfg(target_arch = "x86_64")]
+pub(super) const BEGINS: (libc::c_long, Asked) = {
+    /// `ARCH_SET_FS` (asm/prctl.h).
+    const SET_FS: &[u32] = &[0x1002];
+    (libc::SYS_arch_prctl, Asked::When(When::Equal { argument: 0, values: SET_FS }))
+};
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const BEGINS: (libc::c_long, Asked) = (libc::SYS_set_tid_address, Asked::When(When::Always));
+
 /// Where its name is.
 const AT_EXECFN: u64 = 31;
 
 pub(super) struct Programs {
     clock: Clock,
+    libraries: Libraries,
     seeded: bool,
     /// Whether each program counts its readings of the clock.
     ticks: bool,
     /// What is written to every program, if none counts.
     patch: Option<Patch>,
-    /// Threads that were attached to.
-    attached: HashSet<Pid>,
 }
 
-/// Another one traces the program.
-pub(super) struct Traced;
+/// A program's clock could not be changed: it sees the real one.
+pub(super) struct Unchanged;
 
 impl Programs {
     pub(super) fn new(clock: &Clock, seeded: bool, ticks: bool) -> Self {
-        Self { clock: *clock, seeded, ticks, patch: patch(clock, seeded, None), attached: HashSet::new() }
+        let patch = patch(clock, seeded, None);
+        Self { clock: *clock, libraries: Libraries::default(), seeded, ticks, patch }
     }
 
-    /// A thread is about to execute a program.
-    pub(super) fn will_execute(&mut self, call: Notification) -> Result<(), Traced> {
-        let Ok(thread) = number(call) else { return Ok(()) };
-        // An execution that failed before leaves the thread attached to.
-        if self.attached.contains(&thread) {
-            return Ok(());
-        }
-        trace::seize(thread).map_err(|_| Traced)?;
-        self.attached.insert(thread);
-        Ok(())
-    }
-
-    /// A thread that was attached to stopped. It is let go, whatever for: a signal that it got instead of a program is
-    /// delivered, and the next time it executes one is another time.
-    pub(super) fn stopped(&mut self, calls: &Calls, thread: Pid, status: i32, random: Option<&mut Streams>) {
-        let known = self.attached.remove(&thread);
-        if trace::stop(status).0 == trace::EXECUTED {
-            // Another thread than the first has become the process.
-            if !known && let Ok(Some(former)) = trace::former_number(thread) {
-                self.attached.remove(&former);
-            }
-            self.begin(calls, thread, random);
-        }
-        let_go(thread, status);
-    }
-
-    pub(super) fn ended(&mut self, process: Pid) {
-        self.attached.remove(&process);
-    }
-
-    /// Gives a program its clock and its randomness. One of another ABI has words of another size there, and nothing is
-    /// found.
-    fn begin(&self, calls: &Calls, process: Pid, random: Option<&mut Streams>) {
-        let pid = process.as_raw_pid();
-        let Ok(auxiliary) = calls.processes.read_short(&format!("{pid}/auxv")) else { return };
+    /// Gives a program its clock and its randomness, if it has just begun.
+    pub(super) fn begin(
+        &mut self,
+        calls: &Calls,
+        call: Notification,
+        random: Option<&mut Streams>,
+    ) -> Result<(), Unchanged> {
+        let Ok(process) = number(call) else { return Ok(()) };
+        let stack = Stack::of(process);
+        let auxiliary = match &stack {
+            Some(stack) => stack.auxiliary.clone(),
+            None => calls.processes.read_short(&format!("{}/auxv", call.pid)).map_err(|_| Unchanged)?,
+        };
         if let Some(base) = auxiliary_value(&auxiliary, AT_SYSINFO_EHDR) {
-            let memory = calls.processes.open_at(&format!("{pid}/mem"), OFlags::RDWR);
             let counter = if self.ticks { counter(process, &auxiliary) } else { None };
             let own = counter.and_then(|counter| patch(&self.clock, self.seeded, Some(counter)));
-            let patch = own.as_ref().or(self.patch.as_ref());
-            if let (Ok(memory), Some(Patch { offset, code })) = (memory.map(std::fs::File::from), patch) {
+            if let Some(patch) = own.as_ref().or(self.patch.as_ref()) {
+                let memory = calls.processes.open_at(&format!("{}/mem", call.pid), OFlags::RDWR);
+                let memory = File::from(memory.map_err(|_| Unchanged)?);
+                let mut found = vec![0; patch.code.len()];
+                memory.read_exact_at(&mut found, base + patch.offset).map_err(|_| Unchanged)?;
+                if found == patch.code {
+                    // It, or the one that forked it, began before.
+                    return Ok(());
+                }
                 // As a debugger sets a breakpoint: the process gets a page of its own.
-                let _ = memory.write_all_at(code, base + offset);
+                memory.write_all_at(&patch.code, base + patch.offset).map_err(|_| Unchanged)?;
+                if let Some(code) = patch.guest {
+                    let _ = self.libraries.lead(calls, call, &auxiliary, &memory, base + code);
+                }
             }
         }
         if let (Some(random), Some(place)) = (random, place_of_tag(&auxiliary)) {
-            let _ = sys::memory::write(process, place, &random.begin(&description(calls, pid)));
+            let arguments = stack.map(|stack| stack.arguments);
+            random.begin(process, place, &description(calls, call, arguments));
         }
+        Ok(())
     }
 }
 
 fn patch(clock: &Clock, seeded: bool, counter: Option<u64>) -> Option<Patch> {
-    vdso::patch(sys::memory::vdso()?, clock.second(), seeded, counter)
+    vdso::patch(sys::memory::vdso()?, clock.second(), seeded, counter, &library::code(clock.start()))
 }
 
 /// A word that a program may write to and that nobody uses: the eight zero bytes that end its stack, behind its own name.
@@ -110,10 +109,11 @@ fn counter(process: Pid, auxiliary: &[u8]) -> Option<u64> {
 }
 
 /// What a program is: its arguments, and where it runs.
-fn description(calls: &Calls, pid: i32) -> Vec<u8> {
-    let arguments = lasting(&calls.processes.read(&format!("{pid}/cmdline")).unwrap_or_default());
-    let directory = calls.processes.open_at(&format!("{pid}/cwd"), OFlags::PATH | OFlags::NOFOLLOW);
-    let directory = directory.and_then(|link| rustix::fs::readlinkat(link, c"", Vec::new()));
+fn description(calls: &Calls, call: Notification, arguments: Option<Vec<u8>>) -> Vec<u8> {
+    let pid = call.pid;
+    let read = || calls.processes.read(&format!("{pid}/cmdline")).unwrap_or_default();
+    let arguments = lasting(&arguments.unwrap_or_else(read));
+    let directory = rustix::fs::readlinkat(&calls.processes, format!("{pid}/cwd"), Vec::new());
     let directory = directory.map(std::ffi::CString::into_bytes).unwrap_or_default();
     [directory, arguments].join(&0)
 }

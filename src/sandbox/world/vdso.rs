@@ -13,13 +13,22 @@ pub(super) struct Patch {
     /// From the start of the object, in bytes.
     pub offset: u64,
     pub code: Vec<u8>,
+    /// Where what came along is, from the start of the object, if there was room for it.
+    pub guest: Option<u64>,
 }
 
 /// What is to be written over an object, in one piece: what lies between its functions is written as it is.
 ///
 /// `counter` is the address of a word of the program that counts its readings of the clock, if each is to be later.
-pub(super) fn patch(object: &[u8], second: i64, seeded: bool, counter: Option<u64>) -> Option<Patch> {
-    let patches = patches(object, second, seeded, counter);
+/// `guest` is code that only needs a place.
+pub(super) fn patch(
+    object: &[u8],
+    second: i64,
+    seeded: bool,
+    counter: Option<u64>,
+    guest: &[u8],
+) -> Option<Patch> {
+    let patches = patches(object, second, seeded, counter, guest);
     let start = patches.iter().map(|patch| patch.offset).min()?;
     let end = patches.iter().map(|patch| patch.offset + patch.code.len() as u64).max()?;
     let place = |offset: u64| usize::try_from(offset).ok();
@@ -28,16 +37,23 @@ pub(super) fn patch(object: &[u8], second: i64, seeded: bool, counter: Option<u6
         let at = place(patch.offset - start)?;
         code[at..at + patch.code.len()].copy_from_slice(&patch.code);
     }
-    Some(Patch { offset: start, code })
+    let guest = patches.iter().find_map(|patch| patch.guest);
+    Some(Patch { offset: start, code, guest })
 }
 
 /// One for each function. A function that is not there, or whose code is too short, is left: no kernel has such a one.
-fn patches(object: &[u8], second: i64, seeded: bool, counter: Option<u64>) -> Vec<Patch> {
+fn patches(object: &[u8], second: i64, seeded: bool, counter: Option<u64>, mut guest: &[u8]) -> Vec<Patch> {
     let functions = functions(second, counter).into_iter().filter(|(_, random, _)| seeded || !random);
     functions
-        .filter_map(|(name, _, code)| {
+        .filter_map(|(name, _, mut code)| {
             let function = elf::function(object, name)?;
-            (code.len() as u64 <= function.size).then_some(Patch { offset: function.offset, code })
+            let fits = |length: usize| length as u64 <= function.size;
+            let at = (!guest.is_empty() && fits(code.len() + guest.len())).then_some(code.len());
+            if at.is_some() {
+                code.extend(std::mem::take(&mut guest));
+            }
+            let guest = at.map(|at| function.offset + at as u64);
+            fits(code.len()).then_some(Patch { offset: function.offset, code, guest })
         })
         .collect()
 }
@@ -197,12 +213,19 @@ mod tests {
     #[test]
     fn the_kernels_code_has_room_for_all_of_it() {
         let Some(object) = crate::sys::memory::vdso() else { return };
-        let names = |seeded| patches(object, 1, seeded, Some(2)).len();
+        let names = |seeded| patches(object, 1, seeded, Some(2), &[]).len();
         assert!(names(false) >= 2);
         // Kernels since 6.11 draw randomness there, too.
         let draws = elf::function(object, "__vdso_getrandom").is_some();
         assert_eq!(names(true), names(false) + usize::from(draws));
-        assert_eq!(patches(b"no object", 1, true, None), []);
+        assert_eq!(patches(b"no object", 1, true, None, &[]), []);
+        let with = patch(object, 1, true, None, &[1; 100]).unwrap();
+        let at = usize::try_from(with.guest.unwrap() - with.offset).unwrap();
+        assert_eq!(with.code[at..at + 100], [1; 100]);
+        // No function has room for that; it costs nothing else.
+        let without = patch(object, 1, true, None, &[1; 1 << 16]);
+        assert_eq!(without, patch(object, 1, true, None, &[]));
+        assert_eq!(without.unwrap().guest, None);
     }
 
     /// Jumps lead to the beginning of an instruction: each branch of the code is as long as its distance says.

@@ -1,0 +1,81 @@
+/* Asks for times of files by every function of the C library, as a program that was linked dynamically.
+   "files OLD NEW": prints what is told of both, what is refused, and whether somebody is waited for at each call.
+   "files trace PROGRAM…": runs a program and traces it from its start. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TIMES = 5000 };
+
+static void print(const char *how, int code, const struct stat *found)
+{
+	if (code)
+		printf("%s: %s\n", how, strerror(errno));
+	else
+		printf("%s: %lld %lld\n", how, (long long)found->st_mtim.tv_sec, (long long)found->st_size);
+}
+
+static void ask(const char *path)
+{
+	struct stat found;
+	int fd = open(path, O_RDONLY), dir = open("/", O_PATH);
+	print("stat", stat(path, &found), &found);
+	print("lstat", lstat(path, &found), &found);
+	print("fstat", fstat(fd, &found), &found);
+	print("fstatat", fstatat(dir, path + 1, &found, AT_SYMLINK_NOFOLLOW), &found);
+	print("empty", fstatat(fd, "", &found, AT_EMPTY_PATH), &found);
+	close(fd);
+	close(dir);
+}
+
+static long waits(const char *path)
+{
+	struct rusage before, after;
+	struct stat found;
+	int fd = open(path, O_RDONLY);
+	getrusage(RUSAGE_SELF, &before);
+	for (int i = 0; i < TIMES; i++) {
+		fstat(fd, &found);
+		stat(path, &found);
+		stat("/no/such", &found);
+	}
+	getrusage(RUSAGE_SELF, &after);
+	close(fd);
+	return after.ru_nvcsw - before.ru_nvcsw;
+}
+
+static int trace(char **argv)
+{
+	int status;
+	pid_t child = fork();
+	if (child == 0) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status))
+		ptrace(PTRACE_CONT, child, 0, WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status));
+	return WEXITSTATUS(status);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 2 && strcmp(argv[1], "trace") == 0)
+		return trace(argv + 2);
+	ask(argv[1]);
+	FILE *file = fopen(argv[2], "w");
+	fputs("new\n", file);
+	fflush(file);
+	ask(argv[2]);
+	fclose(file);
+	ask("/missing");
+	printf("old: %s\n", waits(argv[1]) < TIMES / 10 ? "at once" : "waits");
+	return 0;
+}

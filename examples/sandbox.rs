@@ -118,6 +118,7 @@ fn process(argv: Vec<String>, stdio: Stdio) -> Process {
         insecure: false,
         world: Some(World {
             clock: 1_700_000_000,
+            uptime: 100,
             ticks: false,
             seed: None,
             processors: 4,

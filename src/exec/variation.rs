@@ -12,7 +12,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Axis {
-    /// The time of day.
+    /// The time of day, and that since the start of the machine.
     Clock,
     /// Everything random.
     Randomness,

@@ -15,6 +15,8 @@ use crate::sandbox::spec::{Layout, Listing, World};
 const PROCESSORS: u32 = 4;
 /// What randomness follows from where it is to be held still and the step has no seed.
 const SEED: [u8; 32] = *b"held still to look at the others";
+/// So long ago has every machine started, in seconds.
+const UPTIME: i64 = 100;
 const UMASK: u32 = 0o022;
 /// Where the clock stands if nothing is later: 1980-01-02T00:00:00Z. Programs take earlier times for a clock that nobody set:
 /// zip(1) and python's zipfile have no way to write them, and gzip(1) fails with a warning for 1970. A day later, so that it
@@ -51,6 +53,7 @@ impl Executor<'_> {
 fn still(clock: i64, seed: Option<[u8; 32]>) -> World {
     World {
         clock,
+        uptime: UPTIME,
         ticks: false,
         seed,
         processors: PROCESSORS,
@@ -68,6 +71,7 @@ fn varied(own: Option<World>, variation: &Variation) -> World {
         world.seed = world.seed.or(Some(SEED));
     }
     world.clock = variation.clock(world.clock);
+    world.uptime = variation.clock(world.uptime);
     if variation.is(Axis::Processors) {
         world.processors = 1;
     }

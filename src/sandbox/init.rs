@@ -27,7 +27,7 @@ use super::spec::{Ended, First, Net, Seen, Stdio, Stub};
 use super::supervisor::{Processes, Supervisor};
 use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
 use super::world::Answers;
-use super::{root, seal};
+use super::{durations, root, seal};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
 pub(super) fn main() -> ExitCode {
@@ -178,7 +178,12 @@ fn inner(
         // Away from the terminal's process group. The only error means that it is away already.
         let _ = rustix::process::setsid();
     }
+    // That of the caller's `/proc`: what is mounted over that of the sandbox is nothing to write to.
+    let us = owners::our_process()?;
     let (program, Entered { stubs, pool, own_devices }) = prepare(socket, job, stdin)?;
+    if let Some(world) = &job.spec.process.world {
+        durations::begin_at(world.uptime, us);
+    }
     // Nobody in here may look into this process or through its /proc/1/root and the like.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("close", "the init process")?;
     let (failed, report_end) = socket_pair()?;

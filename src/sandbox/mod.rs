@@ -7,6 +7,7 @@ mod calls;
 mod cgroup;
 mod channel;
 mod devices;
+mod durations;
 pub mod emulation;
 mod enter;
 mod failure;

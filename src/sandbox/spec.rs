@@ -58,6 +58,9 @@ pub struct Process {
 pub struct World {
     /// Seconds since 1970: the clock stands at the end of this second.
     pub clock: i64,
+    /// Seconds since the machine started, when the program begins: what clocks of durations show, where the kernel has
+    /// namespaces for them, and what is said of it elsewhere.
+    pub uptime: i64,
     /// Each reading of it by a program moves it by a nanosecond: a C library takes names from it (spec/world.md, "Clock").
     pub ticks: bool,
     /// What all randomness follows from; none leaves it to the kernel.

@@ -10,7 +10,9 @@ mod entropy;
 mod library;
 mod listing;
 mod machine;
+mod memory;
 mod programs;
+mod space;
 mod stack;
 mod times;
 mod vdso;
@@ -40,6 +42,7 @@ enum Kind {
     FileTime(times::Ask),
     List,
     Machine(machine::Ask),
+    Space(space::Ask),
     Begin,
     Root,
 }
@@ -89,6 +92,8 @@ const CALLS: &[(libc::c_long, Asked, Kind)] = &[
     (libc::SYS_uname, ALWAYS, Kind::Machine(machine::Ask::Name)),
     (libc::SYS_sysinfo, ALWAYS, Kind::Machine(machine::Ask::Load)),
     (libc::SYS_sched_getaffinity, ALWAYS, Kind::Machine(machine::Ask::Processors)),
+    (libc::SYS_statfs, ALWAYS, Kind::Space(space::Ask::Path)),
+    (libc::SYS_fstatfs, ALWAYS, Kind::Space(space::Ask::Descriptor)),
 ];
 
 /// The calls that a world wants to hear of.
@@ -104,7 +109,7 @@ pub(super) fn handed(world: &World) -> Vec<Handed> {
 /// Answers the calls of one program and all that it starts.
 pub(super) struct Answers {
     clock: clock::Clock,
-    processors: u32,
+    machine: machine::Machine,
     callers: callers::Callers,
     times: times::Times,
     listings: listing::Listings,
@@ -122,9 +127,9 @@ impl Answers {
         Self {
             programs: programs::Programs::new(&clock, world.seed.is_some(), world.ticks),
             clock,
+            machine: machine::Machine::of(world),
             callers: callers::Callers::default(),
             times: times::Times::new(clock),
-            processors: world.processors,
             listings: listing::Listings::new(world.listing),
             random: world.seed.map(|seed| entropy::Streams::new(seed, pool)),
             waits: waits::Waits::default(),
@@ -148,7 +153,8 @@ impl Answers {
                 Err(refusal) => Err(refusal),
             },
             Some(Kind::List) => self.listings.answer(calls, &mut self.callers, call),
-            Some(Kind::Machine(ask)) => machine::answer(ask, call, self.processors),
+            Some(Kind::Machine(ask)) => self.machine.answer(ask, call),
+            Some(Kind::Space(ask)) => space::answer(calls, call, ask),
             Some(Kind::Begin) => {
                 if self.programs.begin(calls, call, self.random.as_mut()).is_err() {
                     self.seen.clock = programs::command(calls, call);

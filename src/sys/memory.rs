@@ -44,15 +44,27 @@ fn theirs(address: u64, length: usize) -> Result<libc::iovec> {
     Ok(libc::iovec { iov_base: std::ptr::without_provenance_mut::<c_void>(address), iov_len: length })
 }
 
-/// What sysinfo(2) says of this machine's memory, as the kernel lays it out, with nothing of time and load.
-pub fn quiet_sysinfo() -> Vec<u8> {
-    // SAFETY: all zeroes is a valid value of plain numbers, and the kernel fills it.
+/// What sysinfo(2) says of a machine that does nothing and has no swap. Sizes are in bytes, the time in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quiet {
+    pub uptime: i64,
+    pub total: u64,
+    pub free: u64,
+    pub shared: u64,
+    pub buffers: u64,
+}
+
+/// That, as the kernel lays it out.
+pub fn sysinfo(of: Quiet) -> Vec<u8> {
+    // SAFETY: all zeroes is a valid value of plain numbers.
     let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes that struct alone.
-    unsafe { libc::sysinfo(&raw mut info) };
-    info.uptime = 100;
-    info.loads = [0; 3];
+    info.uptime = of.uptime;
+    info.totalram = of.total;
+    info.freeram = of.free;
+    info.sharedram = of.shared;
+    info.bufferram = of.buffers;
     info.procs = 1;
+    info.mem_unit = 1;
     let size = std::mem::size_of::<libc::sysinfo>();
     // SAFETY: plain numbers, of which every byte was set to zero before.
     unsafe { std::slice::from_raw_parts((&raw const info).cast::<u8>(), size) }.to_vec()

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 pub fn told() -> lith::sandbox::spec::World {
     lith::sandbox::spec::World {
         clock: 1_700_000_000,
+        uptime: 100,
         ticks: false,
         seed: None,
         processors: 4,
@@ -749,7 +750,7 @@ impl Drop for User {
 }
 
 /// Runs a script in a sandbox as another user of the host; standard output and error.
-fn as_user(user: &User, world: &World, script: &str) -> Option<(String, String)> {
+pub fn as_user(user: &User, world: &World, script: &str) -> Option<(String, String)> {
     let example = example(world)?;
     let (uid, gid) = (user.id("-u"), user.id("-g"));
     let given = std::process::Command::new("chown")

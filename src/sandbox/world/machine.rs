@@ -1,4 +1,4 @@
-//! What a program is told of the machine: kernel, processors, load (spec/world.md, "Machine").
+//! What a program is told of the machine: kernel, processors, load, memory (spec/world.md, "Machine").
 
 use rustix::io::Errno;
 
@@ -7,6 +7,7 @@ use crate::sys::seccomp::{Answer, Notification};
 
 use super::super::spec::World;
 use super::super::supervisor::{Refusal, number};
+use super::memory;
 
 /// The kernel that programs find themselves on: younger than any that a C library in use asks for.
 const RELEASE: &str = "6.6.0";
@@ -25,41 +26,55 @@ pub(super) enum Ask {
     Processors,
 }
 
-pub(super) fn answer(ask: Ask, call: Notification, processors: u32) -> Result<Answer, Refusal> {
-    let process = number(call)?;
-    let [first, length, third, ..] = call.arguments;
-    match ask {
-        Ask::Name => {
-            let own = rustix::system::uname();
-            let fields = [
-                own.sysname().to_bytes(),
-                own.nodename().to_bytes(),
-                RELEASE.as_bytes(),
-                VERSION.as_bytes(),
-                own.machine().to_bytes(),
-                own.domainname().to_bytes(),
-            ];
-            let mut bytes = vec![0; fields.len() * FIELD];
-            for (place, field) in bytes.chunks_exact_mut(FIELD).zip(fields) {
-                place[..field.len()].copy_from_slice(field);
-            }
-            sys::memory::write(process, first, &bytes).map_err(|_| Errno::FAULT)?;
-            Ok(Answer::Done)
-        }
-        Ask::Load => {
-            let info = sys::memory::quiet_sysinfo();
-            sys::memory::write(process, first, &info).map_err(|_| Errno::FAULT)?;
-            Ok(Answer::Done)
-        }
-        Ask::Processors => {
-            // As the kernel: whole words, enough for all processors.
-            if length < 8 || length % 8 != 0 {
-                return Err(Errno::INVAL.into());
-            }
-            sys::memory::write(process, third, &mask(processors).to_ne_bytes()).map_err(|_| Errno::FAULT)?;
-            Ok(Answer::Value(8))
-        }
+/// The machine, as far as calls say what it is.
+pub(super) struct Machine {
+    processors: u32,
+    uptime: i64,
+}
+
+impl Machine {
+    pub(super) fn of(world: &World) -> Self {
+        Self { processors: world.processors, uptime: world.uptime }
     }
+
+    pub(super) fn answer(&self, ask: Ask, call: Notification) -> Result<Answer, Refusal> {
+        let process = number(call)?;
+        let [first, length, third, ..] = call.arguments;
+        let write = |address: u64, bytes: &[u8]| {
+            sys::memory::write(process, address, bytes).map_err(|_| Errno::FAULT)
+        };
+        match ask {
+            Ask::Name => write(first, &name())?,
+            Ask::Load => write(first, &memory::load(self.uptime))?,
+            Ask::Processors => {
+                // As the kernel: whole words, enough for all processors.
+                if length < 8 || length % 8 != 0 {
+                    return Err(Errno::INVAL.into());
+                }
+                write(third, &mask(self.processors).to_ne_bytes())?;
+                return Ok(Answer::Value(8));
+            }
+        }
+        Ok(Answer::Done)
+    }
+}
+
+/// `struct utsname`.
+fn name() -> Vec<u8> {
+    let own = rustix::system::uname();
+    let fields = [
+        own.sysname().to_bytes(),
+        own.nodename().to_bytes(),
+        RELEASE.as_bytes(),
+        VERSION.as_bytes(),
+        own.machine().to_bytes(),
+        own.domainname().to_bytes(),
+    ];
+    let mut bytes = vec![0; fields.len() * FIELD];
+    for (place, field) in bytes.chunks_exact_mut(FIELD).zip(fields) {
+        place[..field.len()].copy_from_slice(field);
+    }
+    bytes
 }
 
 fn mask(processors: u32) -> u64 {
@@ -68,10 +83,10 @@ fn mask(processors: u32) -> u64 {
 
 /// Files of `/proc` that say more of the machine, by path in there.
 pub(in crate::sandbox) fn proc_files(world: &World) -> Vec<(&'static str, String)> {
-    let (processors, clock) = (world.processors, world.clock);
-    let each = |line: &dyn Fn(u32) -> String| (0..processors).map(line).collect::<String>();
+    let World { processors, clock, uptime, .. } = world;
+    let each = |line: &dyn Fn(u32) -> String| (0..*processors).map(line).collect::<String>();
     let files = vec![
-        ("uptime", "100.00 100.00\n".into()),
+        ("uptime", format!("{uptime}.00 {uptime}.00\n")),
         ("loadavg", "0.00 0.00 0.00 1/1 1\n".into()),
         ("version", format!("Linux version {RELEASE} {VERSION}\n")),
         ("cmdline", "\n".into()),
@@ -79,8 +94,10 @@ pub(in crate::sandbox) fn proc_files(world: &World) -> Vec<(&'static str, String
         ("stat", {
             let zeros = "0 0 0 0 0 0 0 0 0 0";
             let cpus = each(&|index| format!("cpu{index} {zeros}\n"));
-            format!("cpu  {zeros}\n{cpus}intr 0\nctxt 0\nbtime {}\nprocesses 1\n", clock - 100)
+            format!("cpu  {zeros}\n{cpus}intr 0\nctxt 0\nbtime {}\nprocesses 1\n", clock - uptime)
         }),
+        ("meminfo", memory::meminfo()),
+        ("swaps", memory::SWAPS.into()),
         ("sys/kernel/osrelease", format!("{RELEASE}\n")),
         ("sys/kernel/version", format!("{VERSION}\n")),
         ("sys/kernel/random/boot_id", uuid([0; 16])),
@@ -138,6 +155,7 @@ mod tests {
         assert_eq!(sys_files(4)[0], ("devices/system/cpu/online", "0-3\n".to_owned()));
         let world = World {
             clock: 0,
+            uptime: 100,
             ticks: false,
             seed: None,
             processors: 4,

@@ -21,6 +21,7 @@ mod corpus;
 mod diff;
 mod differential;
 mod dockerignore;
+mod durations;
 mod faults;
 mod graph;
 mod indexes;

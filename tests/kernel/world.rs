@@ -8,7 +8,7 @@ use lith::sandbox::spec::{Layout, Listing, Spec, Status, World as Told};
 use super::sandbox::{World, long_sleep, processes_with, run, told, world};
 
 /// Runs a script in a world and gives what it printed; it must end well.
-fn says(place: &World, told: &Told, script: &str) -> String {
+pub fn says(place: &World, told: &Told, script: &str) -> String {
     let mut spec = place.shell(script);
     spec.process.world = Some(told.clone());
     let (ended, text) = run(&spec);
@@ -18,7 +18,7 @@ fn says(place: &World, told: &Told, script: &str) -> String {
     text.out
 }
 
-fn seeded() -> Told {
+pub fn seeded() -> Told {
     Told { seed: Some([7; 32]), ..told() }
 }
 
@@ -220,9 +220,12 @@ fn the_machine_is_another() {
     let Some(place) = full() else { return };
     let script = "uname -r; uname -v; nproc; cat /proc/uptime /proc/sys/kernel/osrelease
         cat /sys/devices/system/cpu/online; grep -c ^processor /proc/cpuinfo; cat /proc/sys/kernel/random/boot_id
-        uptime | grep -c 'up 1 min'; umask";
+        uptime | grep -c 'up 1 min'; umask; free | grep Mem; grep -E '^(MemTotal|SwapTotal)' /proc/meminfo; cat /proc/swaps
+        df -k / | tail -n 1; df -i / | tail -n 1; stat -f -c '%T %i %s %b %f %c' /; stat -f -c '%i %b' /proc
+        df -k /dev/shm | tail -n 1; df -k /sys/fs/cgroup | tail -n 1; stat -f /nowhere 2> /dev/null || echo none";
     let expected = "6.6.0\n#1 SMP PREEMPT_DYNAMIC\n4\n100.00 100.00\n6.6.0\n0-3\n4\n\
-                    00000000-0000-4000-8000-000000000000\n1\n0022\n";
+                    00000000-0000-4000-8000-000000000000\n1\n0022\n\
+                    ?\n";
     assert_eq!(says(&place, &told(), script), expected);
     let other = Told { processors: 1, umask: 0o027, last_process: 500, ..told() };
     let printed =

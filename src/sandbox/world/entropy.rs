@@ -28,7 +28,8 @@ const TAG: usize = 16;
 /// Programs whose places are remembered.
 const REMEMBERED: usize = 1024;
 
-type Tag = [u8; TAG];
+/// What tells a program's stream from others.
+pub(super) type Tag = [u8; TAG];
 
 /// What programs find at `/dev/random` and `/dev/urandom`.
 pub(in crate::sandbox) type Pool = OwnedFd;
@@ -78,7 +79,7 @@ impl Streams {
     }
 
     /// Gives a program that begins its tag, at the place for it.
-    pub(super) fn begin(&mut self, process: Pid, place: u64, description: &[u8]) {
+    pub(super) fn begin(&mut self, process: Pid, place: u64, description: &[u8]) -> Tag {
         let tag = self.name(description);
         if sys::memory::write(process, place, &tag).is_ok() {
             if self.places.len() >= REMEMBERED {
@@ -86,6 +87,7 @@ impl Streams {
             }
             self.places.insert(process, place);
         }
+        tag
     }
 
     /// The tag of a new program.
@@ -148,6 +150,12 @@ impl Streams {
 pub(super) fn number_of(seed: &[u8; 32]) -> [u8; 16] {
     let key = derived(seed, b"uuid");
     key[..16].try_into().expect("of thirty-two")
+}
+
+/// A number for the one program that has a tag.
+pub(super) fn number_from(tag: &Tag) -> u32 {
+    let hash = blake3::hash(tag);
+    hash.as_bytes().first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 fn derived(seed: &[u8; 32], name: &[u8]) -> [u8; 32] {

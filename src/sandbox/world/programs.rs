@@ -16,10 +16,10 @@ use super::super::filter::Asked;
 use super::super::policy::When;
 use super::super::supervisor::{Calls, number};
 use super::clock::Clock;
-use super::entropy::{Streams, auxiliary_value, place_of_tag};
+use super::entropy::{Streams, Tag, auxiliary_value, number_from, place_of_tag};
 use super::library::{self, Libraries};
 use super::stack::{AT_SYSINFO_EHDR, Stack};
-use super::vdso::{self, Patch};
+use super::vdso::{self, FIRST, Own, Patch};
 
 /// The call by which a program is known to begin. C libraries, and languages without one, make it first of all.
 #[cfg(target_arch = "x86_64")]
@@ -40,7 +40,7 @@ pub(super) struct Programs {
     seeded: bool,
     /// Whether each program counts its readings of the clock.
     ticks: bool,
-    /// What is written to every program, if none counts.
+    /// What is written to a program that has nothing of its own.
     patch: Option<Patch>,
 }
 
@@ -61,44 +61,72 @@ impl Programs {
         random: Option<&mut Streams>,
     ) -> Result<(), Unchanged> {
         let Ok(process) = number(call) else { return Ok(()) };
-        let stack = Stack::of(process);
-        let auxiliary = match &stack {
-            Some(stack) => stack.auxiliary.clone(),
-            None => calls.processes.read_short(&format!("{}/auxv", call.pid)).map_err(|_| Unchanged)?,
+        let stack = match Stack::of(process) {
+            Some(stack) => stack,
+            None => Stack::read(calls, call).map_err(|_| Unchanged)?,
         };
-        if let Some(base) = auxiliary_value(&auxiliary, AT_SYSINFO_EHDR) {
-            let counter = if self.ticks { counter(process, &auxiliary) } else { None };
-            let own = counter.and_then(|counter| patch(&self.clock, self.seeded, Some(counter)));
-            if let Some(patch) = own.as_ref().or(self.patch.as_ref()) {
-                let memory = calls.processes.open_at(&format!("{}/mem", call.pid), OFlags::RDWR);
-                let memory = File::from(memory.map_err(|_| Unchanged)?);
-                let mut found = vec![0; patch.code.len()];
-                memory.read_exact_at(&mut found, base + patch.offset).map_err(|_| Unchanged)?;
-                if found == patch.code {
-                    // It, or the one that forked it, began before.
-                    return Ok(());
-                }
-                // As a debugger sets a breakpoint: the process gets a page of its own.
-                memory.write_all_at(&patch.code, base + patch.offset).map_err(|_| Unchanged)?;
-                if let Some(code) = patch.guest {
-                    let _ = self.libraries.lead(calls, call, &auxiliary, &memory, base + code);
-                }
-            }
+        let code = Code::open(calls, call, &stack, self.patch.as_ref())?;
+        if code.as_ref().is_some_and(|code| code.is_changed) {
+            // It, or the one that forked it, began before.
+            return Ok(());
         }
-        if let (Some(random), Some(place)) = (random, place_of_tag(&auxiliary)) {
-            let arguments = stack.map(|stack| stack.arguments);
-            random.begin(process, place, &description(calls, call, arguments));
+        let tag = random
+            .zip(place_of_tag(&stack.auxiliary))
+            .map(|(random, place)| random.begin(process, place, &description(calls, call, &stack.arguments)));
+        let Some(Code { memory, base, .. }) = code else { return Ok(()) };
+        let own = self.own(process, &stack, tag).and_then(|own| patch(&self.clock, self.seeded, Some(own)));
+        let Some(patch) = own.as_ref().or(self.patch.as_ref()) else { return Ok(()) };
+        // As a debugger sets a breakpoint: the process gets a page of its own.
+        memory.write_all_at(&patch.code, base + patch.offset).map_err(|_| Unchanged)?;
+        if let Some(guest) = patch.guest {
+            let _ = self.libraries.lead(calls, call, &stack.auxiliary, &memory, base + guest);
         }
         Ok(())
     }
+
+    /// What a program has for itself, if it needs anything and there is a place for it.
+    fn own(&self, process: Pid, stack: &Stack, tag: Option<Tag>) -> Option<Own> {
+        let first = tag.map(|tag| FIRST.start + number_from(&tag) % (FIRST.end - FIRST.start));
+        if !self.ticks && first.is_none() {
+            return None;
+        }
+        let word = stack.unused.or_else(|| unused_word(process, &stack.auxiliary))?;
+        Some(Own { word, ticks: self.ticks, first })
+    }
 }
 
-fn patch(clock: &Clock, seeded: bool, counter: Option<u64>) -> Option<Patch> {
-    vdso::patch(sys::memory::vdso()?, clock.second(), seeded, counter, &library::code(clock.start()))
+/// The kernel's code in the memory of a program.
+struct Code {
+    memory: File,
+    base: u64,
+    is_changed: bool,
+}
+
+impl Code {
+    /// `None` if there is none of it, or nothing is to be changed in it.
+    fn open(
+        calls: &Calls,
+        call: Notification,
+        stack: &Stack,
+        patch: Option<&Patch>,
+    ) -> Result<Option<Self>, Unchanged> {
+        let base = auxiliary_value(&stack.auxiliary, AT_SYSINFO_EHDR);
+        let Some((base, patch)) = base.zip(patch) else { return Ok(None) };
+        let memory = calls.processes.open_at(&format!("{}/mem", call.pid), OFlags::RDWR);
+        let memory = File::from(memory.map_err(|_| Unchanged)?);
+        let mut found = [0; vdso::ALIKE];
+        memory.read_exact_at(&mut found, base + patch.offset).map_err(|_| Unchanged)?;
+        let is_changed = patch.code.starts_with(&found);
+        Ok(Some(Self { memory, base, is_changed }))
+    }
+}
+
+fn patch(clock: &Clock, seeded: bool, own: Option<Own>) -> Option<Patch> {
+    vdso::patch(sys::memory::vdso()?, clock.second(), seeded, own, &library::code(clock.start()))
 }
 
 /// A word that a program may write to and that nobody uses: the eight zero bytes that end its stack, behind its own name.
-fn counter(process: Pid, auxiliary: &[u8]) -> Option<u64> {
+fn unused_word(process: Pid, auxiliary: &[u8]) -> Option<u64> {
     const LONGEST: usize = 4096;
     let name = auxiliary_value(auxiliary, AT_EXECFN)?;
     let mut bytes = vec![0; LONGEST];
@@ -109,17 +137,15 @@ fn counter(process: Pid, auxiliary: &[u8]) -> Option<u64> {
 }
 
 /// What a program is: its arguments, and where it runs.
-fn description(calls: &Calls, call: Notification, arguments: Option<Vec<u8>>) -> Vec<u8> {
-    let pid = call.pid;
-    let read = || calls.processes.read(&format!("{pid}/cmdline")).unwrap_or_default();
-    let arguments = lasting(&arguments.unwrap_or_else(read));
-    let directory = rustix::fs::readlinkat(&calls.processes, format!("{pid}/cwd"), Vec::new());
+fn description(calls: &Calls, call: Notification, arguments: &[u8]) -> Vec<u8> {
+    let directory = rustix::fs::readlinkat(&calls.processes, format!("{}/cwd", call.pid), Vec::new());
     let directory = directory.map(std::ffi::CString::into_bytes).unwrap_or_default();
-    [directory, arguments].join(&0)
+    [directory, lasting(arguments)].join(&0)
 }
 
 /// Arguments without those that name something in a directory for temporary files. mkstemp(3) of the GNU C library before
-/// 2.37 draws such names from the clock of durations, which runs; a key that is made with one beside must not follow from it.
+/// 2.37 draws such names from the clock of durations, which runs, unless it is a program's first reading of it; a key that is
+/// made with one beside must not follow from it.
 fn lasting(arguments: &[u8]) -> Vec<u8> {
     let is_temporary = |argument: &[u8]| argument.windows(5).any(|part| part == b"/tmp/");
     let lasting: Vec<&[u8]> =

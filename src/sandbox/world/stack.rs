@@ -5,6 +5,9 @@
 use rustix::process::Pid;
 
 use crate::sys;
+use crate::sys::seccomp::Notification;
+
+use super::super::supervisor::Calls;
 
 /// Where the kernel says its code is: the first of the vector, where there is such code.
 pub(super) const AT_SYSINFO_EHDR: u64 = 33;
@@ -24,10 +27,19 @@ pub(super) struct Stack {
     pub auxiliary: Vec<u8>,
     /// Each with a zero byte behind it, as in `/proc/PID/cmdline`.
     pub arguments: Vec<u8>,
+    /// Where the eight bytes are that end it: zeroes that nobody uses.
+    pub unused: Option<u64>,
 }
 
 impl Stack {
-    /// `None` if it is larger, or elsewhere.
+    /// From `/proc`, whatever it is like.
+    pub(super) fn read(calls: &Calls, call: Notification) -> rustix::io::Result<Self> {
+        let auxiliary = calls.processes.read_short(&format!("{}/auxv", call.pid))?;
+        let arguments = calls.processes.read(&format!("{}/cmdline", call.pid))?;
+        Ok(Self { auxiliary, arguments, unused: None })
+    }
+
+    /// By one look; `None` if it is larger, or elsewhere.
     pub(super) fn of(process: Pid) -> Option<Self> {
         let mut bytes = vec![0; SIZE];
         let count = sys::memory::read(process, TOP - SIZE as u64, &mut bytes).ok()?;
@@ -62,7 +74,8 @@ fn parse(bytes: &[u8], top: u64) -> Option<Stack> {
         arguments.push(&text[..=length]);
     }
     arguments.reverse();
-    Some(Stack { auxiliary: bytes[start..end].to_vec(), arguments: arguments.concat() })
+    let unused = bytes.ends_with(&[0; WORD]).then_some(top - WORD as u64);
+    Some(Stack { auxiliary: bytes[start..end].to_vec(), arguments: arguments.concat(), unused })
 }
 
 /// Where the auxiliary vector begins and ends.
@@ -124,6 +137,7 @@ mod tests {
             let stack =
                 parse(&laid_out(&["cc", "-c", "", "a.c"], &["A=b", "PATH=/bin"], shift), TOP).unwrap();
             assert_eq!(stack.arguments, b"cc\0-c\0\0a.c\0");
+            assert_eq!(stack.unused, Some(TOP - 8));
             let words: Vec<u64> = (0..6).map(|at| word(&stack.auxiliary, at * WORD).unwrap()).collect();
             assert_eq!((words, stack.auxiliary.len()), (vec![AT_SYSINFO_EHDR, 0x7000, 51, 1, 25, 99], 48));
         }

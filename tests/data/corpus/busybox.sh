@@ -32,3 +32,15 @@ mkdir /d && cd /d && touch $(seq 40) && find . > /o
 
 #: busybox-root | clock: times of what was made for the step
 stat -c '%Y %n' / /dev /dev/null /dev/fd /dev/shm > /o
+
+#: busybox-shuf | clock of durations: a seed
+seq 50 | shuf > /o
+
+#: busybox-names | clock of durations: names of temporary files
+cd / && mktemp > /o && mktemp -d /o.XXXXXX && for i in 1 2 3 4; do mktemp /o.XXXXXXXX & done; wait
+
+#: busybox-memory | memory
+free > /o && cat /proc/meminfo >> /o
+
+#: busybox-df | size of file systems, and their numbers
+df / /dev > /o && df -i / >> /o && stat -f / >> /o && stat -f /proc >> /o

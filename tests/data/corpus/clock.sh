@@ -146,7 +146,6 @@ PY
 timeout 0.3 sleep 9 || echo $? >> /o
 
 #: musl-mkstemp | clock: names of temporary files, with the C library of Alpine
-#! fails: this C library makes names of the clock alone, and tries again until the clock has moved
 cat > /c.c <<'C'
 #include <stdio.h>
 #include <stdlib.h>

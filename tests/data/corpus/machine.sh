@@ -22,7 +22,6 @@ echo 'int f(int *a) { int s = 0; for (int i = 0; i < 999; i++) s += a[i]; return
 gcc -O3 -march=native -c -o /o /c.c
 
 #: uptime | time since the start
-#! CLOCK_BOOTTIME runs: timeouts need it
 cat /proc/uptime > /o && python3 -c 'import time; print(time.clock_gettime(time.CLOCK_BOOTTIME))' >> /o
 
 #: uptime-file | time since the start
@@ -35,7 +34,6 @@ cat /proc/stat > /o
 cat /proc/loadavg > /o
 
 #: meminfo | memory
-#! /proc/meminfo is that of the machine
 cat /proc/meminfo > /o && free >> /o
 
 #: hostname | host name
@@ -91,11 +89,9 @@ mkdir -p /d/e /d/f && stat -c '%h %n' /d /d/e /usr > /o
 mkdir /d && seq 9999 > /d/a && du -s /d > /o && du -sk /etc >> /o
 
 #: df | size of file systems
-#! sizes of the file system are so
 df -h / > /o && df -i / >> /o
 
 #: ldconfig | device, inode, times of libraries: aux-cache
-#! litter: aux-cache holds inodes and times of change
 ldconfig
 
 #: locale-gen | order of files, times

@@ -63,15 +63,12 @@ bash -c 'echo $RANDOM $RANDOM $SRANDOM' > /o
 seq 50 | shuf > /o && seq 50 | sort -R >> /o
 
 #: busybox-shuf | a seed
-#! busybox takes the clock of durations for one
 seq 50 | busybox shuf > /o
 
 #: mktemp | entropy: names
-#! the C library of Debian 12 takes names from the clock of durations
 mktemp -d && mktemp /tmp/XXXXXXXXXX.log && python3 -c 'import tempfile; tempfile.mkstemp()'
 
 #: mktemp-parallel | entropy: names, taken at once
-#! the C library of Debian 12 takes names from the clock of durations
 for i in 1 2 3 4 5 6 7 8; do mktemp /tmp/XXXXXXXXXX & done; wait
 
 #: openssl-rand | entropy

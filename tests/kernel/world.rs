@@ -225,7 +225,14 @@ fn the_machine_is_another() {
         df -k /dev/shm | tail -n 1; df -k /sys/fs/cgroup | tail -n 1; stat -f /nowhere 2> /dev/null || echo none";
     let expected = "6.6.0\n#1 SMP PREEMPT_DYNAMIC\n4\n100.00 100.00\n6.6.0\n0-3\n4\n\
                     00000000-0000-4000-8000-000000000000\n1\n0022\n\
-                    ?\n";
+                    Mem:        8388608      819200     6291456        1024     1277952     7568384\n\
+                    MemTotal:        8388608 kB\nSwapTotal:             0 kB\n\
+                    Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
+                    overlay              1073741824 268435456 805306368  25% /\n\
+                    overlay               67108864  16777216  50331648  25% /\n\
+                    UNKNOWN 0 4096 268435456 201326592 67108864\n0 0\n\
+                    tmpfs                    65536         0     65536   0% /dev/shm\n\
+                    tmpfs                  4194304         0   4194304   0% /sys/fs/cgroup\nnone\n";
     assert_eq!(says(&place, &told(), script), expected);
     let other = Told { processors: 1, umask: 0o027, last_process: 500, ..told() };
     let printed =

@@ -29,8 +29,8 @@ pub(super) const ALIKE: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Own {
     /// Eight bytes of its memory, zero when it begins, that nobody else uses. The first four count its readings of the
-    /// clock that stands, where it ticks, and else hold what the last four hold for CLOCK_MONOTONIC, for CLOCK_BOOTTIME:
-    /// the second that the first reading gave.
+    /// clock that stands, where it ticks; the last four hold the second that the first reading of a clock of durations gave.
+    /// CLOCK_MONOTONIC and CLOCK_BOOTTIME have it in common: they begin together.
     pub word: u64,
     /// Whether each reading of the clock that stands is a nanosecond later.
     pub ticks: bool,

@@ -51,21 +51,20 @@ const STANDING: [u32; 14] = [
 
 /// As that, and makes what the kernel said of a clock of durations the reading of a program (spec/world.md, "Durations"). Its
 /// numbers: second, nanosecond, the word's last four bytes, the first reading's nanosecond.
-const GOING: [u32; 39] = [
+const GOING: [u32; 38] = [
     0x7100_001F, // cmp w0, CLOCK_REALTIME
-    0x5400_0420, // b.eq stands
+    0x5400_0400, // b.eq stands
     0x7100_141F, // cmp w0, CLOCK_REALTIME_COARSE
-    0x5400_03E0, // b.eq stands
+    0x5400_03C0, // b.eq stands
     0x7100_2C1F, // cmp w0, CLOCK_TAI
-    0x5400_03A0, // b.eq stands
+    0x5400_0380, // b.eq stands
     0x2A00_03E9, // mov w9, w0
     0xD280_0E28, // mov x8, clock_gettime
     0xD400_0001, // svc 0
-    0xB500_0300, // cbnz x0, end
-    0x5800_042A, // ldr x10, the word's last four bytes
+    0xB500_02E0, // cbnz x0, end
+    0x5800_040A, // ldr x10, the word's last four bytes
     0x7100_053F, // cmp w9, CLOCK_MONOTONIC
-    0x5400_0080, // b.eq known
-    0xD100_114A, // sub x10, x10, 4
+    0x5400_0060, // b.eq known
     0x7100_1D3F, // cmp w9, CLOCK_BOOTTIME
     0x5400_0241, // b.ne end
     0xF940_0022, // known: ldr x2, [x1]

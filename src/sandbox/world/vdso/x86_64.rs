@@ -104,20 +104,13 @@ fn durations(own: Own, first: u32) -> Vec<u8> {
         &[0x7C, 0x07],             // jl there
     ]
     .concat();
-    let boottime: &[u8] = match own.ticks {
-        true => &[],
-        false => &[
-            0x49, 0x83, 0xE8, 0x04, // sub r8, 4
-            0x83, 0xFF, 0x07, // cmp edi, CLOCK_BOOTTIME
-            0x74, 0x01, // je known
-        ],
-    };
     [
         &[0x49, 0xB8][..], // mov r8, the word's last four bytes
         &(own.word + 4).to_le_bytes(),
-        &[0x83, 0xFF, 0x01],                   // cmp edi, CLOCK_MONOTONIC
-        &[0x74, distance(boottime.len() + 1)], // je known
-        boottime,
+        &[0x83, 0xFF, 0x01],                             // cmp edi, CLOCK_MONOTONIC
+        &[0x74, 0x06],                                   // je known
+        &[0x83, 0xFF, 0x07],                             // cmp edi, CLOCK_BOOTTIME
+        &[0x74, 0x01],                                   // je known
         &[0xC3],                                         // ret
         &[0x85, 0xC0],                                   // known: test eax, eax
         &[0x75, distance(known.len() + tell.len() - 1)], // jne end
@@ -207,19 +200,15 @@ mod tests {
                 Some(_) => assert_eq!((clock[22], &led(&clock, 22)[..2]), (0xEB, &[0x49, 0xB8][..])),
             }
         }
-        for ticks in [false, true] {
-            let code = durations(own(ticks), FIRST.end - 1);
-            let known = led(&code, 13);
-            assert_eq!(known[..2], [0x85, 0xC0]);
-            if !ticks {
-                assert_eq!(led(&code, 22), known);
-            }
-            assert_eq!(led(known, 2), [0xC3], "the kernel said nothing");
-            let there = [0x31, 0xC0, 0xC3];
-            assert_eq!(led(known, 31), there, "the second is later");
-            assert_eq!(led(known, 41)[..3], [0x48, 0x89, 0x06], "the second is earlier");
-            assert_eq!(led(known, 47), there, "the nanosecond is later");
-        }
+        let code = durations(own(false), FIRST.end - 1);
+        let known = led(&code, 13);
+        assert_eq!(known[..2], [0x85, 0xC0]);
+        assert_eq!(led(&code, 18), known);
+        assert_eq!(led(known, 2), [0xC3], "the kernel said nothing");
+        let there = [0x31, 0xC0, 0xC3];
+        assert_eq!(led(known, 31), there, "the second is later");
+        assert_eq!(led(known, 41)[..3], [0x48, 0x89, 0x06], "the second is earlier");
+        assert_eq!(led(known, 47), there, "the nanosecond is later");
         let day = gettimeofday(7);
         let zone = led(&day, 3);
         assert_eq!(zone[..3], [0x48, 0x85, 0xF6]);

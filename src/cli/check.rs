@@ -13,12 +13,13 @@ use super::places::scratch;
 use super::session::{self, Need};
 use super::{CliError, errors, out, progress};
 use crate::debian::Asking;
-use crate::diff::content::Difference;
+use crate::diff::content::{Difference, World, Worlds};
 use crate::diff::text::{Detail, render};
 use crate::diff::{self, Report};
 use crate::engine;
 use crate::engine::again::{self, Again, Checked, CheckedStep, Wanted};
-use crate::exec::variation::Axis;
+use crate::exec::run::HOSTNAME;
+use crate::exec::variation::{Axis, OTHER_HOST};
 use crate::fetch::Watcher;
 use crate::store::{LayerRef, Store};
 
@@ -124,10 +125,20 @@ fn reports(store: &Store, checked: &Checked) -> Result<Vec<Option<Report>>, CliE
     let report = |step: &CheckedStep| match &step.result {
         Again::Varies {
             layers: [LayerRef { diff_id: one, .. }, LayerRef { diff_id: other, .. }], ..
-        } => diff::compare_layers(store, *one, *other, &options).map(Some).map_err(CliError::from),
+        } => {
+            let report = diff::compare_layers(store, [*one, *other], &worlds(step), &options);
+            report.map(Some).map_err(CliError::from)
+        }
         Again::Same | Again::Fails { .. } => Ok(None),
     };
     checked.steps.iter().map(report).collect()
+}
+
+/// What the machine was called to the step, both times.
+fn worlds(step: &CheckedStep) -> Worlds {
+    let called = |name: &str| World { hostname: Some(name.to_owned()), ..World::default() };
+    let is_other = step.different.contains(&Axis::HostName);
+    Worlds { a: called(HOSTNAME), b: called(if is_other { OTHER_HOST } else { HOSTNAME }) }
 }
 
 fn text(checked: &Checked, reports: &[Option<Report>], file: &str) -> String {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::align::aligned;
+use super::content::Worlds;
 use super::content::suspects::Class;
 use super::options::Options;
 use super::origin::{Made, Origin};
@@ -17,10 +18,10 @@ const NAMED: usize = 3;
 
 /// Why, if the two records say.
 pub(super) fn cause(
-    a: &Origin,
-    b: &Origin,
+    [a, b]: [&Origin; 2],
     images: &Images,
     records: Option<&Store>,
+    worlds: &Worlds,
     options: &Options,
 ) -> Option<Cause> {
     if let Some((one, other)) =
@@ -34,7 +35,7 @@ pub(super) fn cause(
             changed: vec![changed],
         });
     }
-    let case = Case { a, b, images, records, options };
+    let case = Case { a, b, images, records, worlds, options };
     case.base().or_else(|| case.step()).or_else(|| case.epoch(None)).or_else(|| case.metadata())
 }
 
@@ -43,6 +44,7 @@ struct Case<'a> {
     b: &'a Origin,
     images: &'a Images,
     records: Option<&'a Store>,
+    worlds: &'a Worlds,
     options: &'a Options,
 }
 
@@ -292,7 +294,7 @@ impl Case<'_> {
             return None;
         }
         let options = Options { contents, only: None, ..self.options.clone() };
-        super::compare_layers(store, one, other, &options).ok()
+        super::compare_layers(store, [one, other], self.worlds, &options).ok()
     }
 
     /// Whether an entry comes from the layers of a step.

@@ -42,8 +42,10 @@ use crate::oci::{ConfigError, Descriptor};
 use crate::path::ImagePath;
 use crate::platform::Platform;
 use crate::store::{Store, StoreError};
+use content::{World, Worlds};
 use images::{Image, Top};
 use options::Sieve;
+use origin::Origin;
 use report::{Field, ImageFacts, Images, Level, PlaceKind, Side};
 use trees::{Trees, View};
 
@@ -53,6 +55,8 @@ pub struct Subject<'a> {
     pub name: String,
     pub place: PlaceKind,
     pub body: Body<'a>,
+    /// Where it was made, as far as that is known of it; of an image its record may say more.
+    pub world: World,
 }
 
 /// What it is.
@@ -108,23 +112,31 @@ pub fn compare(
     options: &Options,
 ) -> Result<Report, DiffError> {
     let mut comparison = Comparison::new([side(a), side(b)], records, options);
+    comparison.worlds = Worlds { a: a.world.clone(), b: b.world.clone() };
     match (&a.body, &b.body) {
         (Body::Image { source: one, top: top_a }, Body::Image { source: other, top: top_b }) => {
             comparison.places([(*one, top_a), (*other, top_b)])?;
         }
         (one, other) => {
             let (one, other) = (one.tree(options)?, other.tree(options)?);
+            comparison.worlds = comparison.worlds.of_builds(&[one.origin(records), other.origin(records)]);
             comparison.trees(one.layers(), other.layers())?;
         }
     }
     Ok(comparison.finish())
 }
 
-/// Compares two layers of a store by themselves, whiteouts and all: those of one step done twice, for one.
+/// Compares two layers of a store by themselves, whiteouts and all: those of one step done twice, for one, in worlds that
+/// may be others.
 ///
 /// # Errors
 /// As [`compare`].
-pub fn compare_layers(store: &Store, a: DiffId, b: DiffId, options: &Options) -> Result<Report, DiffError> {
+pub fn compare_layers(
+    store: &Store,
+    [a, b]: [DiffId; 2],
+    worlds: &Worlds,
+    options: &Options,
+) -> Result<Report, DiffError> {
     let named = |diff: DiffId| Side {
         name: diff.to_string(),
         place: PlaceKind::Layer,
@@ -134,7 +146,7 @@ pub fn compare_layers(store: &Store, a: DiffId, b: DiffId, options: &Options) ->
     if a != b {
         let one = [Layer::stored(store, a, 1)];
         let other = [Layer::stored(store, b, 1)];
-        let trees = trees::compare(&one, &other, View::Layers, &mut comparison.sieve)?;
+        let trees = trees::compare(&one, &other, View::Layers, worlds, &mut comparison.sieve)?;
         comparison.add(None, [tree_facts(&one), tree_facts(&other)], Vec::new(), trees);
     }
     Ok(comparison.finish())
@@ -159,6 +171,13 @@ impl<'a> Held<'a, '_> {
         match self {
             Self::Image(image) => &image.layers,
             Self::Tree(layers) => layers,
+        }
+    }
+
+    fn origin(&self, records: Option<&Store>) -> Option<Origin> {
+        match self {
+            Self::Image(image) => origin::of(records, image),
+            Self::Tree(_) => None,
         }
     }
 }
@@ -186,10 +205,22 @@ struct Comparison<'a> {
     report: Report,
     sieve: Sieve<'a>,
     records: Option<&'a Store>,
+    worlds: Worlds,
 }
 
 /// Where an image is read from, and what it is known by there.
 type Place<'a> = (&'a dyn BlobSource, &'a Descriptor);
+
+impl Worlds {
+    /// These, and what the builds of both sides say of theirs.
+    fn of_builds(&self, origins: &[Option<Origin>; 2]) -> Self {
+        let with = |world: &World, origin: &Option<Origin>| World {
+            hostname: origin.as_ref().and_then(|origin| origin.host_name.clone()).or(world.hostname.clone()),
+            ..world.clone()
+        };
+        Self { a: with(&self.a, &origins[0]), b: with(&self.b, &origins[1]) }
+    }
+}
 
 impl<'a> Comparison<'a> {
     fn new([a, b]: [Side; 2], records: Option<&'a Store>, options: &'a Options) -> Self {
@@ -204,7 +235,7 @@ impl<'a> Comparison<'a> {
             ignored: BTreeMap::new(),
             warnings: Vec::new(),
         };
-        Self { report, sieve: Sieve::new(options), records }
+        Self { report, sieve: Sieve::new(options), records, worlds: Worlds::default() }
     }
 
     fn finish(mut self) -> Report {
@@ -213,7 +244,7 @@ impl<'a> Comparison<'a> {
     }
 
     fn trees(&mut self, a: &[Layer<'_>], b: &[Layer<'_>]) -> Result<(), DiffError> {
-        let trees = trees::compare(a, b, View::Merged, &mut self.sieve)?;
+        let trees = trees::compare(a, b, View::Merged, &self.worlds, &mut self.sieve)?;
         self.add(None, [tree_facts(a), tree_facts(b)], Vec::new(), trees);
         Ok(())
     }
@@ -311,7 +342,9 @@ impl<'a> Comparison<'a> {
 
     fn images(&mut self, name: Option<String>, a: &Image<'_>, b: &Image<'_>) -> Result<(), DiffError> {
         let ignored_before = self.sieve.ignored.clone();
-        let trees = trees::compare(&a.layers, &b.layers, View::Images, &mut self.sieve)?;
+        let origins = [origin::of(self.records, a), origin::of(self.records, b)];
+        let worlds = self.worlds.of_builds(&origins);
+        let trees = trees::compare(&a.layers, &b.layers, View::Images, &worlds, &mut self.sieve)?;
         let mut found = Vec::new();
         if self.has_documents() {
             let layers = trees.layers.iter().filter(|row| row.a.len() == 1 && row.b.len() == 1);
@@ -331,9 +364,9 @@ impl<'a> Comparison<'a> {
         self.add(name, [Some(a.facts()), Some(b.facts())], found, trees);
         if self.report.cause.is_none() {
             let images = self.report.images.last().expect("just added");
-            let origins = [origin::of(self.records, a), origin::of(self.records, b)];
             if let [Some(one), Some(other)] = &origins {
-                self.report.cause = cause::cause(one, other, images, self.records, self.sieve.options());
+                let cause = cause::cause([one, other], images, self.records, &worlds, self.sieve.options());
+                self.report.cause = cause;
             }
         }
         Ok(())

@@ -20,6 +20,8 @@ pub(super) struct Origin {
     pub file: Option<String>,
     pub platform: Option<String>,
     pub epoch: Option<i64>,
+    /// What the machine was called to its steps.
+    pub host_name: Option<String>,
     pub args: BTreeMap<String, String>,
     /// Digest by the name that the file has.
     pub bases: BTreeMap<String, String>,
@@ -71,6 +73,7 @@ impl Origin {
             file: Some(build.file.clone()),
             platform: Some(build.platform.to_string()),
             epoch: Some(build.epoch),
+            host_name: build.host_name.clone(),
             args: build.args.clone(),
             bases: build.bases.iter().map(|base| (base.name.clone(), base.manifest.to_string())).collect(),
             files: BTreeMap::new(),

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::DiffError;
 use super::bodies::Bodies;
-use super::content::{self, Difference};
+use super::content::{self, Difference, Worlds};
 use super::entries::{self, Differing};
 use super::items::{self, Item, What};
 use super::kind::Kind;
@@ -44,6 +44,7 @@ pub(super) fn compare(
     a: &[Layer<'_>],
     b: &[Layer<'_>],
     view: View,
+    worlds: &Worlds,
     sieve: &mut Sieve<'_>,
 ) -> Result<Trees, DiffError> {
     let bottom = stack::common_bottom(a, b);
@@ -94,7 +95,7 @@ pub(super) fn compare(
         row.is_some().cmp(&other_row.is_some()).then_with(|| one.path().cmp(other.path()))
     });
     trees.entries = all.iter().map(|(one, row)| one.entry(*row)).collect();
-    contents(a, b, &all, &mut trees, sieve)?;
+    contents([a, b], &all, &mut trees, worlds, sieve)?;
     Ok(trees)
 }
 
@@ -152,10 +153,10 @@ fn count_rows(rows: &[Row], sieve: &mut Sieve<'_>) -> bool {
 
 /// Looks into files whose bytes differ.
 fn contents(
-    a: &[Layer<'_>],
-    b: &[Layer<'_>],
+    [a, b]: [&[Layer<'_>]; 2],
     all: &[(Differing<'_>, Option<usize>)],
     trees: &mut Trees,
+    worlds: &Worlds,
     sieve: &Sieve<'_>,
 ) -> Result<(), DiffError> {
     let options = sieve.options();
@@ -189,7 +190,7 @@ fn contents(
             let path = left.path;
             let look = || {
                 let (left, right) = (one.open(left, &options.scratch)?, other.open(right, &options.scratch)?);
-                content::compare(&path.to_string(), left, right, &options.limits)
+                content::compare_in(&path.to_string(), left, right, &options.limits, worlds)
             };
             let failed = |source| DiffError::Content { path: path.clone(), source };
             Ok((*at, look().map_err(failed)?))

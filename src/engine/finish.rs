@@ -13,6 +13,7 @@ use crate::digest::{BlobDigest, DiffId, ImageId};
 use crate::exec::Executor;
 use crate::exec::mounts::Silent;
 use crate::exec::observe::Rootfs;
+use crate::exec::run::HOSTNAME;
 use crate::image::{Assembled, Assembly, Base, assemble, attested, store_image};
 use crate::oci::attest::Attestation;
 use crate::oci::media::MediaType;
@@ -249,6 +250,7 @@ fn remember(
             file: options.dockerfile.name.clone(),
             platform: prepared.platform(target).clone(),
             epoch: options.epoch.seconds(),
+            host_name: Some(HOSTNAME.to_owned()),
             args: options.frontend.build_args.iter().cloned().collect(),
             bases: bases(prepared, &needed),
             steps: records.collect(),

@@ -31,6 +31,9 @@ pub struct BuildRecord {
     pub platform: Platform,
     /// Seconds since 1970.
     pub epoch: i64,
+    /// What the steps were told that the machine is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
     /// Build arguments, as they were given.
     pub args: BTreeMap<String, String>,
     /// Images that the steps' stages stand on or take files from.

@@ -159,6 +159,42 @@ fn what_is_known_of_the_worlds_is_found() {
     }
 }
 
+/// One machine that is known by name is enough, where its name stands alone and another name for it.
+#[test]
+fn a_host_that_only_one_side_knows_is_found() {
+    let one = World { hostname: Some("builder-7".to_owned()), ..World::default() };
+    let (of_a, of_b) =
+        (Worlds { a: one.clone(), b: World::default() }, Worlds { a: World::default(), b: one });
+    let told = |a: &str, b: &str, worlds: &Worlds| {
+        let (a, b) = (input(a.as_bytes()), input(b.as_bytes()));
+        classes(&compare_in("f", a, b, &Limits::default(), worlds).unwrap())
+    };
+    for (known, other) in [
+        ("made on builder-7\n", "made on ash\n"),
+        ("builder-7\n", "f3a1c2d4e5b6\n"),
+        ("at builder-7:/srv\n", "at ash:/srv\n"),
+        ("see builder-7.example.org\n", "see ash.example.org\n"),
+        // In bytes that are no lines as well.
+        ("\u{0}\u{1}\u{0}made on builder-7 by\u{0}\u{1}", "\u{0}\u{1}\u{0}made on ashes-and by\u{0}\u{1}"),
+    ] {
+        assert_eq!(told(known, other, &of_a), [Class::HostName].into(), "{known:?}");
+        assert_eq!(told(other, known, &of_b), [Class::HostName].into(), "{known:?}");
+        assert_eq!(told(known, other, &of_b), BTreeSet::new(), "{known:?}: it is A's name, not B's");
+    }
+    for (known, other) in [
+        ("made on builder-70\n", "made on ash\n"),
+        ("made on my_builder-7\n", "made on ash\n"),
+        ("made on builder-7/x\n", "made on ash/y\n"),
+        ("made on builder-7\n", "made on a/b\n"),
+        ("made on builder-7\n", "made on\n"),
+    ] {
+        assert_eq!(told(known, other, &of_a), BTreeSet::new(), "{known:?} {other:?}");
+    }
+    let number =
+        Worlds { a: World { hostname: Some("12".to_owned()), ..World::default() }, b: World::default() };
+    assert_eq!(told("part 12 of it\n", "part 13 of it\n", &number), BTreeSet::new(), "a number is no proof");
+}
+
 /// What is larger than may be held is compared as bytes, and says so.
 #[test]
 fn nothing_is_held_beyond_the_limit() {

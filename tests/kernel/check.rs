@@ -93,6 +93,9 @@ fn each_difference_is_told_from_the_others() {
         let steps = found(&lab, &format!("RUN {run}\n"), &[]);
         assert_eq!(steps, [("varies".to_owned(), json!([because]), json!(false))], "{run}");
     }
+    // The names of both machines are known: nothing else says what the word is.
+    let ran = check(&lab, "RUN echo on $(hostname) again > /x\n", &["--vary", "host-name"]);
+    assert!(ran.out.contains("/x: bytes 3..18, host-name\n"), "{}", ran.out);
     // The umask is lith's own, and differs only on request.
     assert_eq!(found(&lab, "RUN touch /x\n", &[])[0].0, "same");
     let steps = found(&lab, "RUN touch /x\n", &["--vary", "umask,clock"]);

@@ -154,6 +154,50 @@ fn provenance_says_why_where_there_is_no_record() {
     );
 }
 
+/// Classes of a file's content in a report.
+fn classes<'a>(report: &'a Value, path: &str) -> Vec<&'a str> {
+    let mut entries = report["images"][0]["entries"].as_array().unwrap().iter();
+    let entry =
+        entries.find(|entry| entry["path"] == path).unwrap_or_else(|| panic!("no {path} in {report:#}"));
+    let suspects = entry["content"]["suspects"].as_array().unwrap().iter();
+    suspects.map(|suspect| suspect["class"].as_str().unwrap()).collect()
+}
+
+/// The record of a build has what the machine was called to its steps; in the image of a builder of which nothing is known
+/// stands another name for it.
+#[test]
+fn the_host_name_of_a_build_record_is_found() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "base");
+    lab.write("ctx/Dockerfile", "FROM base\nRUN echo made on $(hostname) > /etc/made\n");
+    lab.build("store", "ctx", &["-t", "one"]);
+    // Elsewhere somebody built the same: no record of that is here.
+    lab.base("elsewhere", "base");
+    lab.write("other/Dockerfile", "FROM base\nRUN echo made on f3a1c2d4e5b6 > /etc/made\n");
+    lab.build("elsewhere", "other", &["-t", "two"]);
+    let place = format!("oci:{}", lab.path("two").display());
+    lab.ok("elsewhere", &["image", "copy", "two", &place]);
+    assert_eq!(classes(&report(&lab, "one", &place), "/etc/made"), ["host-name"]);
+    assert_eq!(classes(&report(&lab, &place, "one"), "/etc/made"), ["host-name"]);
+    // Without the record there is nothing but a word for another.
+    let record = crate::support::children(&lab.path("store/image-builds"));
+    record.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert_eq!(classes(&report(&lab, "one", &place), "/etc/made"), [""; 0]);
+}
+
+/// A container's name for its machine is known from the container, also beside an image that was built elsewhere.
+#[test]
+fn the_host_name_of_a_container_is_found() {
+    let Some(lab) = kernel_lab() else { return };
+    lab.base("store", "base");
+    lab.write("ctx/Dockerfile", "FROM base\nRUN echo made on $(hostname) > /etc/made\n");
+    lab.build("store", "ctx", &["-t", "one"]);
+    let run = ["run", "--name", "web", "--hostname", "web-1", "one", "sh", "-c"];
+    lab.ok("store", &[&run[..], &["echo made on $(hostname) > /etc/made"]].concat());
+    assert_eq!(classes(&report(&lab, "one", "container:web"), "/etc/made"), ["host-name"]);
+    lab.ok("store", &["rm", "web"]);
+}
+
 /// The record of a build is there as long as its image.
 #[test]
 fn records_go_with_their_images() {

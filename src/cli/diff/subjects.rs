@@ -8,6 +8,7 @@ use crate::cli::places::{Access, Place, tar};
 use crate::cli::session::{self, Need, Session};
 use crate::cli::{CliError, find};
 use crate::container::{find as find_container, snapshot};
+use crate::diff::content::World;
 use crate::diff::report::{LayerFacts, PlaceKind};
 use crate::diff::{Body, Bytes, Layer, Subject};
 use crate::image::{Archive, LoadError};
@@ -62,15 +63,21 @@ impl<'a> Reach<'a> {
             Form::Image(place) => {
                 let kind = kind_of(&place);
                 self.access.read(&place, |source, top| {
-                    act(Subject { name, place: kind, body: Body::Image { source, top } })
+                    act(Subject {
+                        name,
+                        place: kind,
+                        body: Body::Image { source, top },
+                        world: World::default(),
+                    })
                 })
             }
             Form::Directory(path) => {
                 let body = lone(Bytes::directory(&path));
-                act(Subject { name, place: PlaceKind::Directory, body })
+                act(Subject { name, place: PlaceKind::Directory, body, world: World::default() })
             }
             Form::Tar(path) => {
-                act(Subject { name, place: PlaceKind::Tar, body: lone(Bytes::tar_file(&path)) })
+                let body = lone(Bytes::tar_file(&path));
+                act(Subject { name, place: PlaceKind::Tar, body, world: World::default() })
             }
             Form::File(path) => with_file(name, &path, act),
             Form::Container(container) => self.with_container(name, &container, act),
@@ -128,7 +135,8 @@ impl<'a> Reach<'a> {
             layers.map(|(at, layer)| Layer::stored(&session.store, layer.diff_id, at + 1)).collect();
         let own = bare(layers.len() + 1);
         layers.push(Layer::new(own, None, Bytes::Tar(Arc::new(file), Arc::new(written.toc))));
-        act(Subject { name, place: PlaceKind::Container, body: Body::Tree(layers) })
+        let world = World { hostname: Some(found.config.hostname.clone()), ..World::default() };
+        act(Subject { name, place: PlaceKind::Container, body: Body::Tree(layers), world })
     }
 }
 
@@ -170,8 +178,8 @@ fn with_file<T>(
         let tar = files.into_tar().expect("it was opened as a tar");
         let (file, toc) = tar.map_err(CliError::io(format!("read {}", path.display())))?;
         let body = lone(Bytes::Tar(Arc::new(file), Arc::new(toc)));
-        return act(Subject { name, place: PlaceKind::Tar, body });
+        return act(Subject { name, place: PlaceKind::Tar, body, world: World::default() });
     };
     let top = archive.top().clone();
-    act(Subject { name, place, body: Body::Image { source: &archive, top } })
+    act(Subject { name, place, body: Body::Image { source: &archive, top }, world: World::default() })
 }

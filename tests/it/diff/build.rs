@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
+use lith::diff::content::World;
 use lith::diff::report::{LayerFacts, PlaceKind};
 use lith::diff::{Body, Bytes, Layer, Options, Report, Subject, compare};
 use lith::digest::{BlobDigest, DiffId};
@@ -294,7 +295,7 @@ fn subject<'a>(name: &str, placed: Placed, memory: &'a Memory) -> Subject<'a> {
         Placed::Top(top) => (PlaceKind::Layout, Body::Image { source: memory, top: *top }),
         Placed::Tree(tar) => (PlaceKind::Tar, Body::Tree(vec![tree(&tar)])),
     };
-    Subject { name: name.to_owned(), place, body }
+    Subject { name: name.to_owned(), place, body, world: World::default() }
 }
 
 fn tree<'a>(tar: &[u8]) -> Layer<'a> {

@@ -212,6 +212,25 @@ impl Pair<'_> {
             let changes = a != b && !a.is_empty() && self.a.contains(a) && self.a.replace(a, b) == self.b;
             changes.then_some(class)
         })
+        .or_else(|| self.by_one_host(a.hostname.as_deref(), b.hostname.as_deref()))
+    }
+
+    /// One side's machine is known by name, and that name stands where the other side has another word.
+    fn by_one_host(&self, a: Option<&str>, b: Option<&str>) -> Option<Class> {
+        let (known, one, other) = match (a, b) {
+            (Some(known), None) => (known, self.a, self.b),
+            (None, Some(known)) => (known, self.b, self.a),
+            (Some(_), Some(_)) | (None, None) => return None,
+        };
+        let ends_word = |c: char| !c.is_alphanumeric() && c != '_' && c != '-';
+        let stands = one.match_indices(known).any(|(at, _)| {
+            let (before, after) = (&one[..at], &one[at + known.len()..]);
+            let is_whole = before.chars().next_back().is_none_or(ends_word)
+                && after.chars().next().is_none_or(ends_word);
+            let inner = other.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            is_whole && inner.is_some_and(is_host_name)
+        });
+        (stands && known.contains(|c: char| c.is_ascii_alphabetic())).then_some(Class::HostName)
     }
 
     fn as_numbers(&self) -> Option<Class> {
@@ -375,6 +394,11 @@ fn odd<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
     let tail = a.as_bytes()[a.len() - end..].iter().position(separator).map_or(0, |at| end - at);
     let inner = |text: &'a str| text.get(from..text.len().saturating_sub(tail).max(from)).unwrap_or("");
     (inner(a), inner(b))
+}
+
+/// As hostname(7) has them.
+fn is_host_name(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
 /// `1.25s`, `310ms`: how long something took.

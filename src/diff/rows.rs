@@ -289,3 +289,6 @@ enum Plain<'a> {
     File(u64, crate::digest::ContentDigest, Option<&'a ImagePath>),
     Other(What<'a>),
 }
+
+#[cfg(test)]
+mod tests;

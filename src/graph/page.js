@@ -91,7 +91,8 @@
     pen.setTransform(ratio * scale, 0, 0, ratio * scale, -view.x * scale * ratio, -view.y * scale * ratio);
     const left = view.x, top = view.y, right = view.x + wide / scale, bottom = view.y + high / scale;
     const sees = (x, y, w, h) => x < right && x + w > left && y < bottom && y + h > top;
-    drawLines(scale, left, top, right, bottom);
+    const lines = linesInView(left, top, right, bottom);
+    drawLines(lines, scale);
     const rowsShown = ROW * scale >= 8;
     const headShown = HEAD * scale >= 7;
     for (const stage of stages) {
@@ -99,7 +100,8 @@
       if (stage.h * scale < 3) { drawSpeck(stage, scale); continue; }
       pen.fillStyle = colors.card;
       pen.strokeStyle = stage.target ? colors.fg : stage.hot ? colors.hot : colors.line;
-      pen.lineWidth = (stage.target || stage.hot ? 2 : 1) / Math.max(scale, 0.35);
+      // What matters is to be seen from afar: its line is as wide on the screen at any scale.
+      pen.lineWidth = stage.target || stage.hot ? 2 / scale : 1 / Math.max(scale, 0.35);
       pen.beginPath();
       pen.roundRect(stage.x, stage.y, stage.w, stage.h, 6);
       pen.fill();
@@ -114,8 +116,12 @@
         drawName(stage, scale);
       }
       if (rowsShown) drawRows(stage, left, top, right, bottom);
-      else drawBlocks(stage, scale, left, top, right, bottom);
+      else if (ROW * scale >= 2.4) drawBlocks(stage, left, top, right, bottom);
+      else if (stage.h * scale >= 48) drawCells(stage, scale, left, top, right, bottom);
+      else drawShares(stage, scale);
     }
+    // From afar cards stand so near each other that they hide what runs between them.
+    if (!rowsShown) drawChain(lines, scale, 1.5);
     drawMarks(scale);
   }
 
@@ -137,14 +143,15 @@
     pen.fillRect(stage.x, stage.y, Math.max(stage.w, least), Math.max(stage.h, least));
   }
 
-  function rowsInView(stage, left, top, right, bottom, each) {
+  function rowsInView(stage, left, top, right, bottom, each, stride = 1) {
     const columns = Math.ceil(stage.count / stage.rows);
     const c0 = Math.max(0, Math.floor((left - stage.x) / COLUMN));
     const c1 = Math.min(columns - 1, Math.floor((right - stage.x) / COLUMN));
-    const r0 = Math.max(0, Math.floor((top - stage.y - HEAD) / ROW));
+    const first = Math.max(0, Math.floor((top - stage.y - HEAD) / ROW));
+    const r0 = first - first % stride;
     const r1 = Math.min(stage.rows - 1, Math.floor((bottom - stage.y - HEAD) / ROW));
     for (let c = c0; c <= c1; c++) {
-      for (let r = r0; r <= r1; r++) {
+      for (let r = r0; r <= r1; r += stride) {
         const number = c * stage.rows + r;
         if (number < stage.count) each(stage.first + number, stage.x + c * COLUMN, stage.y + HEAD + r * ROW);
       }
@@ -176,32 +183,64 @@
     });
   }
 
-  // Too small to be read: what the steps are, as colours.
-  function drawBlocks(stage, scale, left, top, right, bottom) {
-    if (ROW * scale < 2.4) {
-      const counts = stage.share;
-      const total = Math.max(1, counts.hit + counts.miss + counts.unknown + counts.config);
-      let x = stage.x + 10;
-      const w = stage.w - 20, y = stage.y + HEAD, h = stage.h - HEAD - 8;
-      for (const status of ["hit", "miss", "unknown", "config"]) {
-        const part = w * counts[status] / total;
-        pen.fillStyle = colors[status];
-        pen.fillRect(x, y, part, Math.max(h, 1.5 / scale));
-        x += part;
-      }
-      return;
+  // A card of which no step can be told from the next: how many are what.
+  function drawShares(stage, scale) {
+    const counts = stage.share;
+    const total = Math.max(1, counts.hit + counts.miss + counts.unknown + counts.config);
+    let x = stage.x + 10;
+    const w = stage.w - 20, y = stage.y + HEAD, h = stage.h - HEAD - 8;
+    for (const status of ["hit", "miss", "unknown", "config"]) {
+      const part = w * counts[status] / total;
+      pen.fillStyle = colors[status];
+      pen.fillRect(x, y, part, Math.max(h, 1.5 / scale));
+      x += part;
     }
+  }
+
+  // A card of very many steps: several share a cell, which has the colour of the one that matters most.
+  const MATTERS = ["config", "hit", "unknown", "miss"];
+  function drawCells(stage, scale, left, top, right, bottom) {
+    const stride = Math.ceil(2.4 / (ROW * scale));
+    const height = stride * ROW - Math.min(8, 0.8 / scale);
+    const hot = [];
+    rowsInView(stage, left, top, right, bottom, (at, x, y) => {
+      const row = (at - stage.first) % stage.rows;
+      const end = Math.min(at + Math.min(stride, stage.rows - row), stage.first + stage.count);
+      let most = 0, isHot = false, isFound = false;
+      for (let step = at; step < end; step++) {
+        most = Math.max(most, MATTERS.indexOf(steps[step].status));
+        isHot = isHot || !!steps[step].hot;
+        isFound = isFound || foundSet.has(step);
+      }
+      pen.fillStyle = isFound ? colors.pick : colors[MATTERS[most]];
+      pen.fillRect(x + 10, y + 3, COLUMN - 20, height);
+      if (isHot) hot.push([x, y + 3, height]);
+    }, stride);
+    drawStrips(hot);
+  }
+
+  // Beside what they are: that steps are of the longest chain.
+  function drawStrips(hot) {
+    pen.fillStyle = colors.hot;
+    for (const [x, y, height] of hot) pen.fillRect(x + 10, y, 36, height);
+  }
+
+  // Too small to be read: what the steps are, as colours.
+  function drawBlocks(stage, left, top, right, bottom) {
     let last = "";
+    const hot = [];
     rowsInView(stage, left, top, right, bottom, (at, x, y) => {
       const step = steps[at];
-      const color = foundSet.has(at) ? colors.pick : step.hot ? colors.hot : colors[step.status];
+      const color = foundSet.has(at) ? colors.pick : colors[step.status];
       // Setting a colour costs more than a rectangle.
       if (color !== last) pen.fillStyle = last = color;
       pen.fillRect(x + 10, y + 3, Math.min(COLUMN - 20, 40 + step.text.length * 5), ROW - 8);
+      if (step.hot) hot.push([x, y + 3, ROW - 8]);
     });
+    drawStrips(hot);
   }
 
-  function drawLines(scale, left, top, right, bottom) {
+  function linesInView(left, top, right, bottom) {
     const visible = [];
     for (const edge of edges) {
       const a = placeOf(edge.from), b = placeOf(edge.to);
@@ -210,25 +249,35 @@
       if (Math.min(y1, y2) > bottom || Math.max(y1, y2) < top) continue;
       visible.push([edge, x1, y1, x2, y2]);
     }
-    const stride = Math.max(1, Math.ceil(visible.length / MOST_LINES));
-    const stroke = (want, color, width, alpha) => {
-      pen.strokeStyle = color;
-      pen.lineWidth = width / Math.max(scale, 0.25);
-      pen.globalAlpha = alpha;
-      pen.beginPath();
-      visible.forEach(([edge, x1, y1, x2, y2], at) => {
-        if (!want(edge, at)) return;
-        const bend = Math.min(120, Math.max(30, Math.abs(x2 - x1) / 2));
-        pen.moveTo(x1, y1);
-        pen.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
-      });
-      pen.stroke();
-      pen.globalAlpha = 1;
-    };
-    const crowd = visible.length > 400 ? 0.35 : 0.9;
-    stroke((edge, at) => !edge.hot && at % stride === 0, colors.unknown, 1.1, crowd);
-    stroke((edge) => edge.hot, colors.hot, 2, 1);
-    if (picked >= 0) stroke((edge) => edge.from === picked || edge.to === picked, colors.pick, 2.2, 1);
+    return visible;
+  }
+
+  function drawLines(lines, scale) {
+    const stride = Math.max(1, Math.ceil(lines.length / MOST_LINES));
+    const crowd = lines.length > 1500 ? 0.18 : lines.length > 400 ? 0.35 : 0.9;
+    const width = Math.max(scale, 0.25);
+    stroke(lines, (edge, at) => !edge.hot && at % stride === 0, colors.unknown, 1.1 / width, crowd);
+    drawChain(lines, width, 2);
+    if (picked >= 0) {
+      stroke(lines, (edge) => edge.from === picked || edge.to === picked, colors.pick, 2.2 / width, 1);
+    }
+  }
+
+  const drawChain = (lines, scale, width) => stroke(lines, (edge) => edge.hot, colors.hot, width / scale, 1);
+
+  function stroke(lines, want, color, width, alpha) {
+    pen.strokeStyle = color;
+    pen.lineWidth = width;
+    pen.globalAlpha = alpha;
+    pen.beginPath();
+    lines.forEach(([edge, x1, y1, x2, y2], at) => {
+      if (!want(edge, at)) return;
+      const bend = Math.min(120, Math.max(30, Math.abs(x2 - x1) / 2));
+      pen.moveTo(x1, y1);
+      pen.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
+    });
+    pen.stroke();
+    pen.globalAlpha = 1;
   }
 
   function drawMarks(scale) {
@@ -247,7 +296,7 @@
     if (picked >= 0) box(picked, colors.pick, 2.5);
   }
 
-  const limits = () => Math.min(1, Math.min(wide / (data.width + 80), high / (data.height + 80))) * 0.9;
+  const limits = () => Math.min(1, Math.max(1, wide - 48) / data.width, Math.max(1, high - 48) / data.height) * 0.8;
   const zoom = (factor, cx, cy) => {
     const scale = Math.min(4, Math.max(limits(), view.scale * factor));
     view.x += cx / view.scale - cx / scale;
@@ -256,7 +305,7 @@
     ask();
   };
   const all = () => {
-    view.scale = Math.min(1.25, Math.min(wide / (data.width + 60), high / (data.height + 60)));
+    view.scale = Math.min(1.25, Math.max(1, wide - 48) / data.width, Math.max(1, high - 48) / data.height);
     view.x = data.width / 2 - wide / view.scale / 2;
     view.y = data.height / 2 - high / view.scale / 2;
     ask();
@@ -400,15 +449,24 @@
     const box = canvas.getBoundingClientRect();
     return { px: event.clientX - box.left, py: event.clientY - box.top };
   };
+  const stageAt = (x, y) =>
+    stages.find((stage) => x >= stage.x && x < stage.x + stage.w && y >= stage.y && y < stage.y + stage.h);
   const stepAt = (px, py) => {
     const x = view.x + px / view.scale, y = view.y + py / view.scale;
-    for (const stage of stages) {
-      if (x < stage.x || x >= stage.x + stage.w || y < stage.y || y >= stage.y + stage.h) continue;
-      const row = Math.floor((y - stage.y - HEAD) / ROW);
-      const number = Math.floor((x - stage.x) / COLUMN) * stage.rows + row;
-      return row >= 0 && row < stage.rows && number < stage.count ? stage.first + number : -1;
-    }
-    return -1;
+    const stage = stageAt(x, y);
+    if (!stage) return -1;
+    const row = Math.floor((y - stage.y - HEAD) / ROW);
+    const number = Math.floor((x - stage.x) / COLUMN) * stage.rows + row;
+    return row >= 0 && row < stage.rows && number < stage.count ? stage.first + number : -1;
+  };
+  // What is below the pointer, in words: from afar nothing else says it.
+  const hint = (px, py) => {
+    const stage = stageAt(view.x + px / view.scale, view.y + py / view.scale);
+    if (!stage) return "";
+    const step = ROW * view.scale >= 2.4 ? stepAt(px, py) : -1;
+    if (step >= 0) return steps[step].name + "  " + steps[step].text;
+    const counts = Object.entries(stage.share).filter(([, count]) => count).map(([status, count]) => count + " " + status);
+    return stage.name + " from " + stage.base + ": " + (counts.join(", ") || "no steps");
   };
   let drag = null;
   canvas.addEventListener("pointerdown", (event) => {
@@ -418,8 +476,12 @@
     canvas.focus();
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!drag) return;
     const { px, py } = at(event);
+    if (!drag) {
+      const said = hint(px, py);
+      if (canvas.title !== said) canvas.title = said;
+      return;
+    }
     if (Math.abs(px - drag.px) + Math.abs(py - drag.py) > 4) drag.isMoved = true;
     if (!drag.isMoved) return;
     canvas.classList.add("drag");

@@ -16,6 +16,8 @@ const MOST_CARDS: usize = 1_500;
 const ROW_TEXT: usize = 28;
 const HEAD_TEXT: usize = 34;
 const MARGIN: f64 = 20.0;
+/// The width of a letter at most.
+const LETTER: f64 = 7.4;
 const TITLE: f64 = 44.0;
 
 const STYLE: &str = "
@@ -54,6 +56,7 @@ fn head(drawing: &Drawing, layout: &Layout) -> String {
         xml(&cut(&line(&drawing.title), 60))
     );
     let _ = writeln!(text, "<text class=\"d\" x=\"{MARGIN}\" y=\"50\">{}</text>", xml(&summary(drawing)));
+    text.push_str(&legend(width));
     let _ = writeln!(text, "<g transform=\"translate({MARGIN} {})\">", TITLE + MARGIN);
     text.push_str(
         "<defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"6\" markerHeight=\"6\" \
@@ -62,26 +65,54 @@ fn head(drawing: &Drawing, layout: &Layout) -> String {
     text
 }
 
+/// What the colours say, at the right of the title.
+fn legend(width: f64) -> String {
+    const NAMES: [(&str, &str); 5] = [
+        ("hit", "hit"),
+        ("miss", "miss"),
+        ("unknown", "not known"),
+        ("config", "config"),
+        ("hot", "longest chain"),
+    ];
+    let mut text = String::new();
+    let mut x = width - MARGIN;
+    for (class, name) in NAMES.into_iter().rev() {
+        let _ = write!(text, "<text class=\"d\" x=\"{x:.0}\" y=\"30\" text-anchor=\"end\">{name}</text>");
+        x -= as_f64(name.len()) * LETTER + 14.0;
+        let _ = writeln!(
+            text,
+            "<rect class=\"{class}\" x=\"{x:.0}\" y=\"20\" width=\"9\" height=\"11\" rx=\"1\"/>"
+        );
+        x -= 12.0;
+    }
+    text
+}
+
 /// What a plan comes to, in one line.
 pub(super) fn summary(drawing: &Drawing) -> String {
     let count = |status| drawing.steps.iter().filter(|step| step.status == status).count();
     let layers = drawing.steps.len() - count(Status::Config);
     let mut text = format!(
-        "{} stages, {layers} steps that make layers: {} hits, {} misses, {} not known before",
-        drawing.stages.len(),
-        count(Status::Hit),
-        count(Status::Miss),
+        "{}, {}: {}, {}, {} not known before",
+        counted(drawing.stages.len(), "stage", "stages"),
+        counted(layers, "step that makes a layer", "steps that make layers"),
+        counted(count(Status::Hit), "hit", "hits"),
+        counted(count(Status::Miss), "miss", "misses"),
         count(Status::Unknown)
     );
     if !drawing.critical.is_empty() {
         let _ = write!(
             text,
-            "; the longest chain is {} steps, {}",
-            drawing.critical.len(),
+            "; the longest chain is {}, {}",
+            counted(drawing.critical.len(), "step", "steps"),
             took(drawing.critical_micros())
         );
     }
     text
+}
+
+fn counted(count: usize, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 /// Which stages share a card.
@@ -214,9 +245,11 @@ fn folded(text: &mut String, drawing: &Drawing, steps: impl Iterator<Item = usiz
     let total: usize = counts.iter().map(|(_, count)| count).sum();
     let micros: u64 = steps.clone().filter_map(|step| drawing.steps[step].micros).sum();
     let size: u64 = steps.clone().filter_map(|step| drawing.steps[step].size).sum();
+    let kinds = counts.iter().filter(|(_, count)| *count > 0).count();
     let mut x = card.x + 10.0;
     for (status, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        let width = (COLUMN - 20.0) * as_f64(count) / as_f64(total);
+        // One of very many is still to be seen.
+        let width = 2.0 + (COLUMN - 20.0 - 2.0 * as_f64(kinds)) * as_f64(count) / as_f64(total);
         let y = card.y + HEAD + 4.0;
         let name = status.name();
         let _ = writeln!(
@@ -225,7 +258,13 @@ fn folded(text: &mut String, drawing: &Drawing, steps: impl Iterator<Item = usiz
         );
         x += width;
     }
-    let said = format!("{total} steps  {}  {}", took(micros), human(size));
+    let mut said = counted(total, "step", "steps");
+    if micros > 0 {
+        let _ = write!(said, ", {}", took(micros));
+    }
+    if size > 0 {
+        let _ = write!(said, ", {}", human(size));
+    }
     let y = card.y + HEAD + ROW + 12.0;
     let _ = writeln!(text, "<text class=\"d\" x=\"{:.0}\" y=\"{y:.0}\">{}</text>", card.x + 10.0, xml(&said));
 }
@@ -336,12 +375,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_one_is_called_one_and_what_is_not_known_is_not_said() {
+        let mut one = drawing(1, 1);
+        assert!(
+            summary(&one).starts_with("1 stage, 1 step that makes a layer: 1 hit, 0 misses, 0 not known")
+        );
+        assert!(
+            summary(&drawing(2, 3))
+                .starts_with("2 stages, 6 steps that make layers: 2 hits, 2 misses, 2 not")
+        );
+        one = drawing(1, 2_000);
+        for (at, step) in one.steps.iter_mut().enumerate() {
+            (step.micros, step.size) = (None, None);
+            step.status = if at == 7 { Status::Miss } else { Status::Hit };
+        }
+        let picture = svg(&one);
+        assert!(picture.contains(">2000 steps</text>") && !picture.contains("0.0ms"), "{picture}");
+        // One of two thousand has a part of the bar all the same.
+        let bar = picture.split("<rect class=\"miss\"").nth(2).unwrap();
+        let width: f64 = bar.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+        assert!((2.0..3.0).contains(&width), "{width}");
+    }
+
+    #[test]
     fn the_longest_chain_is_marked() {
         let drawing = drawing(6, 3);
         let critical = drawing.is_critical();
         let crossing = drawing.across().filter(|(from, to)| critical[*from] && critical[*to]).count();
         let picture = svg(&drawing);
         assert_eq!(picture.matches("class=\"e x\"").count(), crossing);
-        assert_eq!(picture.matches("class=\"hot\"").count(), drawing.critical.len());
+        assert_eq!(picture.matches("class=\"hot\"").count(), drawing.critical.len() + 1, "and the legend");
     }
 }

@@ -1,7 +1,7 @@
 //! The report as a page: that nothing of an image acts in it, and, in a browser where there is one, that it is searched
 //! and walked through.
 
-mod browser;
+pub mod browser;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -69,6 +69,8 @@ fn report(entries: usize) -> Report {
         entry.content = (i % 30 == 0).then(|| content.clone());
         entry
     });
+    // A directory of some that differs itself, and the root.
+    let own = ["/usr/dir-0003", "/"].map(|path| entry(path.to_owned(), EntryChange::Changed));
     let hostile = Entry {
         hidden_in: Some(0),
         ..entry(format!("/{}", HOSTILE.replace('/', "\u{2215}")), EntryChange::Added)
@@ -101,7 +103,7 @@ fn report(entries: usize) -> Report {
                 b: vec![layer],
                 differences: 1,
             }],
-            entries: entries.chain([hostile]).collect(),
+            entries: entries.chain([hostile]).chain(own).collect(),
             unread: 0,
         }],
         ignored: BTreeMap::new(),
@@ -157,7 +159,7 @@ fn a_browser_shows_searches_and_walks() {
     let Some(mut browser) = Browser::start(dir.path()) else { return };
     let page = written(dir.path(), 1000);
     browser.open(&page);
-    assert_eq!(browser.text("#shown"), "1,001 paths");
+    assert_eq!(browser.text("#shown"), "1,003 paths");
     assert_eq!(browser.value("document.title.startsWith('</script>')"), true, "the title is text");
     assert_eq!(
         browser.value("document.images.length + document.scripts.length"),
@@ -166,7 +168,7 @@ fn a_browser_shows_searches_and_walks() {
     );
     // The search narrows the tree and opens it; Enter goes to the first path.
     browser.keys(&["/", "0", "0", "4", "2"]);
-    browser.until("document.getElementById('shown').textContent", "11 paths of 1,001");
+    browser.until("document.getElementById('shown').textContent", "11 paths of 1,003");
     browser.keys(&["Enter"]);
     assert_eq!(browser.text(".row.selected .name"), "file-00042");
     assert_eq!(browser.text("#detail h2"), "/usr/dir-0000/file-00042");
@@ -181,15 +183,26 @@ fn a_browser_shows_searches_and_walks() {
     );
     // Without the search what was selected stays in sight.
     browser.keys(&["Escape"]);
-    assert_eq!(browser.text("#shown"), "1,001 paths");
+    assert_eq!(browser.text("#shown"), "1,003 paths");
     assert_eq!(browser.text(".row.selected .name"), "dir-0008/");
     // A filter by a class leaves those files alone, whose contents are text however they look.
     browser.value("document.querySelector('.chip[data-name=timestamp]').click()");
-    assert_eq!(browser.text("#shown"), "34 paths of 1,001");
+    assert_eq!(browser.text("#shown"), "34 paths of 1,003");
     browser.keys(&["g", "n"]);
     assert_eq!(browser.text(".row.selected .name"), "file-00000");
     assert_eq!(browser.text("#detail table.text td.a mark"), "11");
     assert!(browser.text("#detail table.text td.a").starts_with("</script>"));
+    // A directory that differs and is not found is passed over on the way to what is.
+    browser.keys(&["Escape", "Escape", "/", "f", "i", "l", "e", "-", "0", "0", "1", "5", "0"]);
+    browser.until("document.getElementById('shown').textContent", "1 path of 1,003");
+    browser.keys(&["Enter"]);
+    assert_eq!(browser.text(".row.selected .name"), "file-00150");
+    // The root itself is a row like any other.
+    browser.keys(&["Escape", "G"]);
+    assert_eq!(browser.text(".row.selected .name"), "/");
+    assert_eq!(browser.text("#detail h2"), "/");
+    browser.value("document.querySelector('.chip[data-name=timestamp]').click()");
+    browser.keys(&["g", "n"]);
     // Help, and the other theme.
     browser.keys(&["?"]);
     assert_eq!(browser.value("document.getElementById('keys').open"), true);
@@ -201,7 +214,7 @@ fn a_browser_shows_searches_and_walks() {
     let link = browser.value("location.href");
     browser.open("about:blank");
     browser.open(link.as_str().unwrap());
-    assert_eq!(browser.text("#shown"), "34 paths of 1,001");
+    assert_eq!(browser.text("#shown"), "34 paths of 1,003");
     assert_eq!(browser.text(".row.selected .name"), "file-00000");
     assert_eq!(browser.value("document.documentElement.dataset.theme"), theme);
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -216,10 +229,10 @@ fn a_browser_does_not_freeze_at_fifty_thousand() {
     let page = written(dir.path(), 50_000);
     let started = Instant::now();
     browser.open(&page);
-    assert_eq!(browser.text("#shown"), "50,001 paths");
+    assert_eq!(browser.text("#shown"), "50,003 paths");
     let shown = started.elapsed();
     browser.keys(&["/", "f", "i", "l", "e"]);
-    browser.until("document.getElementById('shown').textContent", "50,000 paths of 50,001");
+    browser.until("document.getElementById('shown').textContent", "50,000 paths of 50,003");
     browser.keys(&["Enter"]);
     let started = Instant::now();
     browser.keys(&["n"; 100]);

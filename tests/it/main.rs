@@ -17,6 +17,7 @@ mod fetch;
 mod frontend;
 mod fuzz;
 mod git;
+mod graph;
 mod html;
 mod image;
 mod init;

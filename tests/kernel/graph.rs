@@ -31,6 +31,60 @@ fn named<'a>(spans: &[&'a Value], name: &str) -> &'a Value {
     spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
 }
 
+/// Holds a trace against the format that viewers read ("Trace Event Format", the JSON array form): what each phase has to
+/// have, names for its lines, and spans of a line that lie in each other or apart.
+fn assert_format(events: &[Value]) {
+    let mut named = std::collections::BTreeSet::new();
+    let mut spans: std::collections::BTreeMap<u64, Vec<(u64, u64)>> = std::collections::BTreeMap::new();
+    for event in events {
+        let has = |field: &str, fits: fn(&Value) -> bool| assert!(fits(&event[field]), "{field} of {event}");
+        has("name", |name| name.as_str().is_some_and(|name| !name.is_empty()));
+        has("pid", |pid| *pid == 1);
+        let mut wanted = vec!["name", "ph", "pid", "tid"];
+        match event["ph"].as_str() {
+            Some("M") => {
+                wanted.push("args");
+                has("args", |args| args["name"].is_string());
+                match event["name"].as_str() {
+                    Some("process_name") => assert!(event["tid"].is_null(), "{event}"),
+                    Some("thread_name") => {
+                        assert!(named.insert(event["tid"].as_u64().unwrap()), "{event} twice")
+                    }
+                    _ => panic!("{event} names nothing"),
+                }
+            }
+            Some("X") => {
+                wanted.extend(["cat", "ts", "dur", "args"]);
+                has("cat", Value::is_string);
+                has("args", Value::is_object);
+                spans.entry(event["tid"].as_u64().unwrap()).or_default().push(range(event));
+            }
+            Some("i") => {
+                wanted.extend(["cat", "ts", "s"]);
+                has("cat", Value::is_string);
+                has("ts", Value::is_u64);
+                has("s", |scope| matches!(scope.as_str(), Some("g" | "p" | "t")));
+            }
+            _ => panic!("no phase that is written: {event}"),
+        }
+        let unknown = event.as_object().unwrap().keys().find(|key| !wanted.contains(&key.as_str()));
+        assert_eq!(unknown, None, "{event}");
+        let line = event["tid"].as_u64();
+        assert!(line.is_none_or(|line| named.contains(&line)), "the line has its name first: {event}");
+    }
+    for (line, mut spans) in spans {
+        spans.sort_by_key(|(begin, end)| (*begin, std::cmp::Reverse(*end)));
+        let mut open: Vec<(u64, u64)> = Vec::new();
+        for span in spans {
+            while open.last().is_some_and(|last| last.1 <= span.0) {
+                open.pop();
+            }
+            assert!(open.last().is_none_or(|last| span.1 <= last.1), "line {line}: {span:?} across {open:?}");
+            open.push(span);
+        }
+    }
+}
+
 fn range(span: &Value) -> (u64, u64) {
     let begin = span["ts"].as_u64().unwrap();
     (begin, begin + span["dur"].as_u64().unwrap())
@@ -44,6 +98,7 @@ fn a_trace_has_every_step_and_its_parts() {
     let more = ["--trace", path.to_str().unwrap(), "-o", out.as_str()];
     let built = lab.build("store", "ctx", &more);
     let events = trace(&lab);
+    assert_format(&events);
     let (steps, parts, whole) = (spans(&events, "step"), spans(&events, "part"), spans(&events, "build"));
     let order = ["planning", "steps", "export"].map(|name| range(named(&whole, name)));
     assert!(order[0].1 <= order[1].0 && order[1].1 <= order[2].0, "{order:?}");
@@ -83,6 +138,7 @@ fn a_trace_has_every_step_and_its_parts() {
 
     lab.build("store", "ctx", &more[..2]);
     let again = trace(&lab);
+    assert_format(&again);
     let again = spans(&again, "step");
     assert!(again.iter().all(|span| span["args"]["status"] != "built"), "{again:#?}");
     assert_eq!(named(&again, "tools/1")["args"]["status"], "hit");
@@ -97,6 +153,7 @@ fn a_build_that_fails_or_is_killed_leaves_a_trace_that_can_be_read() {
     let ran = lab.run("store", &["build", "--trace", path.to_str().unwrap(), bad.to_str().unwrap()]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     let events = trace(&lab);
+    assert_format(&events);
     let step = named(&spans(&events, "step"), "stage0/1").clone();
     assert_eq!(step["args"]["status"], "failed");
     assert!(step["args"]["error"].as_str().unwrap().contains("exit code 3"), "{step}");
@@ -119,6 +176,7 @@ fn a_build_that_fails_or_is_killed_leaves_a_trace_that_can_be_read() {
     assert!(!text.trim_end().ends_with(']'), "it was not over");
     let events: Vec<Value> = serde_json::from_str(&(fs::read_to_string(&path).unwrap() + "]"))
         .expect("all but the bracket is there");
+    assert_format(&events);
     assert!(events.iter().any(|e| e["name"] == "stage0/1 begins"), "what it was at");
     assert!(spans(&events, "step").is_empty());
     assert_eq!(spans(&events, "build").len(), 1, "it was planned");

@@ -48,7 +48,8 @@
   /** The tree of the paths of one pair of images. */
   function grow(images) {
     const root = node('', '/', null, -1);
-    const image = node('Image and layers', '\u0000image', root, 0);
+    const whole = images.layers.length || images.fields.length || report.index.length ? 'Image and layers' : 'What was compared';
+    const image = node(whole, '\u0000image', root, 0);
     image.special = true;
     root.children.push(image);
     root.below.set(image.name, image);
@@ -67,7 +68,11 @@
         }
         at = next;
       });
-      if (at === root) { at = image; image.own = entry; continue; }
+      // The directory that is the root itself: a row of its own, since what is below it is at the left already.
+      if (at === root) {
+        at = node('/', entry.hidden_in == null ? '/' : '/\u0000' + entry.hidden_in, root, 0);
+        root.children.push(at);
+      }
       at.entry = entry;
       at.about = describe(entry);
     }
@@ -346,7 +351,7 @@
 
   function wholeImage() {
     const images = report.images[state.image];
-    const out = [make('h2', {}, 'Image and layers')];
+    const out = [make('h2', {}, tree().children[0].name)];
     const side = (facts) => (facts ? facts.manifest || 'tree' : 'none');
     out.push(pairs([{ name: report.a.place + ' | ' + report.b.place, a: report.a.name, b: report.b.name },
       { name: 'manifest', a: side(images.a), b: side(images.b) }]));
@@ -677,7 +682,7 @@
     const start = state.selected == null ? (by > 0 ? -1 : rows.length) : places.get(state.selected);
     for (let i = start + by; i >= 0 && i < rows.length; i += by) {
       const at = rows[i];
-      if (at.entry) { select(at); return; }
+      if (filtered() ? passes(at) : at.entry) { select(at); return; }
       if (by > 0 && at.children.length && !isOpen(at, wideNow())) { toggle(at, true); }
     }
   }

@@ -168,6 +168,11 @@ impl Browser {
         }
     }
 
+    /// Moves the pointer to a place of the window.
+    pub fn hover(&mut self, x: u64, y: u64) {
+        self.call("Input.dispatchMouseEvent", json!({"type": "mouseMoved", "x": x, "y": y}));
+    }
+
     /// What the page threw, or what its policy refused.
     pub fn complaints(&mut self) -> Vec<String> {
         std::mem::take(&mut self.complaints)

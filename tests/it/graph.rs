@@ -57,10 +57,14 @@ fn written(dir: &Path, drawing: &Drawing) -> String {
 fn points(browser: &mut Browser, name: &str) -> u64 {
     let count = browser.value(&format!(
         "(() => {{
-            const canvas = document.getElementById('plan');
+            const plan = document.getElementById('plan');
+            // A copy, which may be read often without a word from the browser.
+            const canvas = Object.assign(document.createElement('canvas'), {{ width: plan.width, height: plan.height }});
+            const pen = canvas.getContext('2d', {{ willReadFrequently: true }});
+            pen.drawImage(plan, 0, 0);
             const style = getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim();
             const wanted = [1, 3, 5].map((at) => parseInt(style.slice(at, at + 2), 16));
-            const {{ data }} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const {{ data }} = pen.getImageData(0, 0, canvas.width, canvas.height);
             let count = 0;
             for (let at = 0; at < data.length; at += 4) {{
                 if (wanted.every((value, i) => Math.abs(data[at + i] - value) < 3)) count++;

@@ -1,7 +1,7 @@
 //! Randomness that follows from a seed (spec/world.md, "Randomness").
 //!
-//! Each program has a stream of its own, named by what it is (its arguments and working directory, and the how manyeth such
-//! it is), so that what runs at the same time takes nothing from another. A process that was forked draws from the stream
+//! Each program has a stream of its own, named by what it is (its arguments, working directory and output, and the how
+//! manyeth such it is), so that what runs at the same time takes nothing from another. A process that was forked draws from the stream
 //! of the program it is: the sixteen bytes that the kernel gives to each program (AT_RANDOM) are the first of its stream,
 //! and tell which one that is.
 

@@ -136,14 +136,19 @@ fn unused_word(process: Pid, auxiliary: &[u8]) -> Option<u64> {
     (word == [0; 8]).then_some(name + end as u64 + 1)
 }
 
-/// What a program is: its arguments, and where it runs.
+/// What a program is: where it runs, which file it prints to, and its arguments.
 fn description(calls: &Calls, call: Notification, arguments: &[u8]) -> Vec<u8> {
-    let directory = rustix::fs::readlinkat(&calls.processes, format!("{}/cwd", call.pid), Vec::new());
-    let directory = directory.map(std::ffi::CString::into_bytes).unwrap_or_default();
-    [directory, lasting(arguments)].join(&0)
+    let link = |name: &str| {
+        let target = rustix::fs::readlinkat(&calls.processes, format!("{}/{name}", call.pid), Vec::new());
+        target.map(std::ffi::CString::into_bytes).unwrap_or_default()
+    };
+    let is_file = |target: &Vec<u8>| target.starts_with(b"/");
+    // Pipes and sockets are called by numbers that are new each time.
+    let output = Some(link("fd/1")).filter(is_file).unwrap_or_default();
+    [link("cwd"), lasting(&output), lasting(arguments)].join(&0)
 }
 
-/// Arguments without those that name something in a directory for temporary files. mkstemp(3) of the GNU C library before
+/// Words without those that name something in a directory for temporary files. mkstemp(3) of the GNU C library before
 /// 2.37 draws such names from the clock of durations, which runs, unless it is a program's first reading of it; a key that is
 /// made with one beside must not follow from it.
 fn lasting(arguments: &[u8]) -> Vec<u8> {

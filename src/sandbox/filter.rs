@@ -55,8 +55,17 @@ impl Handed {
     }
 }
 
-/// A second filter, that hands calls over.
-pub fn hand_over(calls: &[Handed]) -> Vec<Instruction> {
+/// A place in a program's memory from which a call is not handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its number.
+    pub call: libc::c_long,
+    /// The address behind the instruction that makes it.
+    pub behind: u64,
+}
+
+/// A second filter, that hands calls over, but for those that come from some places.
+pub fn hand_over(calls: &[Handed], but: &[Place]) -> Vec<Instruction> {
     let native = match std::env::consts::ARCH {
         "x86_64" => AUDIT_X86_64,
         "aarch64" => AUDIT_AARCH64,
@@ -68,6 +77,9 @@ pub fn hand_over(calls: &[Handed]) -> Vec<Instruction> {
     code.0.push(Instruction { code: JUMP_EQUAL, jump_true: 1, jump_false: 0, value: native });
     code.push(RETURN, ALLOW);
     code.push(LOAD, NUMBER);
+    for place in but {
+        code.but_from(*place);
+    }
     for Handed { number, when } in calls {
         match when {
             Asked::When(when) => code.rule(*number, *when, HAND_OVER),
@@ -104,6 +116,7 @@ const RETURN: u16 = 0x06;
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
+const INSTRUCTION: u32 = 8;
 const ALLOW: u32 = 0x7FFF_0000;
 const HAND_OVER: u32 = 0x7FC0_0000;
 
@@ -206,6 +219,26 @@ impl Code {
     }
 
     /// Refuses a call if one of its arguments passes one of the tests, and allows it otherwise.
+    /// Allows a call from a place; asks for its number first, so that the kernel need not look at other calls.
+    fn but_from(&mut self, place: Place) {
+        let Ok(number) = u32::try_from(place.call) else { return };
+        let halves = [(0, place.behind & 0xFFFF_FFFF), (4, place.behind >> 32)];
+        let [low, high] = halves.map(|(at, half)| {
+            // The same order of halves as in arguments.
+            let at = if cfg!(target_endian = "big") { 4 - at } else { at };
+            (INSTRUCTION + at, u32::try_from(half).expect("half of the bits"))
+        });
+        let test =
+            |value: u32, skip: u8| Instruction { code: JUMP_EQUAL, jump_true: 0, jump_false: skip, value };
+        self.0.push(test(number, 6));
+        self.push(LOAD, low.0);
+        self.0.push(test(low.1, 3));
+        self.push(LOAD, high.0);
+        self.0.push(test(high.1, 1));
+        self.push(RETURN, ALLOW);
+        self.push(LOAD, NUMBER);
+    }
+
     fn argument(&mut self, number: u32, index: u32, test: u16, values: &[u32], verdict: u32) {
         let length = u8::try_from(2 * values.len() + 2).expect("a few tests");
         self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 0, jump_false: length, value: number });
@@ -231,7 +264,12 @@ mod tests {
             o if o == argument(1) => arguments[1],
             o => panic!("load from {o}"),
         };
-        let (program, mut at, mut register) = (program(), 0_usize, 0);
+        run(&program(), data)
+    }
+
+    /// What a program returns for a call of these words.
+    fn run(program: &[Instruction], data: impl Fn(u32) -> u32) -> u32 {
+        let (mut at, mut register) = (0_usize, 0);
         loop {
             let Instruction { code, jump_true, jump_false, value } = program[at];
             at += 1;
@@ -276,6 +314,38 @@ mod tests {
             assert_eq!(verdict(audit, 425, [0, 0]), NO);
             assert_eq!(verdict(audit, write, [1, 0]), ALLOW);
         }
+    }
+
+    #[test]
+    fn what_comes_from_some_places_is_not_handed_over() {
+        let native = if cfg!(target_arch = "aarch64") { AUDIT_AARCH64 } else { AUDIT_X86_64 };
+        let places = [0x7FFF_F7FE_9C97, 0x7FFF_F7FE_9CBA].map(|behind| Place { call: 5, behind });
+        let calls = [5, 6].map(|number| Handed::always(number).unwrap());
+        let filter = hand_over(&calls, &places);
+        let of = |number: u32, from: u64| {
+            run(&filter, |offset| match offset {
+                NUMBER => number,
+                ARCHITECTURE => native,
+                INSTRUCTION => u32::try_from(from & 0xFFFF_FFFF).unwrap(),
+                o if o == INSTRUCTION + 4 => u32::try_from(from >> 32).unwrap(),
+                o => panic!("load from {o}"),
+            })
+        };
+        for place in &places {
+            assert_eq!(of(5, place.behind), ALLOW);
+            assert_eq!(of(6, place.behind), HAND_OVER, "another call");
+            for other in [place.behind - 1, place.behind ^ 1 << 40] {
+                assert_eq!(of(5, other), HAND_OVER);
+            }
+        }
+        assert_eq!(of(7, 0), ALLOW);
+        // Other calls are let go by their number alone, which the kernel remembers.
+        let by_number = run(&filter, |offset| match offset {
+            NUMBER => 7,
+            ARCHITECTURE => native,
+            o => panic!("load from {o}"),
+        });
+        assert_eq!(by_number, ALLOW);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::channel::Reply;
 use super::failure::{Doing as _, SetupError};
 use super::spec::{Ids, Layout, Net, Process, Size, Stdio, Work};
 use super::wait::{die_with_parent, is_open};
-use super::{channel, filter, supervisor, terminal, work};
+use super::{channel, filter, supervisor, terminal, work, world};
 
 /// Of programs whose world says no other.
 const UMASK: u32 = 0o022;
@@ -61,7 +61,7 @@ pub(super) struct Program {
     alive: Option<OwnedFd>,
     filter: Vec<Instruction>,
     /// Hands calls over to init.
-    handed: Option<Vec<Instruction>>,
+    handed: Vec<filter::Handed>,
     /// Whether changes of owner are among them.
     owners: bool,
 }
@@ -98,7 +98,7 @@ impl Program {
             console: false,
             alive: None,
             filter: filter::program(),
-            handed: supervisor::filter(owners, spec.world.as_ref().filter(|_| answered)),
+            handed: supervisor::handed(owners, spec.world.as_ref().filter(|_| answered)),
             owners,
         })
     }
@@ -160,12 +160,15 @@ impl Program {
 
     /// Whether init will answer calls of the program; then it first takes a descriptor from the socket.
     pub(super) fn is_supervised(&self) -> bool {
-        self.handed.is_some()
+        !self.handed.is_empty()
     }
 
     fn hand_calls_over(&self, init: &UnixStream) -> Result<(), SetupError> {
-        let Some(filter) = &self.handed else { return Ok(()) };
-        let listener = sys::seccomp::load_with_listener(filter);
+        if !self.is_supervised() {
+            return Ok(());
+        }
+        let unheard = if self.layout == Layout::Fixed { world::unheard_places() } else { vec![] };
+        let listener = sys::seccomp::load_with_listener(&filter::hand_over(&self.handed, &unheard));
         let fd = listener.as_ref().ok().map(|fd| fd.as_fd());
         channel::send_descriptor(init, fd)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))

@@ -12,7 +12,7 @@ use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
 use crate::sys;
-use crate::sys::seccomp::{self, Answer, Instruction, Notification};
+use crate::sys::seccomp::{self, Answer, Notification};
 
 use super::failure::{Doing as _, SetupError};
 use super::handover::Handover;
@@ -65,12 +65,11 @@ impl Processes {
     }
 }
 
-/// The filter that hands calls over, if any are to be.
-pub(super) fn filter(owners_are_recorded: bool, world: Option<&World>) -> Option<Vec<Instruction>> {
+/// The calls that are handed over.
+pub(super) fn handed(owners_are_recorded: bool, world: Option<&World>) -> Vec<filter::Handed> {
     let owners = owners_are_recorded.then(owners::handed).unwrap_or_default();
     let world = world.map(world::handed).unwrap_or_default();
-    let calls: Vec<filter::Handed> = owners.into_iter().chain(world).collect();
-    (!calls.is_empty()).then(|| filter::hand_over(&calls))
+    owners.into_iter().chain(world).collect()
 }
 
 /// Answers calls of a program. Its root must be that of the program: links in paths are followed from there.

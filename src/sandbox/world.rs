@@ -9,6 +9,7 @@ mod draws;
 mod entropy;
 mod library;
 mod listing;
+mod loader;
 mod machine;
 mod memory;
 mod programs;
@@ -30,6 +31,7 @@ use super::spec::{Seen, World};
 use super::supervisor::{Calls, Refusal, Verdict};
 
 pub(super) use entropy::{Pool, open_pool};
+pub(super) use loader::places as unheard_places;
 pub(super) use machine::{proc_files, sys_files};
 
 /// Most programs that are named for having drawn randomness.

@@ -35,14 +35,21 @@ const LARGEST: u64 = 16 << 20;
 const FUNCTIONS: [(&str, Call); 2] = [("fstat", Call::Descriptor), ("fstatat", Call::Path)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
+pub(super) enum Call {
     Descriptor,
     Path,
 }
 
 impl Call {
-    /// The two instructions by which it is made: mov eax, number; syscall.
-    const fn code(self) -> [u8; 7] {
+    pub(super) const fn number(self) -> libc::c_long {
+        match self {
+            Self::Descriptor => libc::SYS_fstat,
+            Self::Path => libc::SYS_newfstatat,
+        }
+    }
+
+    /// The two instructions of x86-64 by which it is made: mov eax, number; syscall.
+    pub(super) const fn code(self) -> [u8; 7] {
         match self {
             Self::Descriptor => [0xB8, 0x05, 0, 0, 0, 0x0F, 0x05],
             Self::Path => [0xB8, 0x06, 0x01, 0, 0, 0x0F, 0x05],

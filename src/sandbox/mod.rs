@@ -13,7 +13,6 @@ mod enter;
 mod failure;
 mod files;
 mod filter;
-mod handover;
 mod hierarchy;
 mod init;
 pub mod kernel;

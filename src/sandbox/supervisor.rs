@@ -15,7 +15,6 @@ use crate::sys;
 use crate::sys::seccomp::{self, Answer, Notification};
 
 use super::failure::{Doing as _, SetupError};
-use super::handover::Handover;
 use super::spec::{Seen, World};
 use super::world::Answers;
 use super::{filter, owners, world};
@@ -75,7 +74,6 @@ pub(super) fn handed(owners_are_recorded: bool, world: Option<&World>) -> Vec<fi
 /// Answers calls of a program. Its root must be that of the program: links in paths are followed from there.
 pub(super) struct Supervisor {
     calls: Calls,
-    handover: Handover,
     world: Option<Answers>,
     /// Whether somebody may call.
     awake: bool,
@@ -97,8 +95,7 @@ pub(super) enum Verdict {
 impl Supervisor {
     /// The program hands its calls over at `listener`.
     pub(super) fn new(listener: OwnedFd, processes: Processes, world: Option<Answers>) -> Self {
-        let handover = Handover::new(&listener);
-        Self { calls: Calls { listener, processes }, handover, world, awake: true }
+        Self { calls: Calls { listener, processes }, world, awake: true }
     }
 
     /// Readable when a call waits.
@@ -139,7 +136,6 @@ impl Supervisor {
     pub(super) fn serve(&mut self) {
         // A caller that was killed needs no answer.
         let Ok(call) = seccomp::receive(&self.calls.listener) else { return };
-        self.handover.choose(&self.calls.listener, call);
         let verdict = match owners::answer(&self.calls, call) {
             Some(answer) => Verdict::Now(answer),
             None => match &mut self.world {
@@ -150,7 +146,6 @@ impl Supervisor {
         if let Verdict::Now(answer) = verdict {
             let _ = seccomp::answer(&self.calls.listener, call, answer);
         }
-        self.handover.wait(&self.calls.listener);
     }
 
     /// What was seen of the program.

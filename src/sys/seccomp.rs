@@ -97,16 +97,6 @@ pub fn answer(listener: &OwnedFd, call: Notification, answer: Answer) -> Result<
     ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, (&raw mut reply).cast())
 }
 
-/// Whether whoever makes a call gives its processor to the one who answers it, and back (Linux 6.6). Older kernels do not
-/// know that, and need not.
-pub fn hand_over_at_once(listener: &OwnedFd, at_once: bool) {
-    /// `SECCOMP_IOCTL_NOTIF_SET_FLAGS` and its only flag, of linux/seccomp.h.
-    const SET_FLAGS: libc::Ioctl = 0x4008_2104;
-    const SYNC_WAKE_UP: usize = 1;
-    // SAFETY: the argument is a number.
-    unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS, if at_once { SYNC_WAKE_UP } else { 0 }) };
-}
-
 /// Whether the call still waits, so that its thread id has not come to mean another one.
 pub fn waits(listener: &OwnedFd, call: Notification) -> bool {
     let mut id = call.id;

@@ -123,12 +123,11 @@ fn the_wall_clock_is_read_where_it_cannot_reach_an_image() {
     ];
     assert_eq!(readers(&clocks), found);
     // The life of containers, the time a file was read, for the stat index, whether one changes while it is read; and which
-    // stamps of files a hermetic step made, who calls at the same time, and how long one of its programs waits.
+    // stamps of files a hermetic step made, and how long one of its programs waits.
     let found = [
         "container/state.rs",
         "exec/source.rs",
         "layer/capture/steady.rs",
-        "sandbox/handover.rs",
         "sandbox/world/clock.rs",
         "sandbox/world/waits.rs",
     ];

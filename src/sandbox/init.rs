@@ -179,9 +179,10 @@ fn inner(
         let _ = rustix::process::setsid();
     }
     // That of the caller's `/proc`: what is mounted over that of the sandbox is nothing to write to.
-    let us = owners::our_process()?;
+    let world = job.spec.process.world.as_ref();
+    let us = world.map(|_| owners::our_process()).transpose()?;
     let (program, Entered { stubs, pool, own_devices }) = prepare(socket, job, stdin)?;
-    if let Some(world) = &job.spec.process.world {
+    if let Some((world, us)) = world.zip(us) {
         durations::begin_at(world.uptime, us);
     }
     // Nobody in here may look into this process or through its /proc/1/root and the like.

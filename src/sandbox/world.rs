@@ -57,6 +57,8 @@ const TIMER_ABSTIME: u32 = 1;
 const ALLOCATOR: &[(u32, u32)] = &[(2, libc::GRND_NONBLOCK), (1, 8)];
 
 const ALWAYS: Asked = Asked::When(When::Always);
+/// With CLONE_NEWNS among the flags.
+const OWN_MOUNTS: Asked = Asked::When(When::AnyBit { argument: 0, bits: 0x2_0000 });
 
 const CALLS: &[(libc::c_long, Asked, Kind)] = &[
     #[cfg(target_arch = "x86_64")]
@@ -70,6 +72,9 @@ const CALLS: &[(libc::c_long, Asked, Kind)] = &[
     (programs::BEGINS.0, programs::BEGINS.1, Kind::Begin),
     (libc::SYS_chroot, ALWAYS, Kind::Root),
     (libc::SYS_pivot_root, ALWAYS, Kind::Root),
+    (libc::SYS_unshare, OWN_MOUNTS, Kind::Root),
+    (libc::SYS_clone, OWN_MOUNTS, Kind::Root),
+    (libc::SYS_setns, ALWAYS, Kind::Root),
     (
         libc::SYS_clock_gettime,
         Asked::When(When::Equal { argument: 0, values: REALTIME }),

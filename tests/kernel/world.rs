@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lith::capabilities::Capabilities;
 use lith::sandbox::Launcher;
 use lith::sandbox::spec::{Layout, Listing, Spec, Status, World as Told};
 
@@ -126,14 +127,19 @@ fn install_files(place: &World) {
 fn a_program_with_a_c_library_is_told_true_times_and_waits_for_few() {
     let Some(place) = full() else { return };
     install_files(&place);
-    let old = std::fs::metadata(place.path("base/bin/busybox")).unwrap();
-    let modified = old.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    // Not of the second in which the step begins: one of that is asked for again.
+    let modified = 1_600_000_000;
+    let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(modified);
+    let old = std::fs::File::options().write(true).open(place.path("base/bin/files")).unwrap();
+    old.set_times(std::fs::FileTimes::new().set_accessed(then).set_modified(then)).unwrap();
+    let length = old.metadata().unwrap().len();
+    drop(old);
     let each = |told: &str| {
         ["stat", "lstat", "fstat", "fstatat", "empty"].map(|how| format!("{how}: {told}\n")).concat()
     };
     let missing = "No such file or directory";
     let expected = [
-        each(&format!("{modified} {}", old.len())),
+        each(&format!("{modified} {length}")),
         each("1700000000 4"),
         each(missing)
             .replace(&format!("fstat: {missing}"), "fstat: Bad file descriptor")
@@ -142,7 +148,7 @@ fn a_program_with_a_c_library_is_told_true_times_and_waits_for_few() {
     ];
     for layout in [Layout::Fixed, Layout::Random] {
         let told = Told { layout, ..told() };
-        assert_eq!(says(&place, &told, "/bin/files /bin/busybox /new"), expected.concat(), "{layout:?}");
+        assert_eq!(says(&place, &told, "/bin/files /bin/files /new"), expected.concat(), "{layout:?}");
     }
 }
 
@@ -163,6 +169,19 @@ fn files_below_another_root_are_of_its_second_too() {
         "mkdir -p /sub/bin; cp /bin/busybox /sub/bin/; cp /bin/busybox /sub/bin/stat; echo > /sub/new
         ln -s /new /sub/link; chroot /sub /bin/stat -L -c '%Y %n' /new /link";
     assert_eq!(says(&place, &told(), script), "1700000000 /new\n1700000000 /link\n");
+}
+
+#[test]
+fn files_on_mounts_of_a_program_s_own_are_of_its_second_too() {
+    let Some(place) = full() else { return };
+    let inside = "mount -t tmpfs none /tmp && echo > /tmp/new && stat -c '%Y %n' /tmp/new";
+    let mut spec = place.shell(&format!("mkdir -p /tmp; unshare -m sh -c \"{inside}\""));
+    spec.process.world = Some(told());
+    spec.process.insecure = true;
+    spec.process.capabilities = Capabilities::ALL;
+    let (ended, text) = run(&spec);
+    assert_eq!(ended.unwrap().status, Status::Exited(0), "{}", text.err);
+    assert_eq!(text.out, "1700000000 /tmp/new\n");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) enum Ask {
 
 pub(super) struct Times {
     clock: Clock,
-    /// Whether every process has the root that this one has.
+    /// Whether every process has the root that this one has, and the mounts below it.
     one_root: bool,
 }
 

@@ -8,7 +8,6 @@ dd if=/dev/urandom of=/o bs=64 count=4 status=none
 dd if=/dev/urandom of=/o bs=1M count=16 status=none
 
 #: random-parallel | entropy, taken at once
-#! who is the first of its kind is so: programs of one command line share their streams in the order they start
 for i in $(seq 20); do sh -c 'python3 -c "import os; print(os.urandom(8))" > /o$0' $i & done; wait
 
 #: random | entropy

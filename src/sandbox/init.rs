@@ -205,6 +205,8 @@ fn inner(
             leave_streams(job.spec.process.stdio)?;
             let mut watch = Watch { signals, caller: None, supervisor, abandoned: false };
             let end = watch.program(socket, failed, main)?;
+            // While their calls are answered still: the kernel kills them only when nobody is left who could.
+            sys::signal::kill_namespace();
             Ok(of(end, stubs, watch.seen()))
         }
     }

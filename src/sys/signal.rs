@@ -116,6 +116,14 @@ pub fn from_number(number: i32) -> Option<rustix::process::Signal> {
     (1..=64).contains(&number).then(|| unsafe { rustix::process::Signal::from_raw_unchecked(number) })
 }
 
+/// Kills all processes of the pid namespace whose first process this is; does nothing in any other process.
+pub fn kill_namespace() {
+    if rustix::process::getpid() == rustix::process::Pid::INIT {
+        // SAFETY: sends a signal, and touches no memory.
+        unsafe { libc::kill(-1, libc::SIGKILL) };
+    }
+}
+
 /// Whether a signal says that a child ended.
 pub fn is_child(signal: i32) -> bool {
     signal == libc::SIGCHLD

@@ -218,7 +218,6 @@ impl Code {
         self.0.extend(body.0);
     }
 
-    /// Refuses a call if one of its arguments passes one of the tests, and allows it otherwise.
     /// Allows a call from a place; asks for its number first, so that the kernel need not look at other calls.
     fn but_from(&mut self, place: Place) {
         let Ok(number) = u32::try_from(place.call) else { return };
@@ -239,6 +238,7 @@ impl Code {
         self.push(LOAD, NUMBER);
     }
 
+    /// Refuses a call if one of its arguments passes one of the tests, and allows it otherwise.
     fn argument(&mut self, number: u32, index: u32, test: u16, values: &[u32], verdict: u32) {
         let length = u8::try_from(2 * values.len() + 2).expect("a few tests");
         self.0.push(Instruction { code: JUMP_EQUAL, jump_true: 0, jump_false: length, value: number });

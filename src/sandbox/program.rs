@@ -60,7 +60,7 @@ pub(super) struct Program {
     /// Closed at its other end when the parent is gone, for whom this process is to die.
     alive: Option<OwnedFd>,
     filter: Vec<Instruction>,
-    /// Hands calls over to init.
+    /// Calls that init answers.
     handed: Vec<filter::Handed>,
     /// Whether changes of owner are among them.
     owners: bool,

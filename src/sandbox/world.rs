@@ -163,8 +163,10 @@ impl Answers {
             Some(Kind::Machine(ask)) => self.machine.answer(ask, call),
             Some(Kind::Space(ask)) => space::answer(calls, call, ask),
             Some(Kind::Begin) => {
-                if self.programs.begin(calls, call, self.random.as_mut()).is_err() {
-                    self.seen.clock = programs::command(calls, call);
+                let begun = self.programs.begin(calls, call, self.random.as_mut());
+                // One that was killed meanwhile sees no clock.
+                if begun.is_err() && self.seen.clock.is_none() && calls.waits(call) {
+                    self.seen.clock = Some(programs::command(calls, call).unwrap_or_default());
                 }
                 Ok(Answer::Kernel)
             }

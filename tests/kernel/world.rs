@@ -152,6 +152,22 @@ fn a_program_with_a_c_library_is_told_true_times_and_waits_for_few() {
     }
 }
 
+/// Where its places are known: with addresses at random each of its questions is heard.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[test]
+fn the_loader_of_a_program_waits_for_nobody() {
+    let Some(place) = full() else { return };
+    install_files(&place);
+    // Whatever else is waited for, such as a disk, is not so each time.
+    let script = "i=0; while [ $i -lt 20 ]; do /bin/files begun; i=$((i+1)); done";
+    let least = |layout: Layout| -> u64 {
+        let printed = says(&place, &Told { layout, ..told() }, script);
+        printed.lines().map(|line| line.parse().unwrap()).min().unwrap()
+    };
+    let (fixed, random) = (least(Layout::Fixed), least(Layout::Random));
+    assert!(fixed < random, "{fixed} and {random}");
+}
+
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 #[test]
 fn a_program_that_another_traces_is_told_the_same() {

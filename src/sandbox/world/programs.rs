@@ -7,7 +7,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::OFlags;
-use rustix::process::Pid;
 
 use crate::sys;
 use crate::sys::seccomp::Notification;
@@ -30,9 +29,6 @@ pub(super) const BEGINS: (libc::c_long, Asked) = {
 };
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const BEGINS: (libc::c_long, Asked) = (libc::SYS_set_tid_address, Asked::When(When::Always));
-
-/// Where its name is.
-const AT_EXECFN: u64 = 31;
 
 pub(super) struct Programs {
     clock: Clock,
@@ -74,7 +70,7 @@ impl Programs {
             .zip(place_of_tag(&stack.auxiliary))
             .map(|(random, place)| random.begin(process, place, &description(calls, call, &stack.arguments)));
         let Some(Code { memory, base, .. }) = code else { return Ok(()) };
-        let own = self.own(process, &stack, tag).and_then(|own| patch(&self.clock, self.seeded, Some(own)));
+        let own = self.own(&stack, tag).and_then(|own| patch(&self.clock, self.seeded, Some(own)));
         let Some(patch) = own.as_ref().or(self.patch.as_ref()) else { return Ok(()) };
         // As a debugger sets a breakpoint: the process gets a page of its own.
         memory.write_all_at(&patch.code, base + patch.offset).map_err(|_| Unchanged)?;
@@ -85,13 +81,12 @@ impl Programs {
     }
 
     /// What a program has for itself, if it needs anything and there is a place for it.
-    fn own(&self, process: Pid, stack: &Stack, tag: Option<Tag>) -> Option<Own> {
+    fn own(&self, stack: &Stack, tag: Option<Tag>) -> Option<Own> {
         let first = tag.map(|tag| FIRST.start + number_from(&tag) % (FIRST.end - FIRST.start));
         if !self.ticks && first.is_none() {
             return None;
         }
-        let word = stack.unused.or_else(|| unused_word(process, &stack.auxiliary))?;
-        Some(Own { word, ticks: self.ticks, first })
+        Some(Own { word: stack.unused?, ticks: self.ticks, first })
     }
 }
 
@@ -123,17 +118,6 @@ impl Code {
 
 fn patch(clock: &Clock, seeded: bool, own: Option<Own>) -> Option<Patch> {
     vdso::patch(sys::memory::vdso()?, clock.second(), seeded, own, &library::code(clock.start()))
-}
-
-/// A word that a program may write to and that nobody uses: the eight zero bytes that end its stack, behind its own name.
-fn unused_word(process: Pid, auxiliary: &[u8]) -> Option<u64> {
-    const LONGEST: usize = 4096;
-    let name = auxiliary_value(auxiliary, AT_EXECFN)?;
-    let mut bytes = vec![0; LONGEST];
-    let count = sys::memory::read(process, name, &mut bytes).ok()?;
-    let end = bytes[..count].iter().position(|byte| *byte == 0)?;
-    let word = bytes.get(end + 1..end + 9).filter(|_| end + 9 <= count)?;
-    (word == [0; 8]).then_some(name + end as u64 + 1)
 }
 
 /// What a program is: where it runs, which file it prints to, and its arguments.

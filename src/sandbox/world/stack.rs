@@ -7,10 +7,14 @@ use rustix::process::Pid;
 use crate::sys;
 use crate::sys::seccomp::Notification;
 
-use super::super::supervisor::Calls;
+use super::super::supervisor::{Calls, number};
+use super::entropy::auxiliary_value;
 
 /// Where the kernel says its code is: the first of the vector, where there is such code.
 pub(super) const AT_SYSINFO_EHDR: u64 = 33;
+
+/// Where the program's name is.
+const AT_EXECFN: u64 = 31;
 
 /// Where stacks end, unless addresses are random.
 #[cfg(target_arch = "x86_64")]
@@ -36,7 +40,8 @@ impl Stack {
     pub(super) fn read(calls: &Calls, call: Notification) -> rustix::io::Result<Self> {
         let auxiliary = calls.processes.read_short(&format!("{}/auxv", call.pid))?;
         let arguments = calls.processes.read(&format!("{}/cmdline", call.pid))?;
-        Ok(Self { auxiliary, arguments, unused: None })
+        let unused = unused_word(number(call)?, &auxiliary);
+        Ok(Self { auxiliary, arguments, unused })
     }
 
     /// By one look; `None` if it is larger, or elsewhere.
@@ -91,6 +96,17 @@ fn vector(bytes: &[u8]) -> Option<(usize, usize)> {
         let mut kinds = kinds.take_while(|(_, kind)| kind.is_some_and(|kind| kind < KINDS));
         kinds.find(|(_, kind)| *kind == Some(0)).map(|(at, _)| (start, at))
     })
+}
+
+/// The eight zero bytes that end a stack, behind the name of its program.
+fn unused_word(process: Pid, auxiliary: &[u8]) -> Option<u64> {
+    const LONGEST: usize = 4096;
+    let name = auxiliary_value(auxiliary, AT_EXECFN)?;
+    let mut bytes = vec![0; LONGEST];
+    let count = sys::memory::read(process, name, &mut bytes).ok()?;
+    let end = bytes[..count].iter().position(|byte| *byte == 0)?;
+    let word = bytes.get(end + 1..end + 9).filter(|_| end + 9 <= count)?;
+    (word == [0; 8]).then_some(name + end as u64 + 1)
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u64> {

@@ -1,5 +1,6 @@
 /* Asks for times of files by every function of the C library, as a program that was linked dynamically.
    "files OLD NEW": prints what is told of both, what is refused, and whether somebody is waited for at each call.
+   "files begun": prints for how much was waited before it began.
    "files trace PROGRAM…": runs a program and traces it from its start. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -67,6 +68,12 @@ static int trace(char **argv)
 
 int main(int argc, char **argv)
 {
+	if (argc == 2) {
+		struct rusage used;
+		getrusage(RUSAGE_SELF, &used);
+		printf("%ld\n", used.ru_nvcsw);
+		return 0;
+	}
 	if (argc > 2 && strcmp(argv[1], "trace") == 0)
 		return trace(argv + 2);
 	ask(argv[1]);

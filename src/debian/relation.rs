@@ -61,6 +61,11 @@ impl Relation {
     pub fn admits(&self, version: &Version) -> bool {
         self.version.as_ref().is_none_or(|(operator, wanted)| operator.holds(version.cmp(wanted)))
     }
+
+    /// Whether a package of any architecture is meant: `name:any`.
+    pub fn is_of_any_architecture(&self) -> bool {
+        self.qualifier.as_deref() == Some("any")
+    }
 }
 
 impl std::str::FromStr for Relation {

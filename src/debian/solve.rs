@@ -358,7 +358,8 @@ impl<'u, 'a> Solver<'u, 'a> {
             found.sort_by_key(|id| {
                 let package = self.universe.package(*id);
                 let rank = std::cmp::Reverse(self.universe.rank_of(*id));
-                let stranger = package.name != relation.name;
+                // Of `name:any` the package `name` is one provider among others, as it is to apt.
+                let stranger = package.name != relation.name || relation.is_of_any_architecture();
                 (stranger, !package.essential, !package.protected, package.priority, rank)
             });
             for id in found {
@@ -563,6 +564,21 @@ mod tests {
         );
         assert_eq!(kept(&[("lib", "7")], &["a"]).unwrap(), ["a=1", "lib=2"], "nobody has it");
         assert!(kept(&old, &["x"]).is_err());
+    }
+
+    #[test]
+    fn a_package_is_one_of_those_that_provide_its_name_for_any_architecture() {
+        let all = [
+            ("a", "1", "Depends: make:any"),
+            ("b", "1", "Depends: make"),
+            ("make", "1", "Multi-Arch: allowed\nConflicts: make-guile"),
+            ("make-guile", "1", "Multi-Arch: allowed\nProvides: make (= 1)\nConflicts: make"),
+        ];
+        assert_eq!(solved(&all, &["a"]).unwrap(), ["a=1", "make-guile=1"], "the name that is met last");
+        assert_eq!(solved(&all, &["b"]).unwrap(), ["b=1", "make=1"]);
+        assert_eq!(solved(&all, &["a", "make"]).unwrap(), ["a=1", "make=1"]);
+        let named_by_its_provider = [all[0], all[3], all[2]];
+        assert_eq!(solved(&named_by_its_provider, &["a"]).unwrap(), ["a=1", "make=1"]);
     }
 
     #[test]

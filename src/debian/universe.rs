@@ -112,9 +112,14 @@ impl<'a> Universe<'a> {
         }
         self.rank(package.name);
         for field in RELATIONS {
-            for name in package.field(field).split([',', '|']) {
-                let end = name.find(['(', ':']).unwrap_or(name.len());
-                self.rank(name[..end].trim());
+            for relation in package.field(field).split([',', '|']) {
+                let target = relation.split('(').next().unwrap_or_default().trim();
+                // `name:any` is to apt a name of its own, which does not make `name` known.
+                match target.split_once(':') {
+                    Some((_, "any")) => {}
+                    Some((name, _)) => self.rank(name),
+                    None => self.rank(target),
+                }
             }
         }
         self.named.entry(package.name).or_default().push(id);

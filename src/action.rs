@@ -23,7 +23,7 @@ pub const ACTION_VERSION: u32 = 1;
 pub const PACKAGES_VERSION: u64 = 1;
 
 /// The version of what hermetic steps are told of the world (spec/world.md).
-pub const WORLD_VERSION: u64 = 2;
+pub const WORLD_VERSION: u64 = 3;
 
 /// The version of the list of what hermetic steps leave out of their layers (spec/litter.md).
 pub const LITTER_VERSION: u64 = 1;

@@ -1,6 +1,7 @@
 //! What a hermetic and a deterministic step cost, against a plain one: seconds of the step, files captured and all.
 //!
-//! The rounds of the three modes alternate, so that a machine that grows slower is so for all of them.
+//! The rounds of the three modes alternate, each round begins with another, so that a machine that grows slower is so for
+//! all of them.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +10,7 @@ use crate::support::Built;
 use crate::support::corpus::{Machine, Mode};
 use crate::{Pair, data};
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// A project of Debian with a configure script, and more than a hundred C files.
 const SOURCE: &str = "xz-utils";
 
@@ -54,9 +55,10 @@ pub fn print(pair: &Pair) {
         std::thread::available_parallelism().unwrap()
     );
     let mut times = WORKS.map(|_| [const { Vec::new() }; 3]);
-    for _ in 0..ROUNDS {
-        for (at, mode) in Mode::ALL.iter().enumerate() {
-            let built = pair.with(|[machine, _]| build(machine, *mode));
+    for round in 0..ROUNDS {
+        for turn in 0..Mode::ALL.len() {
+            let at = (round + turn) % Mode::ALL.len();
+            let built = pair.with(|[machine, _]| build(machine, Mode::ALL[at]));
             for (work, times) in WORKS.iter().zip(&mut times) {
                 times[at].push(built.time("ended", work.text) - built.time("started", work.text));
             }

@@ -67,7 +67,7 @@ const CALLS: &[(libc::c_long, Asked, Kind)] = &[
     (libc::SYS_lstat, ALWAYS, Kind::FileTime(times::Ask::Path { follow: false })),
     (libc::SYS_fstat, Asked::Unless(library::FSTAT), Kind::FileTime(times::Ask::Descriptor)),
     (libc::SYS_newfstatat, Asked::Unless(library::FSTATAT), Kind::FileTime(times::Ask::At { flags: 3 })),
-    (libc::SYS_statx, ALWAYS, Kind::FileTime(times::Ask::At { flags: 2 })),
+    (libc::SYS_statx, Asked::Unless(library::STATX), Kind::FileTime(times::Ask::At { flags: 2 })),
     (libc::SYS_getdents64, ALWAYS, Kind::List),
     (programs::BEGINS.0, programs::BEGINS.1, Kind::Begin),
     (libc::SYS_chroot, ALWAYS, Kind::Root),

@@ -77,7 +77,12 @@ pub fn install(from: &Path, to: &Path) {
 
 impl World {
     pub fn new(marks: OverlayMarks) -> Self {
-        let world = Self { dir: TempDir::new().unwrap(), marks };
+        Self::new_in(&std::env::temp_dir(), marks)
+    }
+
+    /// In a directory, and so on its file system.
+    pub fn new_in(dir: &Path, marks: OverlayMarks) -> Self {
+        let world = Self { dir: TempDir::new_in(dir).unwrap(), marks };
         for dir in ["base/bin", "base/etc", "base/tmp", "upper", "work"] {
             fs::create_dir_all(world.path(dir)).unwrap();
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lith::capabilities::Capabilities;
+use lith::mount::OverlayMarks;
 use lith::sandbox::Launcher;
 use lith::sandbox::spec::{Layout, Listing, Spec, Status, World as Told};
 
@@ -25,12 +26,15 @@ pub fn seeded() -> Told {
 
 /// A place with all of busybox's commands in it.
 fn full() -> Option<World> {
-    let place = world()?;
+    world().map(filled)
+}
+
+fn filled(place: World) -> World {
     let list = std::process::Command::new("/bin/busybox").arg("--list").output().unwrap();
     for name in String::from_utf8(list.stdout).unwrap().lines() {
         let _ = std::os::unix::fs::symlink("busybox", place.path("base/bin").join(name));
     }
-    Some(place)
+    place
 }
 
 #[test]
@@ -121,13 +125,12 @@ fn install_files(place: &World) {
     }
 }
 
-/// Without being heard where the times are as they are, and heard where they are of the step.
+/// Without being heard, of whatever second they are; a program that is heard is told the same.
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 #[test]
 fn a_program_with_a_c_library_is_told_true_times_and_waits_for_few() {
     let Some(place) = full() else { return };
     install_files(&place);
-    // Not of the second in which the step begins: one of that is asked for again.
     let modified = 1_600_000_000;
     let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(modified);
     let old = std::fs::File::options().write(true).open(place.path("base/bin/files")).unwrap();
@@ -144,11 +147,50 @@ fn a_program_with_a_c_library_is_told_true_times_and_waits_for_few() {
         each(missing)
             .replace(&format!("fstat: {missing}"), "fstat: Bad file descriptor")
             .replace(&format!("empty: {missing}"), "empty: Bad file descriptor"),
-        "old: at once\n".to_owned(),
+        "/bin/files: at once\n/new: at once\n".to_owned(),
     ];
     for layout in [Layout::Fixed, Layout::Random] {
         let told = Told { layout, ..told() };
         assert_eq!(says(&place, &told, "/bin/files /bin/files /new"), expected.concat(), "{layout:?}");
+    }
+    let each = "echo > /f; /bin/files written /f; stat -c %y /f; /bin/files written /f";
+    let said = says(&place, &told(), &format!("i=0; while [ $i -lt 20 ]; do {each}; i=$((i+1)); done"));
+    let nanos: Vec<u32> =
+        said.lines().map(|line| line.split('.').nth(1).unwrap()[..9].parse().unwrap()).collect();
+    for told in nanos.chunks(3) {
+        assert_eq!(told, [told[0]; 3], "{said}");
+    }
+    assert!(nanos.is_sorted() && nanos[0] < nanos[59], "{said}");
+}
+
+/// Whatever file system holds them, and whenever they were changed.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[test]
+fn files_are_told_to_be_the_same_on_every_machine() {
+    if world().is_none() {
+        return;
+    }
+    let of = |name: &str, size: u64, blocks: u64| {
+        let old = format!("{name}: device 0:1 size {size} blocks {blocks} changed 1700000000.000000000");
+        format!("{old}\n{old}\n{old} born 1700000000.000000000 known 1\n")
+    };
+    let expected = [
+        of("/d", 4096, 8),
+        of("/d/text", 5, 8),
+        of("/long", 48_888, 96),
+        of("/empty", 0, 0),
+        of("/holes", 1 << 20, 0),
+        of("/link", 5, 0),
+    ];
+    for dir in [std::env::temp_dir(), "/dev/shm".into()] {
+        let place = filled(World::new_in(&dir, OverlayMarks::Trusted));
+        install_files(&place);
+        let script = "mkdir /d; touch /d/a /d/b; echo text > /d/text; seq 9999 > /long; : > /empty
+            truncate -s 1M /holes; ln -s /long /link; /bin/files are /d /d/text /long /empty /holes /link /tmp";
+        let said = says(&place, &told(), script);
+        let (new, old) = said.split_once("/tmp: ").unwrap();
+        assert_eq!(new, expected.concat(), "{dir:?}");
+        assert!(old.starts_with("device 0:1 size 4096 blocks 8 changed "), "{old}");
     }
 }
 

@@ -12,10 +12,10 @@ pub(super) const NANOSECOND: i64 = 999_000_000;
 /// One that ticks stands after so many readings.
 pub(super) const TICKS: i64 = 999_999;
 /// The last nanosecond that a file may have.
-const LAST_OF_FILES: i64 = NANOSECOND - 1;
-const NANOSECONDS: i64 = 1_000_000_000;
+pub(super) const LAST_OF_FILES: i64 = NANOSECOND - 1;
+pub(super) const NANOSECONDS: i64 = 1_000_000_000;
 /// Files of the same millisecond have the same time.
-const TICK: i64 = 1_000_000;
+pub(super) const TICK: i64 = 1_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -45,9 +45,9 @@ impl Clock {
         self.second
     }
 
-    /// The real second in which the program began: files of before are older.
+    /// When the program began, in nanoseconds since 1970.
     pub(super) fn start(&self) -> i64 {
-        self.start.div_euclid(NANOSECONDS)
+        self.start
     }
 
     /// Nanoseconds since 1970 that the clock shows.
@@ -58,7 +58,7 @@ impl Clock {
     /// The time that a file is told to have which the kernel gave this one: (seconds, nanoseconds). The order of what is
     /// written stays, so that make(1) sees what is newer; `None` for a time that is not the kernel's own of this run.
     pub(super) fn of_file(&self, seconds: i64, nanoseconds: i64) -> Option<(i64, i64)> {
-        let real = seconds.saturating_mul(NANOSECONDS).saturating_add(nanoseconds);
+        let real = seconds.checked_mul(NANOSECONDS)?.checked_add(nanoseconds)?;
         (real >= self.start).then(|| (self.second, ((real - self.start) / TICK + 1).min(LAST_OF_FILES)))
     }
 
@@ -103,8 +103,9 @@ mod tests {
         assert_eq!(clock.of_file(1_000, 999_999), Some((7, 1)));
         assert_eq!(clock.of_file(1_000, 1_000_000), Some((7, 2)));
         assert_eq!(clock.of_file(1_001, 0), Some((7, 1_001)));
-        assert_eq!(clock.of_file(i64::MAX, 0), Some((7, LAST_OF_FILES)));
-        let (seconds, nanoseconds) = clock.of_file(i64::MAX, 0).unwrap();
+        assert_eq!(clock.of_file(i64::MAX, 0), None);
+        let (seconds, nanoseconds) = clock.of_file(i64::MAX / NANOSECONDS, 0).unwrap();
+        assert_eq!((seconds, nanoseconds), (7, LAST_OF_FILES));
         assert!(seconds * NANOSECONDS + nanoseconds < clock.nanos());
     }
 }

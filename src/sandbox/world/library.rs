@@ -1,8 +1,13 @@
-//! Times of files that nobody need be asked about (spec/world.md, "Files").
+//! What files are, as functions of the C library are told that nobody need hear
+//! (spec/world.md, "Programs that ask unheard").
 //!
-//! Most files that programs look at are older than the step, and have the times that they have. So where functions of the
-//! C library ask the kernel, a program is led to code that asks unheard first, and once more so that init hears it only if
-//! the answer is a stamp of this run. What is not found as expected stays as it is: each of its calls is heard then.
+//! Programs ask for times at every turn, a compiler for those of hundreds of files. So where functions of the C library ask
+//! the kernel, a program is led to code that asks unheard, and makes of the answer what everybody is told. What is not found
+//! as expected stays as it is: each of its calls is heard then.
+
+#[cfg_attr(target_arch = "x86_64", path = "library/x86_64.rs")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "library/other.rs")]
+mod code;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,13 +19,18 @@ use crate::sys::elf;
 use crate::sys::seccomp::Notification;
 
 use super::super::supervisor::Calls;
+use super::clock::Clock;
 use super::entropy::auxiliary_value;
 
-/// What a call that init need not hear has for an argument that the kernel does not look at: behind those of fstat(2), and
-/// of newfstatat(2).
+/// What a call that init need not hear has for an argument that the kernel does not look at: behind those of fstat(2), of
+/// newfstatat(2), and of statx(2).
 pub(super) const UNHEARD: u32 = 0x6C69_7468;
 pub(super) const FSTAT: &[(u32, u32)] = &[(2, UNHEARD)];
 pub(super) const FSTATAT: &[(u32, u32)] = &[(4, UNHEARD)];
+pub(super) const STATX: &[(u32, u32)] = &[(5, UNHEARD)];
+
+/// The number that the device of a step's root is told to have: 0:1.
+const TOLD_DEVICE: u64 = 1;
 
 /// Where a program is loaded, by its auxiliary vector (getauxval(3)): the same layout has the same libraries.
 const AT_PHDR: u64 = 3;
@@ -31,13 +41,15 @@ const REMEMBERED: usize = 1024;
 /// The largest library that is looked into.
 const LARGEST: u64 = 16 << 20;
 
-/// Functions of the GNU C library that ask for times; all others of it end up in these since version 2.33.
-const FUNCTIONS: [(&str, Call); 2] = [("fstat", Call::Descriptor), ("fstatat", Call::Path)];
+/// Functions of the GNU C library that ask; all others of it end up in these since version 2.33.
+const FUNCTIONS: [(&str, Call); 3] =
+    [("fstat", Call::Descriptor), ("fstatat", Call::Path), ("statx", Call::Extended)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     Descriptor,
     Path,
+    Extended,
 }
 
 impl Call {
@@ -45,6 +57,7 @@ impl Call {
         match self {
             Self::Descriptor => libc::SYS_fstat,
             Self::Path => libc::SYS_newfstatat,
+            Self::Extended => libc::SYS_statx,
         }
     }
 
@@ -53,63 +66,29 @@ impl Call {
         match self {
             Self::Descriptor => [0xB8, 0x05, 0, 0, 0, 0x0F, 0x05],
             Self::Path => [0xB8, 0x06, 0x01, 0, 0, 0x0F, 0x05],
+            Self::Extended => [0xB8, 0x4C, 0x01, 0, 0, 0x0F, 0x05],
         }
     }
 }
 
-/// The code that asks twice, one for each call.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn code(start: i64) -> Vec<u8> {
-    let unheard = UNHEARD.to_le_bytes();
-    let start = start.to_le_bytes();
-    let twice = |call: Call, save: &[u8], set: &[u8], restore: &[u8], written: &[u8], read: &[u8]| {
-        [
-            save, // push the register of an argument that is none
-            set,  // mov that, UNHEARD
-            &unheard,
-            &call.code(),
-            restore,       // pop that
-            &[0x85, 0xC0], // test eax, eax
-            &[0x75, 0x16], // jnz done
-            &[0x48, 0xB9], // mov rcx, start
-            &start,
-            written,       // cmp [st_mtime], rcx
-            &[0x7D, 0x07], // jge again
-            read,          // cmp [st_atime], rcx
-            &[0x7D, 0x01], // jge again
-            &[0xC3],       // done: ret
-            &call.code(),  // again:
-            &[0xC3],       // ret
-        ]
-        .concat()
-    };
-    let descriptor = twice(
-        Call::Descriptor,
-        &[0x52],                   // push rdx
-        &[0x48, 0xC7, 0xC2],       // mov rdx, …
-        &[0x5A],                   // pop rdx
-        &[0x48, 0x39, 0x4E, 0x58], // cmp [rsi + 88], rcx
-        &[0x48, 0x39, 0x4E, 0x48], // cmp [rsi + 72], rcx
-    );
-    let path = twice(
-        Call::Path,
-        &[0x41, 0x50],             // push r8
-        &[0x49, 0xC7, 0xC0],       // mov r8, …
-        &[0x41, 0x58],             // pop r8
-        &[0x48, 0x39, 0x4A, 0x58], // cmp [rdx + 88], rcx
-        &[0x48, 0x39, 0x4A, 0x48], // cmp [rdx + 72], rcx
-    );
-    [descriptor, path].concat()
+/// Code that takes the place of calls, wherever it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Code {
+    pub bytes: Vec<u8>,
+    /// Where in it that for a call begins, in bytes.
+    entries: Vec<(Call, u64)>,
 }
 
-/// Each call is heard there.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn code(_: i64) -> Vec<u8> {
-    Vec::new()
-}
+impl Code {
+    /// `root` is the device of the step's root.
+    pub(super) fn new(clock: &Clock, root: u64) -> Self {
+        code::code(clock, root)
+    }
 
-/// Where in [`code`] that for paths begins.
-const PATH_CODE: u64 = 51;
+    fn entry(&self, call: Call) -> Option<u64> {
+        self.entries.iter().find(|(known, _)| *known == call).map(|(_, at)| *at)
+    }
+}
 
 /// Where in memory a library asks, and what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,46 +100,54 @@ struct Places {
 }
 
 /// Where programs are led from, by where they are loaded.
-#[derive(Default)]
-pub(super) struct Libraries(HashMap<(u64, u64), Option<Places>>);
+pub(super) struct Libraries {
+    code: Code,
+    known: HashMap<(u64, u64), Option<Places>>,
+}
 
 impl Libraries {
-    /// Leads a program that begins to [`code`], which is at this address of it.
+    pub(super) fn new(code: Code) -> Self {
+        Self { code, known: HashMap::new() }
+    }
+
+    /// What programs are led to.
+    pub(super) fn code(&self) -> &[u8] {
+        &self.code.bytes
+    }
+
+    /// Leads a program that begins to [`Self::code`], which is at this address of it.
     pub(super) fn lead(
         &mut self,
         calls: &Calls,
         call: Notification,
         auxiliary: &[u8],
         memory: &File,
-        code: u64,
+        address: u64,
     ) -> Option<()> {
         let program = (auxiliary_value(auxiliary, AT_PHDR)?, auxiliary_value(auxiliary, AT_ENTRY)?);
-        match self.0.get(&program) {
+        match self.known.get(&program) {
             Some(None) => return None,
-            Some(Some(places)) if places.lead(memory, code).is_some() => return Some(()),
+            Some(Some(places)) if places.lead(memory, &self.code, address).is_some() => return Some(()),
             Some(Some(_)) | None => {}
         }
-        if self.0.len() >= REMEMBERED {
-            self.0.clear();
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
         }
         let places = find(calls, call);
-        self.0.entry(program).insert_entry(places).get().as_ref()?.lead(memory, code)
+        self.known.entry(program).insert_entry(places).get().as_ref()?.lead(memory, &self.code, address)
     }
 }
 
 impl Places {
     /// `None` if something else is there.
-    fn lead(&self, memory: &File, code: u64) -> Option<()> {
+    fn lead(&self, memory: &File, code: &Code, address: u64) -> Option<()> {
         let mut bytes = vec![0; self.bytes.len()];
         memory.read_exact_at(&mut bytes, self.start).ok()?;
         if bytes != self.bytes {
             return None;
         }
         for (at, call) in &self.calls {
-            let target = match call {
-                Call::Descriptor => code,
-                Call::Path => code + PATH_CODE,
-            };
+            let target = address + code.entry(*call)?;
             let next = self.start + *at as u64 + 5;
             let distance = i32::try_from(target.cast_signed() - next.cast_signed()).ok()?;
             let place = bytes.get_mut(*at..*at + 7)?;
@@ -240,37 +227,17 @@ mod tests {
         assert_eq!(c_library("7ffff7dc3000-7ffff7dc4000 rw-p 00000000 00:00 0 "), None);
     }
 
-    /// Jumps lead to the beginning of an instruction, and the second code is where it is said to be.
-    #[cfg(target_arch = "x86_64")]
-    #[test]
-    fn branches_lead_where_they_say() {
-        let both = code(7);
-        let (descriptor, path) = both.split_at(usize::try_from(PATH_CODE).unwrap());
-        for (code, call) in [(descriptor, Call::Descriptor), (path, Call::Path)] {
-            let at = |bytes: &[u8]| code.windows(bytes.len()).position(|found| found == bytes).unwrap();
-            let test = at(&[0x85, 0xC0]);
-            assert_eq!(code[test + 2], 0x75);
-            let done = test + 4 + usize::from(code[test + 3]);
-            assert_eq!(code[done], 0xC3);
-            assert_eq!(code[done + 1..], [&call.code()[..], &[0xC3]].concat());
-            let jumps: Vec<usize> = (0..done).filter(|at| code[*at] == 0x7D).collect();
-            assert_eq!(jumps.len(), 2);
-            for jump in jumps {
-                assert_eq!(jump + 2 + usize::from(code[jump + 1]), done + 1);
-            }
-            assert!(code.windows(8).any(|bytes| bytes == 7_u64.to_le_bytes()));
-        }
-    }
-
     /// This machine's own, where it has one: the place of a call is an instruction of it.
     #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
     #[test]
-    fn the_machines_own_library_asks_in_two_places() {
+    fn the_machines_own_library_asks_in_known_places() {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let (_, path) = maps.lines().find_map(c_library).unwrap();
         let object = std::fs::read(path).unwrap();
         let places = places(&object, 1 << 32).unwrap();
-        assert!(places.calls.iter().any(|(_, call)| *call == Call::Path));
+        for call in [Call::Path, Call::Extended] {
+            assert!(places.calls.iter().any(|(_, known)| *known == call), "{call:?}");
+        }
         for (at, call) in &places.calls {
             assert_eq!(places.bytes[*at..*at + 7], call.code());
         }
@@ -284,6 +251,7 @@ mod tests {
         let bytes = [&[0x90][..], &Call::Path.code(), &[0xC3], &Call::Descriptor.code()].concat();
         let calls = vec![(1, Call::Path), (9, Call::Descriptor)];
         let places = Places { start: 0, bytes: bytes.clone(), calls };
+        let code = Code { bytes: Vec::new(), entries: vec![(Call::Descriptor, 0), (Call::Path, 51)] };
         let read = || {
             let mut found = vec![0; bytes.len()];
             file.read_exact_at(&mut found, 0).unwrap();
@@ -292,20 +260,20 @@ mod tests {
         file.write_all_at(&bytes[1..], 0).unwrap();
         file.write_all_at(&[1], bytes.len() as u64 - 1).unwrap();
         let before = read();
-        assert_eq!(places.lead(&file, 100), None);
+        assert_eq!(places.lead(&file, &code, 100), None);
         assert_eq!(read(), before);
         file.write_all_at(&bytes, 0).unwrap();
         // Too far for a call.
-        assert_eq!(places.lead(&file, 1 << 40), None);
+        assert_eq!(places.lead(&file, &code, 1 << 40), None);
         assert_eq!(read(), bytes);
-        assert_eq!(places.lead(&file, 100), Some(()));
+        assert_eq!(places.lead(&file, &code, 100), Some(()));
         let target = |at: usize| {
             let distance = i32::from_le_bytes(read()[at + 1..at + 5].try_into().unwrap());
             i64::try_from(at).unwrap() + 5 + i64::from(distance)
         };
         assert_eq!((read()[0], read()[1], read()[8], read()[9]), (0x90, 0xE8, 0xC3, 0xE8));
-        assert_eq!((target(1), target(9)), (100 + i64::try_from(PATH_CODE).unwrap(), 100));
+        assert_eq!((target(1), target(9)), (151, 100));
         // Led once, it is not led again.
-        assert_eq!(places.lead(&file, 100), None);
+        assert_eq!(places.lead(&file, &code, 100), None);
     }
 }

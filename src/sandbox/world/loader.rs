@@ -1,5 +1,5 @@
-//! The dynamic loader's questions for times, which nobody need hear (spec/world.md, "Files"): it maps what it asks about,
-//! and never looks at the answer. It asks before a program begins, at a place that follows from the layout where that is
+//! The dynamic loader's questions for times, which nobody need hear (spec/world.md, "Programs that ask unheard"): it maps
+//! what it asks about, and never looks at the times. It asks before a program begins, at a place that follows from the layout where that is
 //! fixed. A question from elsewhere is heard.
 
 use std::io::Read as _;

@@ -45,8 +45,9 @@ pub(super) struct Unchanged;
 
 impl Programs {
     pub(super) fn new(clock: &Clock, seeded: bool, ticks: bool) -> Self {
-        let patch = patch(clock, seeded, None);
-        Self { clock: *clock, libraries: Libraries::default(), seeded, ticks, patch }
+        let libraries = Libraries::new(library::Code::new(clock, root_device()));
+        let patch = patch(clock, seeded, None, libraries.code());
+        Self { clock: *clock, libraries, seeded, ticks, patch }
     }
 
     /// Gives a program its clock and its randomness, if it has just begun.
@@ -70,7 +71,8 @@ impl Programs {
             .zip(place_of_tag(&stack.auxiliary))
             .map(|(random, place)| random.begin(process, place, &description(calls, call, &stack.arguments)));
         let Some(Code { memory, base, .. }) = code else { return Ok(()) };
-        let own = self.own(&stack, tag).and_then(|own| patch(&self.clock, self.seeded, Some(own)));
+        let own = self.own(&stack, tag);
+        let own = own.and_then(|own| patch(&self.clock, self.seeded, Some(own), self.libraries.code()));
         let Some(patch) = own.as_ref().or(self.patch.as_ref()) else { return Ok(()) };
         // As a debugger sets a breakpoint: the process gets a page of its own.
         memory.write_all_at(&patch.code, base + patch.offset).map_err(|_| Unchanged)?;
@@ -116,8 +118,13 @@ impl Code {
     }
 }
 
-fn patch(clock: &Clock, seeded: bool, own: Option<Own>) -> Option<Patch> {
-    vdso::patch(sys::memory::vdso()?, clock.second(), seeded, own, &library::code(clock.start()))
+fn patch(clock: &Clock, seeded: bool, own: Option<Own>, guest: &[u8]) -> Option<Patch> {
+    vdso::patch(sys::memory::vdso()?, clock.second(), seeded, own, guest)
+}
+
+/// The device of the root of this process, which is the step's.
+fn root_device() -> u64 {
+    rustix::fs::stat("/").map_or(0, |root| root.st_dev)
 }
 
 /// What a program is: where it runs, which file it prints to, and its arguments.

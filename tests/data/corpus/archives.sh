@@ -53,7 +53,6 @@ cd / && echo 'int a;' > a.c && gcc -c a.c && ar rcD o.a a.o && rm a.o
 mkdir /d && echo text > /d/1 && mksquashfs /d /o.sqfs -quiet -no-progress
 
 #: iso | clock, times of files
-#! writes down times of change
 mkdir /d && echo text > /d/1 && genisoimage -quiet -R -o /o.iso /d
 
 #: pyc | time of a source

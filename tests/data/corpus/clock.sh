@@ -126,7 +126,6 @@ git rev-parse HEAD > /o && rm -r /r
 touch /f && stat -c '%X %x %Y %y' /f > /o
 
 #: change-time | time of change and of birth
-#! only the kernel sets times of change and of birth
 touch /f && stat -c '%z %w' /f > /o
 
 #: make-newer | times of files decide what is done

@@ -74,18 +74,15 @@ env | sort > /o && umask >> /o && locale >> /o && date +%Z >> /o
 mkdir /d && touch /d/a /d/b && ls -i /d > /o && find /d -printf '%i %p\n' >> /o
 
 #: devices | device numbers of files
-#! numbers of devices are as they are
 mkdir /d && touch /d/a && stat -c '%d %D' /d /d/a /usr/bin > /o
 
 #: dir-size | size of directories, blocks of files
-#! sizes of directories are those of the file system
 mkdir /d && touch /d/a /d/b && echo text > /d/c && ls -ls / > /o && stat -c '%s %b %n' /d /d/c >> /o
 
 #: link-count | links of directories
 mkdir -p /d/e /d/f && stat -c '%h %n' /d /d/e /usr > /o
 
 #: du | blocks of files
-#! blocks are those of the file system
 mkdir /d && seq 9999 > /d/a && du -s /d > /o && du -sk /etc >> /o
 
 #: df | size of file systems

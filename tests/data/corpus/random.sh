@@ -106,7 +106,6 @@ dd if=/proc/sys/kernel/random/uuid status=none | tr -d - > /etc/machine-id
 sqlite3 /o.db 'create table t(x); insert into t values (random()), (hex(randomblob(8)))'
 
 #: mkfs-ext4 | entropy, clock: UUID, hash seed, times
-#! copies times of change
 mkdir /d && echo text > /d/file && mkfs.ext4 -q -d /d /o.img 2M
 
 #: mkfs-vfat | clock: the volume's number

@@ -1,5 +1,7 @@
 /* Asks for times of files by every function of the C library, as a program that was linked dynamically.
    "files OLD NEW": prints what is told of both, what is refused, and whether somebody is waited for at each call.
+   "files are FILE…": prints what is told of each, by two calls of old and by statx.
+   "files written FILE": prints when that was, to the nanosecond.
    "files begun": prints for how much was waited before it began.
    "files trace PROGRAM…": runs a program and traces it from its start. */
 #define _GNU_SOURCE
@@ -10,6 +12,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,15 +39,42 @@ static void ask(const char *path)
 	close(dir);
 }
 
+static void print_whole(const char *path, const struct stat *found)
+{
+	printf("%s: device %u:%u size %lld blocks %lld changed %lld.%09ld\n", path, major(found->st_dev),
+	       minor(found->st_dev), (long long)found->st_size, (long long)found->st_blocks,
+	       (long long)found->st_ctim.tv_sec, found->st_ctim.tv_nsec);
+}
+
+static void are(const char *path)
+{
+	struct stat found;
+	struct statx extended;
+	int fd = open(path, O_PATH | O_NOFOLLOW);
+	lstat(path, &found);
+	print_whole(path, &found);
+	fstat(fd, &found);
+	print_whole(path, &found);
+	close(fd);
+	statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &extended);
+	printf("%s: device %u:%u size %lld blocks %lld changed %lld.%09u born %lld.%09u known %d\n", path,
+	       extended.stx_dev_major, extended.stx_dev_minor, (long long)extended.stx_size,
+	       (long long)extended.stx_blocks, (long long)extended.stx_ctime.tv_sec, extended.stx_ctime.tv_nsec,
+	       (long long)extended.stx_btime.tv_sec, extended.stx_btime.tv_nsec,
+	       (extended.stx_mask & STATX_BTIME) != 0);
+}
+
 static long waits(const char *path)
 {
 	struct rusage before, after;
 	struct stat found;
+	struct statx extended;
 	int fd = open(path, O_RDONLY);
 	getrusage(RUSAGE_SELF, &before);
 	for (int i = 0; i < TIMES; i++) {
 		fstat(fd, &found);
 		stat(path, &found);
+		statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &extended);
 		stat("/no/such", &found);
 	}
 	getrusage(RUSAGE_SELF, &after);
@@ -76,6 +106,17 @@ int main(int argc, char **argv)
 	}
 	if (argc > 2 && strcmp(argv[1], "trace") == 0)
 		return trace(argv + 2);
+	if (argc > 2 && strcmp(argv[1], "written") == 0) {
+		struct stat found;
+		stat(argv[2], &found);
+		printf("%lld.%09ld\n", (long long)found.st_mtim.tv_sec, found.st_mtim.tv_nsec);
+		return 0;
+	}
+	if (argc > 2 && strcmp(argv[1], "are") == 0) {
+		for (int i = 2; i < argc; i++)
+			are(argv[i]);
+		return 0;
+	}
 	ask(argv[1]);
 	FILE *file = fopen(argv[2], "w");
 	fputs("new\n", file);
@@ -83,6 +124,7 @@ int main(int argc, char **argv)
 	ask(argv[2]);
 	fclose(file);
 	ask("/missing");
-	printf("old: %s\n", waits(argv[1]) < TIMES / 10 ? "at once" : "waits");
+	for (int i = 1; i < 3; i++)
+		printf("%s: %s\n", argv[i], waits(argv[i]) < TIMES / 10 ? "at once" : "waits");
 	return 0;
 }

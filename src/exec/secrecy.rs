@@ -21,6 +21,8 @@ const SIZES: std::ops::RangeInclusive<u64> = 60..=1 << 20;
 /// How PEM begins (RFC 7468), and OpenSSH after it.
 const BEGIN: &[u8] = b"-----BEGIN ";
 const PRIVATE: &[u8] = b"PRIVATE KEY-----";
+/// How a line begins that is a key of age, and the first one of PuTTY's files.
+const LINES: [&[u8]; 2] = [b"AGE-SECRET-KEY-1", b"PuTTY-User-Key-File-"];
 pub const SHADOW: &[u8] = b"etc/shadow";
 
 /// What was found.
@@ -65,6 +67,11 @@ fn look(path: &ImagePath, directory: &Path, shadow_below: &[u8]) -> Option<&'sta
 }
 
 fn is_private_key(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    lines.any(|line| LINES.iter().any(|begin| line.starts_with(begin))) || is_private_pem(bytes)
+}
+
+fn is_private_pem(bytes: &[u8]) -> bool {
     let begins = bytes.windows(BEGIN.len()).enumerate().filter(|(_, window)| *window == BEGIN);
     begins.map(|(at, _)| &bytes[at + BEGIN.len()..]).any(|rest| {
         // RSA, EC, DSA, OPENSSH, ENCRYPTED or nothing at all stands between.
@@ -101,16 +108,20 @@ fn packaged(layer: &Toc, directory: &Path) -> HashSet<Vec<u8>> {
 
 /// Who may have made a file, by what was seen of the processes that drew randomness: the one that names it, or else all.
 pub fn makers(path: &ImagePath, seen: &Seen) -> String {
+    const SHOWN: usize = 3;
     let name = path.name();
     let names =
         |command: &&String| command.as_bytes().windows(name.len().max(1)).any(|window| window == name);
-    match seen.entropy.iter().find(names) {
-        Some(command) => format!("`{command}`"),
-        None if seen.entropy.is_empty() => "the step".to_owned(),
-        None => {
-            let all: Vec<String> =
-                seen.entropy.iter().take(3).map(|command| format!("`{command}`")).collect();
-            format!("one of {}", all.join(", "))
+    let quoted = |command: &String| format!("`{command}`");
+    match (seen.entropy.iter().find(names), seen.entropy.as_slice()) {
+        (Some(command), _) | (None, [command]) => quoted(command),
+        (None, []) => "the step".to_owned(),
+        (None, all) => {
+            let shown: Vec<String> = all.iter().take(SHOWN).map(quoted).collect();
+            let others = all.len() - shown.len();
+            let more =
+                if others > 0 { format!(" and {others} others that drew randomness") } else { String::new() };
+            format!("one of {}{more}", shown.join(", "))
         }
     }
 }
@@ -126,6 +137,8 @@ mod tests {
             "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl",
             "Bag Attributes\n-----BEGIN RSA PRIVATE KEY-----\r\nx",
             "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nx",
+            "# created: 2026-01-01T00:00:00Z\n# public key: age1x\nAGE-SECRET-KEY-1Q\n",
+            "PuTTY-User-Key-File-3: ssh-ed25519\n",
         ] {
             assert!(is_private_key(key.as_bytes()), "{key}");
         }
@@ -135,6 +148,7 @@ mod tests {
             "-----BEGIN CERTIFICATE-----\nPRIVATE KEY-----\n",
             "a PRIVATE KEY-----",
             "-----BEGIN ",
+            "an AGE-SECRET-KEY-1Q",
         ] {
             assert!(!is_private_key(other.as_bytes()), "{other}");
         }
@@ -160,6 +174,9 @@ mod tests {
             "`ssh-keygen -f /etc/ssh/host_key`"
         );
         assert_eq!(makers(&path, &seen(&["a", "b"])), "one of `a`, `b`");
+        assert_eq!(makers(&path, &seen(&["chpasswd"])), "`chpasswd`");
+        let many = makers(&path, &seen(&["a", "b", "c", "d", "e"]));
+        assert_eq!(many, "one of `a`, `b`, `c` and 2 others that drew randomness");
         assert_eq!(makers(&path, &seen(&[])), "the step");
     }
 }

@@ -21,6 +21,7 @@ mod waits;
 
 use std::os::fd::BorrowedFd;
 
+use indexmap::IndexSet;
 use rustix::event::Timespec;
 
 use crate::sys::seccomp::{Answer, Notification};
@@ -34,8 +35,9 @@ pub(super) use entropy::{Pool, open_pool};
 pub(super) use loader::places as unheard_places;
 pub(super) use machine::{proc_files, sys_files};
 
-/// Most programs that are named for having drawn randomness.
-const NAMED: usize = 8;
+/// Most programs that are named for having drawn randomness. Of a key somebody wants to know whose it is, and packages
+/// make theirs after many others drew.
+const NAMED: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -124,6 +126,9 @@ pub(super) struct Answers {
     random: Option<entropy::Streams>,
     waits: waits::Waits,
     draws: draws::Draws,
+    /// Commands that drew randomness, and the process that did last.
+    drew: IndexSet<String>,
+    drew_last: Option<u32>,
     seen: Seen,
 }
 
@@ -141,6 +146,8 @@ impl Answers {
             random: world.seed.map(|seed| entropy::Streams::new(seed, pool)),
             waits: waits::Waits::default(),
             draws: draws::Draws::watch(own_devices && world.seed.is_none()),
+            drew: IndexSet::new(),
+            drew_last: None,
             seen: Seen::default(),
         }
     }
@@ -188,12 +195,8 @@ impl Answers {
         let for_itself = ALLOCATOR.iter().all(|(at, value)| {
             call.arguments.get(*at as usize).is_some_and(|argument| *argument == u64::from(*value))
         });
-        if !for_itself
-            && self.seen.entropy.len() < NAMED
-            && let Some(command) = programs::command(calls, call)
-            && !self.seen.entropy.contains(&command)
-        {
-            self.seen.entropy.push(command);
+        if !for_itself && self.drew.len() < NAMED && self.drew_last.replace(call.pid) != Some(call.pid) {
+            self.drew.extend(programs::command(calls, call));
         }
         match &mut self.random {
             Some(streams) => streams.answer(calls, call),
@@ -221,6 +224,7 @@ impl Answers {
 
     pub(super) fn seen(&self) -> Seen {
         let mut seen = self.seen.clone();
+        seen.entropy.extend(self.drew.iter().cloned());
         if self.draws.happened() {
             seen.entropy.push("/dev/urandom".to_owned());
         }

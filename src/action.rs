@@ -26,7 +26,7 @@ pub const PACKAGES_VERSION: u64 = 1;
 pub const WORLD_VERSION: u64 = 3;
 
 /// The version of the list of what hermetic steps leave out of their layers (spec/litter.md).
-pub const LITTER_VERSION: u64 = 1;
+pub const LITTER_VERSION: u64 = 2;
 
 /// The version of the rules by which several layers become one (spec/layer.md, "Merging").
 pub const MERGE_VERSION: u64 = 1;

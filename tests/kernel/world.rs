@@ -170,27 +170,29 @@ fn files_are_told_to_be_the_same_on_every_machine() {
     if world().is_none() {
         return;
     }
-    let of = |name: &str, size: u64, blocks: u64| {
-        let old = format!("{name}: device 0:1 size {size} blocks {blocks} changed 1700000000.000000000");
-        format!("{old}\n{old}\n{old} born 1700000000.000000000 known 1\n")
+    let of = |name: &str, links: u64, size: u64, blocks: u64| {
+        let old = format!(
+            "{name}: device 0:1 links {links} size {size} blocks {blocks} changed 1700000000.000000000"
+        );
+        format!("{old}\n{old}\n{old} born 1700000000.000000000 known 1 alone 1700000000\n")
     };
     let expected = [
-        of("/d", 4096, 8),
-        of("/d/text", 5, 8),
-        of("/long", 48_888, 96),
-        of("/empty", 0, 0),
-        of("/holes", 1 << 20, 0),
-        of("/link", 5, 0),
+        of("/d", 1, 4096, 8),
+        of("/d/text", 1, 5, 8),
+        of("/long", 2, 48_888, 96),
+        of("/empty", 1, 0, 0),
+        of("/holes", 1, 1 << 20, 0),
+        of("/link", 1, 5, 0),
     ];
     for dir in [std::env::temp_dir(), "/dev/shm".into()] {
         let place = filled(World::new_in(&dir, OverlayMarks::Trusted));
         install_files(&place);
         let script = "mkdir /d; touch /d/a /d/b; echo text > /d/text; seq 9999 > /long; : > /empty
-            truncate -s 1M /holes; ln -s /long /link; /bin/files are /d /d/text /long /empty /holes /link /tmp";
+            truncate -s 1M /holes; ln /long /other; ln -s /long /link; mkdir /d/e; /bin/files are /d /d/text /long /empty /holes /link /tmp";
         let said = says(&place, &told(), script);
         let (new, old) = said.split_once("/tmp: ").unwrap();
         assert_eq!(new, expected.concat(), "{dir:?}");
-        assert!(old.starts_with("device 0:1 size 4096 blocks 8 changed "), "{old}");
+        assert!(old.starts_with("device 0:1 links 1 size 4096 blocks 8 changed "), "{old}");
     }
 }
 
@@ -343,6 +345,18 @@ fn what_was_seen_is_told() {
     assert_eq!((quiet.entropy, quiet.clock), (vec![], None));
     let drawn = seen(&told(), "head -c 1 /dev/urandom > /dev/null");
     assert_eq!(drawn.entropy, ["/dev/urandom"]);
+}
+
+/// Whoever makes a key is named, however many drew before.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[test]
+fn each_command_that_draws_is_named() {
+    let Some(place) = full() else { return };
+    install_files(&place);
+    let mut spec = place.shell("for i in $(seq 30) 7; do /bin/files draw $i; done");
+    spec.process.world = Some(seeded());
+    let expected: Vec<String> = (1..=30).map(|word| format!("/bin/files draw {word}")).collect();
+    assert_eq!(run(&spec).0.unwrap().seen.entropy, expected);
 }
 
 /// Programs find ways to end, fail and signal before they have begun.

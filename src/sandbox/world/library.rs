@@ -90,9 +90,13 @@ impl Code {
     }
 }
 
-/// Where in memory a library asks, and what is there.
+/// Where in memory a library asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Places {
+struct Places(Vec<Part>);
+
+/// A part of a library in which it asks, and what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
     start: u64,
     bytes: Vec<u8>,
     /// From `start`.
@@ -139,8 +143,20 @@ impl Libraries {
 }
 
 impl Places {
-    /// `None` if something else is there.
+    /// `None` if something else is there, in whatever part: then all of it stays as it is.
     fn lead(&self, memory: &File, code: &Code, address: u64) -> Option<()> {
+        let changed: Option<Vec<Vec<u8>>> =
+            self.0.iter().map(|part| part.changed(memory, code, address)).collect();
+        for (part, bytes) in self.0.iter().zip(changed?) {
+            memory.write_all_at(&bytes, part.start).ok()?;
+        }
+        Some(())
+    }
+}
+
+impl Part {
+    /// The part as it is to be. `None` if it is not as it was found.
+    fn changed(&self, memory: &File, code: &Code, address: u64) -> Option<Vec<u8>> {
         let mut bytes = vec![0; self.bytes.len()];
         memory.read_exact_at(&mut bytes, self.start).ok()?;
         if bytes != self.bytes {
@@ -155,7 +171,7 @@ impl Places {
             place[1..5].copy_from_slice(&distance.to_le_bytes());
             place[5..].copy_from_slice(&[0x66, 0x90]); // two bytes of nothing
         }
-        memory.write_all_at(&bytes, self.start).ok()
+        Some(bytes)
     }
 }
 
@@ -187,8 +203,8 @@ fn c_library(line: &str) -> Option<(u64, &str)> {
 
 /// Where in a library, loaded there, its functions ask.
 fn places(object: &[u8], base: u64) -> Option<Places> {
-    /// They are neighbours; two pages of a program's own at most are changed.
-    const NEAR: u64 = 4096;
+    /// Those that are so near to each other, in bytes, are read and written at once.
+    const NEAR: u64 = 1024;
     let mut sites: Vec<(u64, Call)> = FUNCTIONS
         .iter()
         .filter_map(|(name, call)| {
@@ -203,12 +219,14 @@ fn places(object: &[u8], base: u64) -> Option<Places> {
         })
         .collect();
     sites.sort_by_key(|(at, _)| *at);
-    let first = sites.first()?.0;
-    sites.retain(|(at, _)| *at - first < NEAR);
-    let end = sites.last()?.0 + 7;
-    let bytes = object.get(usize::try_from(first).ok()?..usize::try_from(end).ok()?)?.to_vec();
-    let calls = sites.iter().map(|(at, call)| Some((usize::try_from(at - first).ok()?, *call)));
-    Some(Places { start: base.checked_add(first)?, bytes, calls: calls.collect::<Option<_>>()? })
+    let parts = sites.chunk_by(|(one, _), (next, _)| next - one < NEAR).map(|sites| {
+        let (first, end) = (sites.first()?.0, sites.last()?.0 + 7);
+        let bytes = object.get(usize::try_from(first).ok()?..usize::try_from(end).ok()?)?.to_vec();
+        let calls = sites.iter().map(|(at, call)| Some((usize::try_from(at - first).ok()?, *call)));
+        Some(Part { start: base.checked_add(first)?, bytes, calls: calls.collect::<Option<_>>()? })
+    });
+    let parts: Vec<Part> = parts.collect::<Option<_>>()?;
+    (!parts.is_empty()).then_some(Places(parts))
 }
 
 #[cfg(test)]
@@ -234,12 +252,14 @@ mod tests {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let (_, path) = maps.lines().find_map(c_library).unwrap();
         let object = std::fs::read(path).unwrap();
-        let places = places(&object, 1 << 32).unwrap();
+        let Places(parts) = places(&object, 1 << 32).unwrap();
         for call in [Call::Path, Call::Extended] {
-            assert!(places.calls.iter().any(|(_, known)| *known == call), "{call:?}");
+            assert!(parts.iter().flat_map(|part| &part.calls).any(|(_, known)| *known == call), "{call:?}");
         }
-        for (at, call) in &places.calls {
-            assert_eq!(places.bytes[*at..*at + 7], call.code());
+        for part in &parts {
+            for (at, call) in &part.calls {
+                assert_eq!(part.bytes[*at..*at + 7], call.code());
+            }
         }
         assert_eq!(super::places(&object[..4096], 0), None);
         assert_eq!(super::places(b"no object", 0), None);
@@ -250,7 +270,8 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let bytes = [&[0x90][..], &Call::Path.code(), &[0xC3], &Call::Descriptor.code()].concat();
         let calls = vec![(1, Call::Path), (9, Call::Descriptor)];
-        let places = Places { start: 0, bytes: bytes.clone(), calls };
+        let far = Part { start: 100, bytes: vec![0xC3], calls: Vec::new() };
+        let places = Places(vec![Part { start: 0, bytes: bytes.clone(), calls }, far]);
         let code = Code { bytes: Vec::new(), entries: vec![(Call::Descriptor, 0), (Call::Path, 51)] };
         let read = || {
             let mut found = vec![0; bytes.len()];
@@ -263,6 +284,10 @@ mod tests {
         assert_eq!(places.lead(&file, &code, 100), None);
         assert_eq!(read(), before);
         file.write_all_at(&bytes, 0).unwrap();
+        // The other part is not as expected.
+        assert_eq!(places.lead(&file, &code, 100), None);
+        assert_eq!(read(), bytes);
+        file.write_all_at(&[0xC3], 100).unwrap();
         // Too far for a call.
         assert_eq!(places.lead(&file, &code, 1 << 40), None);
         assert_eq!(read(), bytes);

@@ -1,8 +1,9 @@
-/* Asks for times of files by every function of the C library, as a program that was linked dynamically.
+/* Asks for times of files by every function of the C library, and more, as a program that was linked dynamically.
    "files OLD NEW": prints what is told of both, what is refused, and whether somebody is waited for at each call.
    "files are FILE…": prints what is told of each, by two calls of old and by statx.
    "files written FILE": prints when that was, to the nanosecond.
    "files begun": prints for how much was waited before it began.
+   "files draw WORD": takes randomness.
    "files trace PROGRAM…": runs a program and traces it from its start. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -41,15 +43,16 @@ static void ask(const char *path)
 
 static void print_whole(const char *path, const struct stat *found)
 {
-	printf("%s: device %u:%u size %lld blocks %lld changed %lld.%09ld\n", path, major(found->st_dev),
-	       minor(found->st_dev), (long long)found->st_size, (long long)found->st_blocks,
+	printf("%s: device %u:%u links %lu size %lld blocks %lld changed %lld.%09ld\n", path,
+	       major(found->st_dev), minor(found->st_dev), (unsigned long)found->st_nlink,
+	       (long long)found->st_size, (long long)found->st_blocks,
 	       (long long)found->st_ctim.tv_sec, found->st_ctim.tv_nsec);
 }
 
 static void are(const char *path)
 {
 	struct stat found;
-	struct statx extended;
+	struct statx extended, alone;
 	int fd = open(path, O_PATH | O_NOFOLLOW);
 	lstat(path, &found);
 	print_whole(path, &found);
@@ -57,11 +60,12 @@ static void are(const char *path)
 	print_whole(path, &found);
 	close(fd);
 	statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &extended);
-	printf("%s: device %u:%u size %lld blocks %lld changed %lld.%09u born %lld.%09u known %d\n", path,
-	       extended.stx_dev_major, extended.stx_dev_minor, (long long)extended.stx_size,
+	statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &alone);
+	printf("%s: device %u:%u links %u size %lld blocks %lld changed %lld.%09u born %lld.%09u known %d alone %lld\n", path,
+	       extended.stx_dev_major, extended.stx_dev_minor, extended.stx_nlink, (long long)extended.stx_size,
 	       (long long)extended.stx_blocks, (long long)extended.stx_ctime.tv_sec, extended.stx_ctime.tv_nsec,
 	       (long long)extended.stx_btime.tv_sec, extended.stx_btime.tv_nsec,
-	       (extended.stx_mask & STATX_BTIME) != 0);
+	       (extended.stx_mask & STATX_BTIME) != 0, (long long)alone.stx_btime.tv_sec);
 }
 
 static long waits(const char *path)
@@ -106,6 +110,10 @@ int main(int argc, char **argv)
 	}
 	if (argc > 2 && strcmp(argv[1], "trace") == 0)
 		return trace(argv + 2);
+	if (argc > 2 && strcmp(argv[1], "draw") == 0) {
+		char drawn[16];
+		return getrandom(drawn, sizeof(drawn), 0) != sizeof(drawn);
+	}
 	if (argc > 2 && strcmp(argv[1], "written") == 0) {
 		struct stat found;
 		stat(argv[2], &found);

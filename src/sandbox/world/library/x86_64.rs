@@ -46,8 +46,9 @@ const PATH: Arguments = Arguments {
     answer: [0x49, 0x89, 0xD3], // mov r11, rdx
 };
 const EXTENDED: Arguments = Arguments {
-    save: &[0x41, 0x51],        // push r9
-    set: &[0x49, 0xC7, 0xC1],   // mov r9, …
+    save: &[0x41, 0x51], // push r9
+    // A time of birth alone would come without the others: or r10d, STATX_MTIME; mov r9, …
+    set: &[0x41, 0x83, 0xCA, 0x40, 0x49, 0xC7, 0xC1],
     restore: &[0x41, 0x59],     // pop r9
     answer: [0x4D, 0x89, 0xC3], // mov r11, r8
 };
@@ -67,6 +68,9 @@ struct Shape {
     /// The two halves of a device's number are four bytes each.
     wide_device: bool,
 }
+
+/// Where both answers have the number of links.
+const LINKS: u8 = 16;
 
 /// `struct stat` (asm/stat.h).
 const STAT: Shape = Shape {
@@ -180,9 +184,10 @@ fn told(shape: &Shape, root: u64, at: usize) -> Vec<u8> {
     ]
     .concat();
     let directory = [
-        &[0x49, 0xC7, 0x43, shape.size, 0, 0x10, 0, 0][..], // mov qword [size], 4096
-        &[0xB1, 0x08],                                      // mov cl, 8
-        &[0xEB, distance(regular.len())],                   // jmp blocks
+        &[0x41, 0xC7, 0x43, LINKS, 1, 0, 0, 0][..], // mov dword [links], 1
+        &[0x49, 0xC7, 0x43, shape.size, 0, 0x10, 0, 0], // mov qword [size], 4096
+        &[0xB1, 0x08],                              // mov cl, 8
+        &[0xEB, distance(regular.len())],           // jmp blocks
     ]
     .concat();
     let other = [

@@ -178,6 +178,8 @@ fn inner(
         // Away from the terminal's process group. The only error means that it is away already.
         let _ = rustix::process::setsid();
     }
+    // What is made and mounted for the program is of its second too.
+    let begun = sys::clock::realtime_nanos();
     // That of the caller's `/proc`: what is mounted over that of the sandbox is nothing to write to.
     let world = job.spec.process.world.as_ref();
     let us = world.map(|_| owners::our_process()).transpose()?;
@@ -196,7 +198,8 @@ fn inner(
         }
         Fork::Parent(main) => {
             drop(report_end);
-            let world = job.spec.process.world.as_ref().map(|world| Answers::new(world, pool, own_devices));
+            let world = job.spec.process.world.as_ref();
+            let world = world.map(|world| Answers::new(world, begun, pool, own_devices));
             let supervisor = supervise(&failed, program.is_supervised(), world, Processes::open)?;
             // Whoever gets hold of this process in spite of all gets no more than the program has.
             program.have_no_more()?;

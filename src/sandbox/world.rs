@@ -7,6 +7,8 @@ mod callers;
 mod clock;
 mod draws;
 mod entropy;
+#[cfg(target_arch = "x86_64")]
+mod instructions;
 mod library;
 mod listing;
 mod loader;
@@ -133,9 +135,10 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// From now on. `pool` is where programs read seeded bytes from.
-    pub(super) fn new(world: &World, pool: Option<Pool>, own_devices: bool) -> Self {
-        let clock = clock::Clock::from_now(world.clock);
+    /// What was written since `begun`, in nanoseconds since 1970, is of the run. `pool` is where programs read seeded bytes
+    /// from.
+    pub(super) fn new(world: &World, begun: i64, pool: Option<Pool>, own_devices: bool) -> Self {
+        let clock = clock::Clock::new(world.clock, begun);
         Self {
             programs: programs::Programs::new(&clock, world.seed.is_some(), world.ticks),
             clock,

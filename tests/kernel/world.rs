@@ -231,6 +231,33 @@ fn files_below_another_root_are_of_its_second_too() {
     assert_eq!(says(&place, &told(), script), "1700000000 /new\n1700000000 /link\n");
 }
 
+/// A step with all powers may write there; whoever looks does not.
+#[test]
+fn files_of_the_kernel_keep_their_times() {
+    let Some(place) = full() else { return };
+    let mut spec = place.shell("touch /sys/fs; stat -c %Y /sys/fs");
+    spec.process.world = Some(told());
+    spec.process.insecure = true;
+    spec.process.capabilities = Capabilities::ALL;
+    let (ended, text) = run(&spec);
+    assert_eq!(ended.unwrap().status, Status::Exited(0), "{}{}", text.out, text.err);
+    let modified = std::fs::metadata("/sys/fs").unwrap().modified().unwrap();
+    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(text.out, format!("{modified}\n"));
+    assert_ne!(modified, 1_700_000_000);
+}
+
+/// What the sandbox itself makes and mounts, too.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[test]
+fn nothing_that_was_made_for_a_program_is_from_its_future() {
+    let Some(place) = full() else { return };
+    install_files(&place);
+    let script = "for f in /proc /proc/self /dev /dev/null /dev/shm; do /bin/files written $f; done";
+    let said = says(&place, &told(), script);
+    assert!(said.lines().all(|line| line.starts_with("1700000000.00") || line.starts_with("0.")), "{said}");
+}
+
 #[test]
 fn files_on_mounts_of_a_program_s_own_are_of_its_second_too() {
     let Some(place) = full() else { return };

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{OFlags, RawDir, SeekFrom, fstatfs, seek};
+use rustix::fs::{OFlags, RawDir, SeekFrom, seek};
 use rustix::io::Errno;
 
 use crate::sys;
@@ -17,6 +17,7 @@ use crate::sys::seccomp::{Answer, Notification};
 use super::super::spec::Listing;
 use super::super::supervisor::{Calls, Refusal, low, number};
 use super::callers::Callers;
+use super::space;
 
 /// So many bits of a position are the number of the next entry.
 const ENTRY_BITS: u32 = 22;
@@ -26,9 +27,6 @@ const REMEMBERED: usize = 256;
 const ANSWER: usize = 256 << 10;
 /// Of `struct linux_dirent64`: number, position, length, kind.
 const HEADER: usize = 19;
-
-/// Kernel file systems, which list what is so: proc, sysfs, devpts, cgroup (linux/magic.h).
-const KERNEL: [i64; 5] = [0x9FA0, 0x6265_6572, 0x1CD1, 0x0027_E0EB, 0x6367_7270];
 
 struct Entry {
     name: Vec<u8>,
@@ -58,7 +56,7 @@ impl Listings {
         let place = format!("{}/fd/{}", call.pid, low(fd));
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         let directory = calls.processes.open_at(&place, flags).map_err(|_| Refusal::NotOurs)?;
-        if fstatfs(&directory).is_ok_and(|fs| KERNEL.contains(&fs.f_type)) {
+        if space::is_of_the_kernel(&directory) {
             return Err(Refusal::NotOurs);
         }
         let theirs = callers.descriptor(calls, call, fd).map_err(|_| Refusal::NotOurs)?;

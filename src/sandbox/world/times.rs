@@ -14,6 +14,7 @@ use crate::sys::seccomp::Notification;
 use super::super::supervisor::{Calls, Refusal, low};
 use super::callers::Callers;
 use super::clock::Clock;
+use super::space;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -96,6 +97,8 @@ impl Times {
 
     fn stamp(&self, file: &OwnedFd) -> rustix::io::Result<()> {
         match self.told(file, c"", AtFlags::EMPTY_PATH)? {
+            // Those of the kernel are the whole machine's.
+            Some(_) if space::is_of_the_kernel(file) => Ok(()),
             Some(times) => utimensat(file, c"", &times, AtFlags::EMPTY_PATH),
             None => Ok(()),
         }

@@ -4,6 +4,7 @@
 //! It may change what a system call changes: rax, rcx, r11 and the flags.
 
 use super::super::clock::{Clock, LAST_OF_FILES, NANOSECONDS, TICK};
+use super::super::instructions::{distance, four};
 use super::{Call, Code, TOLD_DEVICE, UNHEARD};
 
 /// The one for `fstat` and that for `fstatat` tell in common; that of `statx` has an answer of another shape.
@@ -120,7 +121,6 @@ fn asked(call: Call, arguments: &Arguments, gap: usize) -> Vec<u8> {
 
 /// Makes a time of the run, at r11, what it is told to be (`Clock::of_file`).
 fn stamp(clock: &Clock) -> Vec<u8> {
-    let four = |number: i64| i32::try_from(number).expect("below two thousand million").to_le_bytes();
     let tell = [
         &[0x52][..],   // push rdx
         &[0x31, 0xD2], // xor edx, edx
@@ -272,19 +272,10 @@ fn device(shape: &Shape, root: u64) -> Vec<u8> {
     .concat()
 }
 
-/// How far a short jump goes, from its own end.
-fn distance(bytes: usize) -> u8 {
-    u8::try_from(bytes).ok().filter(|distance| *distance < 0x80).expect("all of the code is shorter")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::super::instructions::led;
     use super::*;
-
-    /// Where the short jump at a place leads.
-    fn led(code: &[u8], at: usize) -> &[u8] {
-        &code[at + 2 + usize::from(code[at + 1])..]
-    }
 
     fn place_of(code: &[u8], bytes: &[u8]) -> usize {
         code.windows(bytes.len()).position(|found| found == bytes).unwrap()
@@ -293,7 +284,7 @@ mod tests {
     /// Jumps lead to the beginning of an instruction, and each entry is where it is said to be.
     #[test]
     fn branches_lead_where_they_say() {
-        let whole = code(&Clock::from_now(7), 9);
+        let whole = code(&Clock::new(7, 1_000), 9);
         let calls = [
             (Call::Descriptor, &DESCRIPTOR, &STAT),
             (Call::Path, &PATH, &STAT),
@@ -329,7 +320,7 @@ mod tests {
             let device = place_of(told, &[0x49, 0x39, 0x8B]) + 7;
             assert!(led(told, device).starts_with(&[0x31, 0xC0, 0xC3]));
         }
-        let stamp = stamp(&Clock::from_now(7));
+        let stamp = stamp(&Clock::new(7, 1_000));
         for at in [10, 19, 34] {
             assert!([0x70, 0x7C].contains(&stamp[at]));
             assert_eq!(led(&stamp, at), [0xC3]);

@@ -1,6 +1,7 @@
 //! Code for x86-64 (Intel's and AMD's manuals; the System V ABI says which registers are free).
 
 use super::super::clock::{NANOSECOND, TICKS};
+use super::super::instructions::{distance, four};
 use super::{Function, Own};
 
 pub(super) fn functions(second: i64, own: Option<Own>) -> Vec<Function> {
@@ -166,24 +167,11 @@ fn getrandom() -> Vec<u8> {
     .concat()
 }
 
-fn four(number: i64) -> [u8; 4] {
-    i32::try_from(number).expect("constants below two thousand million").to_le_bytes()
-}
-
-/// How far a short jump goes, from its own end.
-fn distance(bytes: usize) -> u8 {
-    u8::try_from(bytes).ok().filter(|distance| *distance < 0x80).expect("all of the code is shorter")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::super::instructions::led;
     use super::super::FIRST;
     use super::*;
-
-    /// Where the short jump at a place leads.
-    fn led(code: &[u8], at: usize) -> &[u8] {
-        &code[at + 2 + usize::from(code[at + 1])..]
-    }
 
     /// Jumps lead to the beginning of an instruction: each branch of the code is as long as its distance says.
     #[test]

@@ -9,14 +9,20 @@ use crate::{Pair, data};
 enum Twice {
     Same,
     Differ([String; 2]),
+    /// A seeded step made a key.
+    Refused,
     Failed(String),
 }
+
+/// What is said of a key in a seeded step.
+const REFUSAL: &str = "randomness follows from a seed";
 
 impl Twice {
     fn of(one: Layer, other: Layer) -> Self {
         match (one, other) {
             (Ok(one), Ok(other)) if one == other => Self::Same,
             (Ok(one), Ok(other)) => Self::Differ([one, other]),
+            (Err(one), Err(other)) if one.contains(REFUSAL) && other.contains(REFUSAL) => Self::Refused,
             (Err(text), _) | (_, Err(text)) => Self::Failed(text),
         }
     }
@@ -27,6 +33,7 @@ impl Twice {
             Self::Same if !held => "same by luck",
             Self::Same => "same",
             Self::Differ(_) => "differs",
+            Self::Refused => "refused",
             Self::Failed(_) => "fails",
         }
     }
@@ -37,7 +44,7 @@ pub fn print(pair: &Pair, names: &[String]) {
     println!("\n| snippet | what varies | plain | hermetic | deterministic | why it stays different |");
     println!("|---|---|---|---|---|---|");
     let mut counts = [0; 3];
-    let mut all = 0;
+    let (mut all, mut refused) = (0, 0);
     let mut surprises = Vec::new();
     let wanted = |snippet: &Snippet| names.is_empty() || names.contains(&snippet.name);
     let wanted: Vec<Snippet> = DEBIAN.iter().flat_map(|file| snippets(file)).filter(wanted).collect();
@@ -53,6 +60,7 @@ pub fn print(pair: &Pair, names: &[String]) {
         for ((count, twice), mode) in counts.iter_mut().zip(&found).zip(Mode::ALL) {
             *count += usize::from(matches!(twice, Twice::Same) && (held(mode) || mode == Mode::Plain));
         }
+        refused += usize::from(matches!(found[2], Twice::Refused));
         let words: Vec<&str> =
             Mode::ALL.iter().zip(&found).map(|(mode, twice)| twice.word(held(*mode))).collect();
         let reason = snippet.reason.as_deref().unwrap_or_default();
@@ -65,11 +73,13 @@ pub fn print(pair: &Pair, names: &[String]) {
             Twice::Failed(text) if snippet.reason.is_none() => {
                 surprises.push(format!("{}: {text}", snippet.name))
             }
-            Twice::Same | Twice::Differ(_) | Twice::Failed(_) => {}
+            Twice::Same | Twice::Differ(_) | Twice::Refused | Twice::Failed(_) => {}
         }
     }
     let [plain, hermetic, deterministic] = counts;
-    println!("\nthe same: {plain} plain, {hermetic} hermetic, {deterministic} deterministic, of {all}");
+    println!(
+        "\nthe same: {plain} plain, {hermetic} hermetic, {deterministic} deterministic, of {all}, of which {refused} are refused"
+    );
     surprises.iter().for_each(|text| println!("unexpected: {text}"));
 }
 

@@ -40,12 +40,17 @@ fn what_differs_in_a_deterministic_step_has_a_reason() {
     for row in &rows {
         match row[4] {
             "same" => assert_eq!(row[5], "", "{row:?}"),
-            "differs" | "same by luck" | "fails" => assert_ne!(row[5], "", "{row:?}"),
+            "differs" | "same by luck" | "refused" => assert_ne!(row[5], "", "{row:?}"),
             other => panic!("{other:?} in {row:?}"),
         }
     }
     let same = rows.iter().filter(|row| row[4] == "same").count();
     assert!(same >= 100, "{same} of {} are the same", rows.len());
     let sum = format!("{same} of {} deterministic", rows.len());
+    assert!(page.contains(&sum), "the page does not say {sum:?}");
+    let refused = rows.iter().filter(|row| row[4] == "refused").count();
+    let share = same * 100 / (rows.len() - refused);
+    let sum =
+        format!("{refused} make a key or a password and are refused; of the others {share} % are the same");
     assert!(page.contains(&sum), "the page does not say {sum:?}");
 }

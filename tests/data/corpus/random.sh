@@ -74,12 +74,15 @@ for i in 1 2 3 4 5 6 7 8; do mktemp /tmp/XXXXXXXXXX & done; wait
 openssl rand -hex 16 > /o
 
 #: openssl-genrsa | entropy
+#! makes a key or a password that everybody could make
 openssl genrsa -out /o 1024
 
 #: openssl-x509 | entropy, clock: a key, a serial number, dates
+#! makes a key or a password that everybody could make
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=here -keyout /key -out /cert
 
 #: ssh-keygen | entropy, host name
+#! makes a key or a password that everybody could make
 ssh-keygen -q -t ed25519 -N '' -f /key && ssh-keygen -q -t ecdsa -N '' -f /key2
 
 #: gpg-key | entropy, clock; keys, trust, revocation
@@ -88,6 +91,7 @@ gpg --batch --quiet --passphrase '' --quick-generate-key me@example.org ed25519 
 gpgconf --kill all
 
 #: age-keygen | entropy, clock, by a program of Go without the C library
+#! makes a key or a password that everybody could make
 age-keygen -o /o
 
 #: keytool | entropy, clock; a program of Java
@@ -97,6 +101,7 @@ keytool -genkeypair -keystore /o.jks -storepass secret -alias one -dname CN=here
 openssl passwd -6 secret > /o && mkpasswd secret >> /o
 
 #: chpasswd | entropy: salt; clock
+#! makes a key or a password that everybody could make
 useradd someone && echo someone:secret | chpasswd
 
 #: machine-id | entropy

@@ -22,7 +22,7 @@ const SIZES: std::ops::RangeInclusive<u64> = 60..=1 << 20;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const PRIVATE: &[u8] = b"PRIVATE KEY-----";
 /// How a line begins that is a key of age, and the first one of PuTTY's files.
-const LINES: [&[u8]; 2] = [b"AGE-SECRET-KEY-1", b"PuTTY-User-Key-File-"];
+const LINES: [&[u8]; 2] = [b"AGE-SECRET-KEY-", b"PuTTY-User-Key-File-"];
 pub const SHADOW: &[u8] = b"etc/shadow";
 
 /// What was found.
@@ -138,6 +138,7 @@ mod tests {
             "Bag Attributes\n-----BEGIN RSA PRIVATE KEY-----\r\nx",
             "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nx",
             "# created: 2026-01-01T00:00:00Z\n# public key: age1x\nAGE-SECRET-KEY-1Q\n",
+            "AGE-SECRET-KEY-PQ-1Q\n",
             "PuTTY-User-Key-File-3: ssh-ed25519\n",
         ] {
             assert!(is_private_key(key.as_bytes()), "{key}");

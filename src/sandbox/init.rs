@@ -26,7 +26,7 @@ use super::root::Entered;
 use super::spec::{Ended, First, Net, Seen, Stdio, Stub};
 use super::supervisor::{Processes, Supervisor};
 use super::wait::{Caller, Watch, die_with_parent, ended, is_open, leave_streams};
-use super::world::Answers;
+use super::world::{Answers, Begun};
 use super::{durations, root, seal};
 
 /// The outer process. Its exit status means nothing; the answer is on the socket.
@@ -179,7 +179,7 @@ fn inner(
         let _ = rustix::process::setsid();
     }
     // What is made and mounted for the program is of its second too.
-    let begun = sys::clock::realtime_nanos();
+    let begun = Begun::now();
     // That of the caller's `/proc`: what is mounted over that of the sandbox is nothing to write to.
     let world = job.spec.process.world.as_ref();
     let us = world.map(|_| owners::our_process()).transpose()?;

@@ -33,6 +33,7 @@ use super::policy::When;
 use super::spec::{Seen, World};
 use super::supervisor::{Calls, Refusal, Verdict};
 
+pub(super) use clock::Begun;
 pub(super) use entropy::{Pool, open_pool};
 pub(super) use loader::places as unheard_places;
 pub(super) use machine::{proc_files, sys_files};
@@ -135,9 +136,8 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// What was written since `begun`, in nanoseconds since 1970, is of the run. `pool` is where programs read seeded bytes
-    /// from.
-    pub(super) fn new(world: &World, begun: i64, pool: Option<Pool>, own_devices: bool) -> Self {
+    /// What was written since `begun` is of the run. `pool` is where programs read seeded bytes from.
+    pub(super) fn new(world: &World, begun: Begun, pool: Option<Pool>, own_devices: bool) -> Self {
         let clock = clock::Clock::new(world.clock, begun);
         Self {
             programs: programs::Programs::new(&clock, world.seed.is_some(), world.ticks),
@@ -173,6 +173,8 @@ impl Answers {
             Some(Kind::Machine(ask)) => self.machine.answer(ask, call),
             Some(Kind::Space(ask)) => space::answer(calls, call, ask),
             Some(Kind::Begin) => {
+                // Another command from now on.
+                self.drew_last = self.drew_last.filter(|pid| *pid != call.pid);
                 let begun = self.programs.begin(calls, call, self.random.as_mut());
                 // One that was killed meanwhile sees no clock.
                 if begun.is_err() && self.seen.clock.is_none() && calls.waits(call) {

@@ -29,6 +29,16 @@ pub(super) enum Ask {
     Seconds,
 }
 
+/// When a sandbox began, in nanoseconds since 1970 of the clock that stamps files.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sandbox) struct Begun(i64);
+
+impl Begun {
+    pub(in crate::sandbox) fn now() -> Self {
+        Self(sys::clock::realtime_nanos())
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     second: i64,
@@ -37,9 +47,9 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Files that are written since a moment, in nanoseconds since 1970, are of that second.
-    pub(super) fn new(second: i64, start: i64) -> Self {
-        Self { second, start }
+    /// Files that are written since then are of that second.
+    pub(super) fn new(second: i64, begun: Begun) -> Self {
+        Self { second, start: begun.0 }
     }
 
     pub(super) fn second(&self) -> i64 {
@@ -52,6 +62,11 @@ impl Clock {
         self.start
     }
 
+    /// Whether it stands later than the sandbox began: then what it tells is no older than the run.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.second > self.start.div_euclid(NANOSECONDS)
+    }
+
     /// Nanoseconds since 1970 that the clock shows.
     pub(super) fn nanos(&self) -> i64 {
         self.second.saturating_mul(NANOSECONDS).saturating_add(NANOSECOND)
@@ -60,6 +75,10 @@ impl Clock {
     /// The time that a file is told to have which the kernel gave this one: (seconds, nanoseconds). The order of what is
     /// written stays, so that make(1) sees what is newer; `None` for a time that is not the kernel's own of this run.
     pub(super) fn of_file(&self, seconds: i64, nanoseconds: i64) -> Option<(i64, i64)> {
+        if self.is_ahead() && seconds == self.second {
+            // It was told so before.
+            return None;
+        }
         let real = seconds.checked_mul(NANOSECONDS)?.checked_add(nanoseconds)?;
         (real >= self.start).then(|| (self.second, ((real - self.start) / TICK + 1).min(LAST_OF_FILES)))
     }
@@ -106,6 +125,9 @@ mod tests {
         assert_eq!(clock.of_file(1_000, 1_000_000), Some((7, 2)));
         assert_eq!(clock.of_file(1_001, 0), Some((7, 1_001)));
         assert_eq!(clock.of_file(i64::MAX, 0), None);
+        let ahead = Clock { second: 2_000, ..clock };
+        assert_eq!(ahead.of_file(1_500, 0), Some((2_000, 500_001)));
+        assert_eq!(ahead.of_file(2_000, 500_001), None, "told once, it is not told again");
         let (seconds, nanoseconds) = clock.of_file(i64::MAX / NANOSECONDS, 0).unwrap();
         assert_eq!((seconds, nanoseconds), (7, LAST_OF_FILES));
         assert!(seconds * NANOSECONDS + nanoseconds < clock.nanos());

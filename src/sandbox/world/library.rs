@@ -29,15 +29,16 @@ pub(super) const FSTAT: &[(u32, u32)] = &[(2, UNHEARD)];
 pub(super) const FSTATAT: &[(u32, u32)] = &[(4, UNHEARD)];
 pub(super) const STATX: &[(u32, u32)] = &[(5, UNHEARD)];
 
-/// The number that the device of a step's root is told to have: 0:1.
+/// The number that the device of a step's root is told to have: 120:0, which nobody is given (devices.txt of Linux).
 #[cfg_attr(
     not(target_arch = "x86_64"),
     expect(dead_code, reason = "each call has the kernel's answer there")
 )]
-const TOLD_DEVICE: u64 = 1;
+const TOLD_DEVICE: u64 = 120 << 8;
 
-/// Where a program is loaded, by its auxiliary vector (getauxval(3)): the same layout has the same libraries.
+/// Where a program and its loader are, by its auxiliary vector (getauxval(3)): the same layout has the same libraries.
 const AT_PHDR: u64 = 3;
+const AT_BASE: u64 = 7;
 const AT_ENTRY: u64 = 9;
 
 /// Programs whose libraries are remembered.
@@ -110,7 +111,7 @@ struct Part {
 /// Where programs are led from, by where they are loaded.
 pub(super) struct Libraries {
     code: Code,
-    known: HashMap<(u64, u64), Option<Places>>,
+    known: HashMap<[u64; 3], Option<Places>>,
 }
 
 impl Libraries {
@@ -132,7 +133,8 @@ impl Libraries {
         memory: &File,
         address: u64,
     ) -> Option<()> {
-        let program = (auxiliary_value(auxiliary, AT_PHDR)?, auxiliary_value(auxiliary, AT_ENTRY)?);
+        let loader = auxiliary_value(auxiliary, AT_BASE).unwrap_or_default();
+        let program = [auxiliary_value(auxiliary, AT_PHDR)?, auxiliary_value(auxiliary, AT_ENTRY)?, loader];
         match self.known.get(&program) {
             Some(None) => return None,
             Some(Some(places)) if places.lead(memory, &self.code, address).is_some() => return Some(()),
@@ -141,7 +143,7 @@ impl Libraries {
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
-        let places = find(calls, call);
+        let places = find(calls, &maps(calls, call)?, call);
         self.known.entry(program).insert_entry(places).get().as_ref()?.lead(memory, &self.code, address)
     }
 }
@@ -179,10 +181,14 @@ impl Part {
     }
 }
 
-/// Looks for the C library of a program among what is mapped.
-fn find(calls: &Calls, call: Notification) -> Option<Places> {
+/// What is mapped into a program; `None` if it is gone.
+fn maps(calls: &Calls, call: Notification) -> Option<String> {
     let maps = calls.processes.read(&format!("{}/maps", call.pid)).ok()?;
-    let maps = String::from_utf8(maps).ok()?;
+    String::from_utf8(maps).ok().filter(|maps| !maps.is_empty())
+}
+
+/// Looks for the C library of a program among what is mapped.
+fn find(calls: &Calls, maps: &str, call: Notification) -> Option<Places> {
     let (base, path) = maps.lines().find_map(c_library)?;
     let place = format!("{}/root{path}", call.pid);
     let file = File::from(calls.processes.open_at(&place, OFlags::RDONLY | OFlags::NONBLOCK).ok()?);
@@ -222,6 +228,8 @@ fn places(object: &[u8], base: u64) -> Option<Places> {
             }
         })
         .collect();
+    // Before 2.33 others ask as well: better all of them are heard than some told otherwise.
+    sites.iter().find(|(_, call)| *call == Call::Path)?;
     sites.sort_by_key(|(at, _)| *at);
     let parts = sites.chunk_by(|(one, _), (next, _)| next - one < NEAR).map(|sites| {
         let (first, end) = (sites.first()?.0, sites.last()?.0 + 7);
@@ -230,7 +238,7 @@ fn places(object: &[u8], base: u64) -> Option<Places> {
         Some(Part { start: base.checked_add(first)?, bytes, calls: calls.collect::<Option<_>>()? })
     });
     let parts: Vec<Part> = parts.collect::<Option<_>>()?;
-    (!parts.is_empty()).then_some(Places(parts))
+    Some(Places(parts))
 }
 
 #[cfg(test)]

@@ -22,19 +22,11 @@ const FREE_FILES: u64 = FILES / 4 * 3;
 const IN_MEMORY: u64 = 4 << 30;
 
 const TMPFS: u64 = 0x0102_1994;
-/// Those that show the kernel itself: proc, sysfs, devpts, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs
-/// (linux/magic.h).
-const KERNEL: [u64; 9] = [
-    0x9FA0,
-    0x6265_6572,
-    0x1CD1,
-    0x0027_E0EB,
-    0x6367_7270,
-    0x6462_6720,
-    0x7472_6163,
-    0x7363_6673,
-    0x6265_6570,
-];
+/// Those that show the kernel itself to one sandbox: proc, devpts (linux/magic.h).
+const OWN: [u64; 2] = [0x9FA0, 0x1CD1];
+/// Those that show it to the whole machine: sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs.
+const SHARED: [u64; 7] =
+    [0x6265_6572, 0x0027_E0EB, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x6265_6570];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -44,9 +36,14 @@ pub(super) enum Ask {
     Descriptor,
 }
 
-/// Whether a file is one of the kernel's own, which the whole machine shares.
+/// Whether a file is one that the kernel makes up.
 pub(super) fn is_of_the_kernel(file: impl AsFd) -> bool {
-    fstatfs(file).is_ok_and(|said| KERNEL.contains(&said.f_type.cast_unsigned()))
+    fstatfs(file).is_ok_and(|said| [&OWN[..], &SHARED].concat().contains(&said.f_type.cast_unsigned()))
+}
+
+/// Whether a file is one that the kernel makes up for the whole machine.
+pub(super) fn is_shared(file: impl AsFd) -> bool {
+    fstatfs(file).is_ok_and(|said| SHARED.contains(&said.f_type.cast_unsigned()))
 }
 
 pub(super) fn answer(calls: &Calls, call: Notification, ask: Ask) -> Result<Answer, Refusal> {

@@ -97,8 +97,7 @@ impl Times {
 
     fn stamp(&self, file: &OwnedFd) -> rustix::io::Result<()> {
         match self.told(file, c"", AtFlags::EMPTY_PATH)? {
-            // Those of the kernel are the whole machine's.
-            Some(_) if space::is_of_the_kernel(file) => Ok(()),
+            Some(_) if space::is_shared(file) => Ok(()),
             Some(times) => utimensat(file, c"", &times, AtFlags::EMPTY_PATH),
             None => Ok(()),
         }

@@ -3,7 +3,7 @@
    "files are FILE…": prints what is told of each, by two calls of old and by statx.
    "files written FILE": prints when that was, to the nanosecond.
    "files begun": prints for how much was waited before it began.
-   "files draw WORD": takes randomness.
+   "files draw WORD": takes randomness, and becomes "files WORD…" if there are more words.
    "files trace PROGRAM…": runs a program and traces it from its start. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -112,7 +112,14 @@ int main(int argc, char **argv)
 		return trace(argv + 2);
 	if (argc > 2 && strcmp(argv[1], "draw") == 0) {
 		char drawn[16];
-		return getrandom(drawn, sizeof(drawn), 0) != sizeof(drawn);
+		if (getrandom(drawn, sizeof(drawn), 0) != sizeof(drawn))
+			return 1;
+		if (argc > 3) {
+			argv[2] = argv[0];
+			execv(argv[0], argv + 2);
+			return 1;
+		}
+		return 0;
 	}
 	if (argc > 2 && strcmp(argv[1], "written") == 0) {
 		struct stat found;

@@ -58,6 +58,8 @@ const EXTENDED: Arguments = Arguments {
 struct Shape {
     /// Loads the kind of a file into ecx.
     mode: &'static [u8],
+    /// Of the inode.
+    number: u8,
     size: u8,
     blocks: u8,
     read: u8,
@@ -76,6 +78,7 @@ const LINKS: u8 = 16;
 /// `struct stat` (asm/stat.h).
 const STAT: Shape = Shape {
     mode: &[0x41, 0x8B, 0x4B, 24], // mov ecx, [r11 + 24]
+    number: 8,
     size: 48,
     blocks: 64,
     read: 72,
@@ -89,6 +92,7 @@ const STAT: Shape = Shape {
 /// `struct statx` (linux/stat.h).
 const STATX: Shape = Shape {
     mode: &[0x41, 0x0F, 0xB7, 0x4B, 28], // movzx ecx, word [r11 + 28]
+    number: 32,
     size: 40,
     blocks: 48,
     read: 64,
@@ -152,11 +156,24 @@ fn stamp(clock: &Clock) -> Vec<u8> {
         &[0x70, distance(since.len() + tell.len())], // jo done
     ]
     .concat();
+    let rest = nanoseconds.len() + since.len() + tell.len();
+    let converted = [
+        &[0x48, 0x69, 0xC0][..], // imul rax, rax, NANOSECONDS
+        &four(NANOSECONDS),
+        &[0x70, distance(rest)], // jo done: nobody stamped it
+    ]
+    .concat();
+    let told = [
+        &[0x48, 0xB9][..], // mov rcx, second
+        &clock.second().to_le_bytes(),
+        &[0x48, 0x39, 0xC8],                       // cmp rax, rcx
+        &[0x74, distance(converted.len() + rest)], // je done: it is told already
+    ]
+    .concat();
     [
         &[0x49, 0x8B, 0x03][..], // mov rax, [r11]
-        &[0x48, 0x69, 0xC0],     // imul rax, rax, NANOSECONDS
-        &four(NANOSECONDS),
-        &[0x70, distance(nanoseconds.len() + since.len() + tell.len())], // jo done: nobody stamped it
+        if clock.is_ahead() { &told } else { &[] },
+        &converted,
         &nanoseconds,
         &since,
         &tell,
@@ -184,10 +201,14 @@ fn told(shape: &Shape, root: u64, at: usize) -> Vec<u8> {
     ]
     .concat();
     let directory = [
-        &[0x41, 0xC7, 0x43, LINKS, 1, 0, 0, 0][..], // mov dword [links], 1
-        &[0x49, 0xC7, 0x43, shape.size, 0, 0x10, 0, 0], // mov qword [size], 4096
-        &[0xB1, 0x08],                              // mov cl, 8
-        &[0xEB, distance(regular.len())],           // jmp blocks
+        &[0x48, 0x85, 0xC0][..],                        // test rax, rax
+        &[0x75, 0x07],                                  // jnz link
+        &[0x49, 0x83, 0x7B, shape.number, 1],           // cmp qword [number], 1
+        &[0x75, 0x08],                                  // jne linked: the kernel's own say something by it
+        &[0x41, 0xC7, 0x43, LINKS, 1, 0, 0, 0],         // link: mov dword [links], 1
+        &[0x49, 0xC7, 0x43, shape.size, 0, 0x10, 0, 0], // linked: mov qword [size], 4096
+        &[0xB1, 0x08],                                  // mov cl, 8
+        &[0xEB, distance(regular.len())],               // jmp blocks
     ]
     .concat();
     let other = [
@@ -274,6 +295,7 @@ fn device(shape: &Shape, root: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::clock::Begun;
     use super::super::super::instructions::led;
     use super::*;
 
@@ -284,7 +306,7 @@ mod tests {
     /// Jumps lead to the beginning of an instruction, and each entry is where it is said to be.
     #[test]
     fn branches_lead_where_they_say() {
-        let whole = code(&Clock::new(7, 1_000), 9);
+        let whole = code(&Clock::new(7, Begun::now()), 9);
         let calls = [
             (Call::Descriptor, &DESCRIPTOR, &STAT),
             (Call::Path, &PATH, &STAT),
@@ -315,15 +337,22 @@ mod tests {
             assert!(led(told, other).starts_with(blocks));
             let directory = place_of(told, &[0xB1, 0x08]) + 2;
             assert!(led(told, directory).starts_with(blocks));
+            let links = place_of(told, &[0x48, 0x85, 0xC0]) + 3;
+            let link: &[u8] = &[0x41, 0xC7, 0x43, LINKS, 1, 0, 0, 0];
+            assert!(led(told, links).starts_with(link));
+            assert!(led(told, links + 7).starts_with(&[0x49, 0xC7, 0x43, shape.size]));
             let holes = place_of(told, &[0x48, 0x39, 0xC1]) + 3;
             assert!(led(told, holes).starts_with(&[0x48, 0xB9]));
             let device = place_of(told, &[0x49, 0x39, 0x8B]) + 7;
             assert!(led(told, device).starts_with(&[0x31, 0xC0, 0xC3]));
         }
-        let stamp = stamp(&Clock::new(7, 1_000));
-        for at in [10, 19, 34] {
-            assert!([0x70, 0x7C].contains(&stamp[at]));
-            assert_eq!(led(&stamp, at), [0xC3]);
+        let clock = |second| Clock::new(second, Begun::now());
+        for (clock, before) in [(clock(0), 0), (clock(i64::MAX / NANOSECONDS), 15)] {
+            let stamp = stamp(&clock);
+            for at in [10, 19, 34].map(|at| at + before).into_iter().chain((before > 0).then_some(16)) {
+                assert!([0x70, 0x7C, 0x74].contains(&stamp[at]));
+                assert_eq!(led(&stamp, at), [0xC3]);
+            }
         }
     }
 }

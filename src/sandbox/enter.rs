@@ -29,7 +29,7 @@ use crate::sys::signal::Set;
 
 use super::channel::{self, Entry, Reply};
 use super::failure::{Doing as _, SetupError};
-use super::init::{introduce, report, socket_pair, supervise};
+use super::init::{give_word, introduce, report, socket_pair, supervise, wait_for_word};
 use super::owners;
 use super::program::Program;
 use super::spec::{Ended, Net, Seen, Work};
@@ -98,9 +98,7 @@ fn outer(socket: &UnixStream) -> Result<Ended, SetupError> {
                 Work::Send(_) | Work::Receive(_) => maker,
             };
             introduce(socket, main)?;
-            let mut word = &failed;
-            // It may have been ended already.
-            let _ = word.write_all(&[0]);
+            give_word(&failed);
             let end = watch.program(socket, failed, main);
             drop(outer_end);
             Ok(Ended { status: ended(end?), stubs: vec![], reached: vec![], seen: Seen::default() })
@@ -130,10 +128,7 @@ fn make(
         Ok(Fork::Child) => {
             drop(number);
             // Not before the outer process knows whom it has to end.
-            let mut word = outer;
-            if word.read_exact(&mut [0]).is_err() {
-                exit(1);
-            }
+            wait_for_word(outer);
             program.follow(alive).begin()
         }
         Ok(Fork::Parent(main)) => {

@@ -5,6 +5,7 @@
 //! The outer one ends the inner one when the caller is gone, and the inner one dies with the outer one, so that killing
 //! the caller leaves nothing. Single-threaded throughout.
 
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -192,7 +193,11 @@ fn inner(
     let (failed, report_end) = socket_pair()?;
     match fork().doing("start", "the program's process")? {
         Fork::Child => {
-            let failure = program.become_it(&report_end);
+            let begin = |()| {
+                wait_for_word(&report_end);
+                program.begin()
+            };
+            let failure = program.get_ready(&report_end).map_or_else(|failure| failure, begin);
             report(&report_end, Reply::Failed(failure));
             exit(1)
         }
@@ -203,6 +208,7 @@ fn inner(
             let supervisor = supervise(&failed, program.is_supervised(), world, Processes::open)?;
             // Whoever gets hold of this process in spite of all gets no more than the program has.
             program.have_no_more()?;
+            give_word(&failed);
             // A terminal's other end that is held here would never be closed.
             drop(program);
             leave_streams(job.spec.process.stdio)?;
@@ -213,6 +219,18 @@ fn inner(
             Ok(of(end, stubs, watch.seen()))
         }
     }
+}
+
+/// Waits until somebody lets this process go on; ends it if nobody is left who could.
+pub(super) fn wait_for_word(mut from: &UnixStream) {
+    if from.read_exact(&mut [0]).is_err() {
+        exit(1);
+    }
+}
+
+/// Lets the process at the other end go on. It may have been ended already.
+pub(super) fn give_word(mut to: &UnixStream) {
+    let _ = to.write_all(&[0]);
 }
 
 /// Takes over the calls of the program's process, if it hands any over.

@@ -1,4 +1,4 @@
-//! How large file systems are told to be (spec/world.md, "Space").
+//! How large file systems are told to be (spec/world.md, "Space"), and which the kernel makes up.
 //!
 //! What the kernel says of one is true but for its size, what of it is free, and its number.
 
@@ -38,12 +38,16 @@ pub(super) enum Ask {
 
 /// Whether a file is one that the kernel makes up.
 pub(super) fn is_of_the_kernel(file: impl AsFd) -> bool {
-    fstatfs(file).is_ok_and(|said| [&OWN[..], &SHARED].concat().contains(&said.f_type.cast_unsigned()))
+    is_on(file, |kind| OWN.contains(&kind) || SHARED.contains(&kind))
 }
 
 /// Whether a file is one that the kernel makes up for the whole machine.
 pub(super) fn is_shared(file: impl AsFd) -> bool {
-    fstatfs(file).is_ok_and(|said| SHARED.contains(&said.f_type.cast_unsigned()))
+    is_on(file, |kind| SHARED.contains(&kind))
+}
+
+fn is_on(file: impl AsFd, wanted: impl FnOnce(u64) -> bool) -> bool {
+    fstatfs(file).is_ok_and(|said| wanted(said.f_type.cast_unsigned()))
 }
 
 pub(super) fn answer(calls: &Calls, call: Notification, ask: Ask) -> Result<Answer, Refusal> {

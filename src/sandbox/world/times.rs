@@ -97,6 +97,7 @@ impl Times {
 
     fn stamp(&self, file: &OwnedFd) -> rustix::io::Result<()> {
         match self.told(file, c"", AtFlags::EMPTY_PATH)? {
+            // Whoever else looks at it, outside too, sees that time.
             Some(_) if space::is_shared(file) => Ok(()),
             Some(times) => utimensat(file, c"", &times, AtFlags::EMPTY_PATH),
             None => Ok(()),
